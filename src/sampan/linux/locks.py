@@ -1,0 +1,39 @@
+"""Advisory file locks: they need no daemon, and the kernel releases them when their holder dies, however it dies."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def held(path: str, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock on the file ``path`` (made if absent, never removed) for the length of a ``with`` block.
+
+    Gives whether the lock was got: always True when ``wait``, else False if someone holds it in a conflicting way.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(fd)
+
+
+def is_held(path: str) -> bool:
+    """Whether another open file holds an exclusive lock on ``path``; False if there is no such file."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,82 @@
+"""Digests: how content is named (OCI image-spec, descriptor.md, "Digests").
+
+A digest of a stored blob, a diff id (the digest of an uncompressed layer tar) and a chain id (the digest of a stack of
+diff ids) have the same form and must never be swapped; names of variables say which is meant.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sampan.errors import Corrupt, Invalid
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_HEX = frozenset("0123456789abcdef")
+_LENGTH = {"sha256": 64, "sha512": 128}
+
+
+class Digest(str):
+    """A valid ``algorithm:hex`` text; being one is proof that it was checked, so it may be part of a path.
+
+    >>> Digest("sha256:" + "0" * 64).algorithm
+    'sha256'
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> "Digest":
+        """Raises Invalid unless ``text`` is a sha256 or sha512 digest in lower-case hexadecimal."""
+        if text.__class__ is cls:
+            return text  # type: ignore[return-value]
+        algorithm, colon, encoded = text.partition(":") if isinstance(text, str) else ("", "", "")
+        if not colon or _LENGTH.get(algorithm) != len(encoded) or not _HEX.issuperset(encoded):
+            raise Invalid(f"not a digest: {text!r}", hint="a digest is sha256: and 64 hexadecimal digits")
+        return super().__new__(cls, text)
+
+    @property
+    def algorithm(self) -> str:
+        return self.partition(":")[0]
+
+    @property
+    def encoded(self) -> str:
+        return self.partition(":")[2]
+
+    @property
+    def short(self) -> str:
+        """The twelve digits that people are shown."""
+        return self.encoded[:12]
+
+
+def sha256(data: bytes) -> Digest:
+    """The sha256 digest of ``data``."""
+    from hashlib import sha256
+
+    return Digest("sha256:" + sha256(data).hexdigest())
+
+
+def hasher(digest: Digest | None = None) -> "_Hash":
+    """A hash object for the algorithm of ``digest`` (sha256 without one)."""
+    import hashlib
+
+    return hashlib.new(digest.algorithm if digest else "sha256")
+
+
+def verify(data: bytes, expected: Digest, what: str) -> bytes:
+    """``data``, if it hashes to ``expected``; raises Corrupt, naming ``what``, if it does not."""
+    found = hasher(expected)
+    found.update(data)
+    if found.hexdigest() != expected.encoded:
+        raise Corrupt(f"{what} is corrupt: its digest is {expected.algorithm}:{found.hexdigest()}, not {expected}")
+    return data
+
+
+def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
+    """The chain id of each prefix of a layer stack (OCI image-spec, config.md, "Layer ChainID").
+
+    The first chain id is the first diff id; each next one is the digest of "PARENT DIFF_ID".
+    """
+    chain: list[Digest] = []
+    for diff_id in diff_ids:
+        chain.append(sha256(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+    return tuple(chain)
