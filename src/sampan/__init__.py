@@ -13,7 +13,7 @@ _PUBLIC = {
     "SampanError": "sampan.errors",
 }
 
-__all__ = ["Digest", "Engine", "Reference", "SampanError", "__version__"]  # noqa: F822  (made by __getattr__)
+__all__ = ["Digest", "Engine", "Reference", "SampanError", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
 """System calls that Python's os module lacks, with the kernel's names.
 
-``call(name, number, *arguments)`` is the one way down; every wrapper raises OSError with the call's errno. The module is
-imported by the runtime's init, so it imports only ctypes, os and sys.
+``call(name, number, *arguments)`` is the one way down; every wrapper raises OSError with the call's errno. The module
+is imported by the runtime's init, so it imports only ctypes, os and sys.
 """
 
 import ctypes

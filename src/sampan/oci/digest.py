@@ -28,7 +28,7 @@ class Digest(str):
     def __new__(cls, text: str) -> "Digest":
         """Raises Invalid unless ``text`` is a sha256 or sha512 digest in lower-case hexadecimal."""
         if text.__class__ is cls:
-            return text  # type: ignore[return-value]
+            return text
         algorithm, colon, encoded = text.partition(":") if isinstance(text, str) else ("", "", "")
         if not colon or _LENGTH.get(algorithm) != len(encoded) or not _HEX.issuperset(encoded):
             raise Invalid(f"not a digest: {text!r}", hint="a digest is sha256: and 64 hexadecimal digits")
