@@ -1,0 +1,157 @@
+"""The build graph: the only language between frontends (a Dockerfile, a Python project) and the solver.
+
+Steps are values that point at the steps they need. Paths and commands in them are final: variables are expanded,
+destinations absolute, the environment complete. A frontend makes each step once and shares it, so that the solver can
+go by identity; it never compares steps by value, which would walk a shared ancestor once for each path to it.
+"""
+
+from collections.abc import Mapping
+from os import stat_result
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from sampan.oci.config import ImageConfig
+
+if TYPE_CHECKING:
+    from sampan.store.images import Image
+
+
+class Context(Protocol):
+    """A directory of the user's that files are copied from, as .dockerignore lets it be seen."""
+
+    @property
+    def root(self) -> str:
+        """Absolute path of the directory."""
+
+    def children(self, path: bytes) -> Mapping[bytes, stat_result]:
+        """The names in directory ``path`` that are let through, sorted, each with its lstat(2).
+
+        ``path`` is relative to the root (``b""`` is the root itself), made of names that ``children`` gave before; no
+        link is followed. An excluded directory is listed when something below it is let through again. Raises
+        OSError when ``path`` is no directory.
+        """
+
+
+class Scratch(NamedTuple):
+    """An empty file system."""
+
+    stage: str = ""
+    text: str = "FROM scratch"
+    line: int = 0
+
+    @property
+    def inputs(self) -> tuple["Step", ...]:
+        return ()
+
+
+class Source(NamedTuple):
+    """The file system of an image that the store holds."""
+
+    image: "Image"
+    stage: str = ""
+    text: str = ""
+    line: int = 0
+
+    @property
+    def inputs(self) -> tuple["Step", ...]:
+        return ()
+
+
+class Run(NamedTuple):
+    """A command executed on the parent's file system."""
+
+    parent: "Step"
+    argv: tuple[str, ...]
+    env: tuple[str, ...]
+    """``NAME=value``: the image's ENV so far. Nothing of the builder's own environment."""
+    user: str
+    """As USER wrote it; empty for root."""
+    cwd: str
+    """Absolute."""
+    args: tuple[tuple[str, str], ...] = ()
+    """The ARGs in scope with their values: visible to the command (ENV wins) and part of the key."""
+    unkeyed: tuple[tuple[str, str], ...] = ()
+    """Predefined proxy ARGs that the Dockerfile does not declare: visible to the command, not part of the key."""
+    network: str = "default"
+    """One of default, none, host."""
+    stage: str = ""
+    text: str = ""
+    line: int = 0
+
+    @property
+    def inputs(self) -> tuple["Step", ...]:
+        return (self.parent,)
+
+
+class Copy(NamedTuple):
+    """Files copied onto the parent's file system: COPY and ADD."""
+
+    parent: "Step"
+    sources: tuple[str, ...]
+    """Paths or patterns (Go's path/filepath.Match), relative to the root of ``origin``; a leading / means the same."""
+    origin: "Context | Step"
+    dest: str
+    """Absolute; a trailing slash is kept, for it means "a directory"."""
+    chown: str = ""
+    chmod: str = ""
+    unpack: bool = False
+    """ADD: a source that is a local archive is unpacked."""
+    inline: tuple[tuple[str, bytes], ...] = ()
+    """Here-documents: name and content of files that exist nowhere else."""
+    stage: str = ""
+    text: str = ""
+    line: int = 0
+
+    @property
+    def inputs(self) -> tuple["Step", ...]:
+        return (self.parent, self.origin) if isinstance(self.origin, STEPS) else (self.parent,)
+
+
+class MakeDirectory(NamedTuple):
+    """A directory made, with its parents, if it is not there: WORKDIR. For ``/`` there is no such step."""
+
+    parent: "Step"
+    path: str
+    """Absolute."""
+    user: str = ""
+    """Who owns what is made, as USER wrote it; empty for root."""
+    stage: str = ""
+    text: str = ""
+    line: int = 0
+
+    @property
+    def inputs(self) -> tuple["Step", ...]:
+        return (self.parent,)
+
+
+Step = Scratch | Source | Run | Copy | MakeDirectory
+STEPS = (Scratch, Source, Run, Copy, MakeDirectory)
+
+
+class Graph(NamedTuple):
+    """What is to be built: the step whose file system is the image's, and the config to go with it.
+
+    ``config`` is complete but for ``diff_ids`` and ``created``. Its history has an entry for each instruction, the base
+    image's first; every entry whose ``empty_layer`` is not true stands for one layer, in order: each Run, Copy and
+    MakeDirectory between the base and the target makes exactly one, even if nothing changed.
+    """
+
+    target: Step
+    config: ImageConfig
+
+
+def ordered(target: Step) -> list[Step]:
+    """All steps that ``target`` needs and itself, each once, inputs before what uses them, in the order written."""
+    found: list[Step] = []
+    seen: set[int] = set()
+    waiting = [target]
+    while waiting:
+        step = waiting[-1]
+        missing = [needed for needed in step.inputs if id(needed) not in seen]
+        if missing:
+            waiting.extend(reversed(missing))
+            continue
+        waiting.pop()
+        if id(step) not in seen:
+            seen.add(id(step))
+            found.append(step)
+    return found
