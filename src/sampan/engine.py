@@ -1,0 +1,77 @@
+"""Opens the stores of one root directory and hands them over. It holds no verbs: those are functions that take the
+stores they use."""
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sampan import paths as locations
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from sampan.snapshots.overlay import Overlay
+    from sampan.store.blobs import Blobs
+    from sampan.store.images import Images
+
+
+class Engine:
+    """The stores below ``paths.root``, each opened on first use; close it, or use it in a ``with`` block.
+
+    ``rootless`` is whether the process lacks root's power over the machine: it runs as an ordinary user, or as the root
+    of a user namespace that an ordinary user made.
+    """
+
+    def __init__(self, paths: locations.Paths, *, rootless: bool) -> None:
+        self.paths = paths
+        self.rootless = rootless
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the database, if it was opened."""
+        if "database" in self.__dict__:
+            self.database.close()
+            del self.__dict__["database"]
+
+    @cached_property
+    def database(self) -> "sqlite3.Connection":
+        from sampan.store import database
+
+        return database.connect(self.paths.database)
+
+    @cached_property
+    def blobs(self) -> "Blobs":
+        from sampan.store.blobs import Blobs
+
+        return Blobs(self.paths.blobs)
+
+    @cached_property
+    def images(self) -> "Images":
+        from sampan.store.images import Images
+
+        return Images(self.database)
+
+    @cached_property
+    def snapshots(self) -> "Overlay":
+        from sampan.snapshots.overlay import Overlay
+
+        return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless)
+
+    def collect(self) -> int | None:
+        """Frees what nothing keeps any more (``store.collect``)."""
+        from sampan.store.collect import collect
+
+        return collect(self.paths, self.database, self.blobs, self.snapshots.sweep)
+
+
+def open_engine(root: str | None = None) -> Engine:
+    """The engine for ``root`` (default: ``paths.default_root()``). Nothing is made before something is stored."""
+    from sampan.linux import namespaces
+
+    rootless = os.geteuid() != 0 or not namespaces.in_initial_user_namespace()
+    return Engine(locations.Paths(os.path.abspath(root) if root else locations.default_root()), rootless=rootless)

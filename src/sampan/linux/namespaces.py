@@ -1,0 +1,165 @@
+"""Namespaces: which ones there are, and how an ordinary user gets one in which he is root.
+
+An ordinary user's command enters a user namespace of its own at its start and goes on as uid 0 in it: with his
+subordinate ids mapped when /etc/subuid gives him some and newuidmap is installed, else with his own id alone.
+"""
+
+import os
+from typing import NamedTuple
+
+from sampan.errors import Unavailable
+from sampan.linux import syscalls
+from sampan.linux.syscalls import CLONE_NEWNS, CLONE_NEWUSER
+
+FLAGS = {  # runtime-spec, config-linux.md "Namespaces": type → flag
+    "time": syscalls.CLONE_NEWTIME,
+    "mount": syscalls.CLONE_NEWNS,
+    "cgroup": syscalls.CLONE_NEWCGROUP,
+    "uts": syscalls.CLONE_NEWUTS,
+    "ipc": syscalls.CLONE_NEWIPC,
+    "user": syscalls.CLONE_NEWUSER,
+    "pid": syscalls.CLONE_NEWPID,
+    "network": syscalls.CLONE_NEWNET,
+}
+PROC_NAMES = {"mount": "mnt", "network": "net"}  # /proc/PID/ns/NAME where it differs from the type
+
+
+class IdRange(NamedTuple):
+    """``count`` ids from ``inside`` on are those from ``outside`` on in the parent namespace."""
+
+    inside: int
+    outside: int
+    count: int
+
+
+def in_initial_user_namespace() -> bool:
+    """Whether every id of the machine is mapped onto itself here."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() == ["0", "0", "4294967295"]
+
+
+def mapped_ids() -> int:
+    """How many user ids exist in this user namespace."""
+    with open("/proc/self/uid_map") as file:
+        return sum(int(line.split()[2]) for line in file)
+
+
+def enter_user_namespace() -> None:
+    """Makes this process root of a new user and mount namespace; does nothing for one that is uid 0 already.
+
+    Must be called while the process has a single thread. Raises Unavailable where the kernel does not let users do it.
+    """
+    if os.geteuid() == 0:
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    uids, gids = _maps("/etc/subuid", uid), _maps("/etc/subgid", gid)
+    if len(uids) > 1 and len(gids) > 1 and _enter_with_ranges(uids, gids):
+        return
+    _unshare_user()
+    _write_single_map(uid, gid)
+
+
+def _unshare_user() -> None:
+    try:
+        syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    except OSError as error:
+        raise Unavailable(
+            f"this machine does not let users make user namespaces: {error.strerror}", hint=_why_refused()
+        ) from None
+
+
+def _why_refused() -> str:
+    reasons = (
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
+        ("/proc/sys/user/max_user_namespaces", "0"),
+    )
+    for path, refusing in reasons:
+        try:
+            with open(path) as file:
+                if file.read().strip() == refusing:
+                    name = path.removeprefix("/proc/sys/").replace("/", ".")
+                    return f"the setting {name} is {refusing}: an administrator can change it with sysctl"
+        except OSError:
+            continue
+    return "a chroot, a seccomp filter or a security module forbids it"
+
+
+def _write_single_map(uid: int, gid: int) -> None:
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+
+
+def _enter_with_ranges(uids: list[IdRange], gids: list[IdRange]) -> bool:
+    """Unshares, and has newuidmap and newgidmap, which are privileged, write the maps. False if they are not there.
+
+    Only a process outside the new namespace may write the maps, so a child that stays behind calls them.
+    """
+    tools = [_find(name) for name in ("newuidmap", "newgidmap")]
+    if not all(tools):
+        return False
+    ready_read, ready_write = os.pipe()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.read(ready_read, 1)
+        ok = all(_write_map(tool, parent, ranges) for tool, ranges in zip(tools, (uids, gids), strict=True))
+        os._exit(0 if ok else 1)
+    os.close(ready_read)
+    try:
+        _unshare_user()
+    finally:
+        os.write(ready_write, b"!")
+        os.close(ready_write)
+        status = os.waitpid(child, 0)[1]
+    if status:
+        # The namespace is made, so there is no way back; its map is still empty, and the single one fits.
+        with open("/proc/self/uid_map") as file:
+            if not file.read():
+                uid, gid = uids[0].outside, gids[0].outside
+                _write_single_map(uid, gid)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    return True
+
+
+def _write_map(tool: str, pid: int, ranges: list[IdRange]) -> bool:
+    arguments = [tool, str(pid), *(str(number) for entry in ranges for number in entry)]
+    child = os.posix_spawn(tool, arguments, os.environ)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _maps(path: str, own: int) -> list[IdRange]:
+    """The id map for a user: himself as 0, then his subordinate ids from 1 on (subuid(5))."""
+    ranges = [IdRange(0, own, 1)]
+    following = 1
+    for start, count in _subordinate(path, os.geteuid()):
+        ranges.append(IdRange(following, start, count))
+        following += count
+    return ranges
+
+
+def _subordinate(path: str, uid: int) -> list[tuple[int, int]]:
+    try:
+        with open(path) as file:
+            lines = [line.strip().split(":") for line in file]
+    except OSError:
+        return []
+    owners = {str(uid)}
+    if any(len(parts) == 3 and not parts[0].isdigit() for parts in lines):
+        import pwd
+
+        try:
+            owners.add(pwd.getpwuid(uid).pw_name)
+        except KeyError:
+            pass
+    return [(int(parts[1]), int(parts[2])) for parts in lines if len(parts) == 3 and parts[0] in owners]
+
+
+def _find(name: str) -> str:
+    for directory in os.environ.get("PATH", os.defpath).split(":"):
+        path = f"{directory}/{name}"
+        if os.access(path, os.X_OK):
+            return path
+    return ""

@@ -1,0 +1,208 @@
+"""Snapshots for overlayfs: one directory for each layer, which the kernel stacks when a container starts.
+
+``ROOT/NUMBER/fs`` holds the changes of a snapshot against its parent in overlayfs' own form, ``ROOT/NUMBER/work`` is
+the kernel's working directory while it is written. Short numbers keep the mount options of a deep stack within the one
+page that mount(2) takes.
+
+Laws. A *key* names a snapshot that is being written, a *name* (a chain id) a committed one; no snapshot has both. A
+committed one never changes. Removal forgets the row first and the directory afterwards: a crash between the two leaves
+an orphaned directory, which ``sweep`` removes.
+"""
+
+import os
+import sqlite3
+from typing import NamedTuple
+
+from sampan.errors import Conflict, NotFound
+from sampan.oci.digest import Digest
+from sampan.store.database import transaction
+
+
+class Rootfs(NamedTuple):
+    """What the runtime mounts as a container's root: absolute directories, the topmost of ``lower`` first."""
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    userxattr: bool
+
+
+class Overlay:
+    """All snapshots below one directory. ``userxattr`` is how whiteouts of directories are marked: without privileges
+    in the initial user namespace overlayfs reads user.overlay.* instead of trusted.overlay.*."""
+
+    __slots__ = ("_db", "root", "userxattr")
+
+    def __init__(self, root: str, db: sqlite3.Connection, *, userxattr: bool) -> None:
+        self.root = root
+        self._db = db
+        self.userxattr = userxattr
+
+    def prepare(self, key: str, parent: Digest | None) -> str:
+        """Begins a snapshot on ``parent`` and gives the directory that receives its changes.
+
+        Raises Conflict if the key is in use, NotFound if the parent is not there.
+        """
+        with transaction(self._db):
+            below = None if parent is None else self._number("name", parent)
+            try:
+                number = self._db.execute("INSERT INTO snapshot (key, parent) VALUES (?,?)", (key, below)).lastrowid
+            except sqlite3.IntegrityError:
+                raise Conflict(f"the snapshot {key} is being written already") from None
+            directory = f"{self.root}/{number}"
+            os.makedirs(directory, mode=0o700)
+            os.mkdir(f"{directory}/fs")
+            os.chmod(f"{directory}/fs", 0o755)
+            os.mkdir(f"{directory}/work", 0o700)
+        return f"{directory}/fs"
+
+    def directory(self, key: str) -> str:
+        """The directory that receives the changes of ``key``. Raises NotFound."""
+        return f"{self.root}/{self._number('key', key)}/fs"
+
+    def stack(self, name: Digest | None) -> tuple[str, ...]:
+        """The directories of a committed snapshot and its ancestors, topmost first. Raises NotFound."""
+        return () if name is None else self._stack(self._number("name", name))
+
+    def rootfs(self, key: str) -> Rootfs:
+        """What to mount to see ``key`` on its parents. Raises NotFound."""
+        number = self._number("key", key)
+        upper, *lower = self._stack(number)
+        return Rootfs(tuple(lower), upper, f"{self.root}/{number}/work", self.userxattr)
+
+    def commit(self, key: str, name: Digest, size: int, parent: Digest | None = None) -> None:
+        """Makes ``key`` a committed snapshot with ``name``; ``size`` in bytes is what its layer holds.
+
+        ``parent`` puts it upon another snapshot than the one it was prepared on (none). Idempotent: success means
+        "``name`` is there". If it was already, the key's directory is dropped.
+        """
+        superfluous = None
+        with transaction(self._db):
+            number = self._number("key", key)
+            if self.has(name):
+                self._db.execute("DELETE FROM snapshot WHERE number=?", (number,))
+                superfluous = number
+            else:
+                below = None if parent is None else self._number("name", parent)
+                self._db.execute(
+                    "UPDATE snapshot SET key=NULL, name=?, size=?, parent=coalesce(?, parent) WHERE number=?",
+                    (name, size, below, number),
+                )
+        if superfluous is not None:
+            remove_tree(f"{self.root}/{superfluous}")
+        else:
+            remove_tree(f"{self.root}/{number}/work")
+
+    def remove(self, key: str) -> None:
+        """Removes a snapshot that was being written. Nothing happens if there is none."""
+        row = self._db.execute("DELETE FROM snapshot WHERE key=? RETURNING number", (key,)).fetchone()
+        if row:
+            remove_tree(f"{self.root}/{row[0]}")
+
+    def forget(self, name: Digest) -> None:
+        """Removes a committed snapshot. Raises Conflict if another lies on it."""
+        try:
+            row = self._db.execute("DELETE FROM snapshot WHERE name=? RETURNING number", (name,)).fetchone()
+        except sqlite3.IntegrityError:
+            raise Conflict(f"another snapshot lies on {name}") from None
+        if row:
+            remove_tree(f"{self.root}/{row[0]}")
+
+    def has(self, name: Digest) -> bool:
+        return self._db.execute("SELECT 1 FROM snapshot WHERE name=?", (name,)).fetchone() is not None
+
+    def size(self, name: Digest | None) -> int:
+        """The bytes of a committed snapshot and all that it lies on."""
+        if name is None:
+            return 0
+        total: int = self._db.execute(
+            _ANCESTRY + "SELECT sum(size) FROM ancestry", (self._number("name", name),)
+        ).fetchone()[0]
+        return total
+
+    def sweep(self, keep: set[Digest], keep_keys: set[str]) -> None:
+        """Removes every snapshot that neither is kept nor lies below one that is, and directories without a row.
+
+        To be called by the only process at work in the store (``leases.sole``).
+        """
+        with transaction(self._db):
+            rows = self._db.execute("SELECT number, key, name, parent FROM snapshot").fetchall()
+            parents = {number: parent for number, _, _, parent in rows}
+            kept: set[int] = set()
+            for number, key, name, _ in rows:
+                walker = number if name in keep or key in keep_keys else None
+                while walker is not None and walker not in kept:
+                    kept.add(walker)
+                    walker = parents[walker]
+            for number in sorted(parents.keys() - kept, reverse=True):
+                self._db.execute("DELETE FROM snapshot WHERE number=?", (number,))
+        for entry in os.listdir(self.root) if os.path.isdir(self.root) else ():
+            if not entry.isdigit() or int(entry) not in kept:
+                remove_tree(f"{self.root}/{entry}")
+
+    def _number(self, column: str, value: str) -> int:
+        row = self._db.execute(f"SELECT number FROM snapshot WHERE {column}=?", (value,)).fetchone()
+        if not row:
+            raise NotFound(
+                f"there is no snapshot {value}", hint="the store may be damaged: pull or build the image again"
+            )
+        number: int = row[0]
+        return number
+
+    def _stack(self, number: int) -> tuple[str, ...]:
+        rows = self._db.execute(_ANCESTRY + "SELECT number FROM ancestry ORDER BY depth", (number,))
+        return tuple(f"{self.root}/{found}/fs" for (found,) in rows)
+
+
+_ANCESTRY = (
+    "WITH RECURSIVE ancestry(number, parent, size, depth) AS ("
+    "SELECT number, parent, size, 0 FROM snapshot WHERE number=? UNION ALL "
+    "SELECT s.number, s.parent, s.size, depth+1 FROM snapshot s JOIN ancestry a ON s.number=a.parent) "
+)
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory of the store and all that is in it, also where modes forbid it. No error if there is none.
+
+    Works on descriptors and never follows a link: what a container wrote lies there.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _empty(fd)
+    finally:
+        os.close(fd)
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+
+
+def _empty(fd: int) -> None:
+    with os.scandir(fd) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in found:
+        if not is_directory:
+            os.unlink(name, dir_fd=fd)
+            continue
+        child = _open_to_empty(fd, name)
+        try:
+            _empty(child)
+        finally:
+            os.close(child)
+        os.rmdir(name, dir_fd=fd)
+
+
+def _open_to_empty(fd: int, name: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        child = os.open(name, flags, dir_fd=fd)
+        writable = os.fstat(child).st_mode & 0o700 == 0o700
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=fd)
+        return os.open(name, flags, dir_fd=fd)
+    if not writable and os.geteuid() != 0:
+        os.fchmod(child, 0o700)
+    return child

@@ -1,0 +1,116 @@
+"""From the layers of an image to snapshots: each verified, several at once, each chain only once on a machine."""
+
+import os
+import threading
+
+from sampan.errors import Corrupt, Invalid, SampanError, Unsupported
+from sampan.events import LayerExists, Report, Unpacked
+from sampan.oci import media
+from sampan.oci.config import ImageConfig
+from sampan.oci.digest import Digest, chain_ids
+from sampan.oci.manifest import Manifest
+from sampan.snapshots.overlay import Overlay
+from sampan.store.blobs import Blobs
+
+
+class Unpacking:
+    """One image being unpacked.
+
+    Layers may arrive in any order and from several threads. overlayfs stacks directories only when a container starts,
+    so a layer needs nothing of those below it while it is applied, only when it is committed: ``arrived`` applies,
+    ``finish`` commits from the lowest up. Call ``abandon`` (or use ``with``) when it does not come to that.
+    """
+
+    def __init__(
+        self, manifest: Manifest, config: ImageConfig, blobs: Blobs, snapshots: Overlay, report: Report
+    ) -> None:
+        if len(manifest.layers) != len(config.diff_ids):
+            raise Invalid(f"the image has {len(manifest.layers)} layers and its config {len(config.diff_ids)} diff ids")
+        for layer in manifest.layers:
+            if media.compression(layer.media_type) is None:
+                raise Unsupported(f"layer {layer.digest} is of an unknown kind: {layer.media_type}")
+        self._layers = manifest.layers
+        self._diff_ids = config.diff_ids
+        self._chain = chain_ids(config.diff_ids)
+        self._blobs = blobs
+        self._snapshots = snapshots
+        self._report = report
+        self._applied: dict[int, tuple[str, int]] = {}
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> "Unpacking":
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.abandon()
+
+    def needed(self, index: int) -> bool:
+        """Whether layer ``index`` (0 is the lowest) has yet to be unpacked."""
+        return not self._snapshots.has(self._chain[index])
+
+    def arrived(self, index: int) -> None:
+        """Applies layer ``index``, whose blob is in the store now.
+
+        Raises Corrupt if what it inflates to does not have its diff id, and Invalid for a malformed tar.
+        """
+        if not self.needed(index):
+            self._report(LayerExists(self._layers[index].digest))
+            return
+        # Written without a parent, and put upon it in finish(): the parent may not be committed yet.
+        key = f"unpack-{os.getpid()}-{os.urandom(8).hex()}"
+        directory = self._snapshots.prepare(key, None)
+        try:
+            size = self._apply(index, directory)
+        except BaseException:
+            self._snapshots.remove(key)
+            raise
+        with self._guard:
+            self._applied[index] = (key, size)
+        self._report(Unpacked(self._layers[index].digest))
+
+    def finish(self) -> Digest | None:
+        """Commits every layer upon the one below it, and gives the chain id of the top one (None without layers)."""
+        for index, chain in enumerate(self._chain):
+            if not self._snapshots.has(chain):
+                if index not in self._applied:
+                    self.arrived(index)
+                if index in self._applied:
+                    key, size = self._applied.pop(index)
+                    parent = self._chain[index - 1] if index else None
+                    self._snapshots.commit(key, chain, size, parent)
+        self.abandon()
+        return self._chain[-1] if self._chain else None
+
+    def abandon(self) -> None:
+        """Drops what was applied and not committed."""
+        while self._applied:
+            _, (key, _) = self._applied.popitem()
+            self._snapshots.remove(key)
+
+    def _apply(self, index: int, directory: str) -> int:
+        from sampan.layers import apply, compression
+
+        layer, diff_id = self._layers[index], self._diff_ids[index]
+        how = media.compression(layer.media_type) or "none"
+        root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with self._blobs.open(layer.digest) as blob:
+                stream = compression.Hashing(compression.inflate(blob, how))
+                applied = apply.apply(
+                    stream, root, userxattr=self._snapshots.userxattr, rootless=self._snapshots.userxattr
+                )
+                stream.drain()
+        except (SampanError, EOFError) as error:
+            if isinstance(error, SampanError):
+                error.message = f"layer {layer.digest.short}: {error.message}"
+            raise
+        finally:
+            os.close(root)
+        if stream.digest != diff_id:
+            raise Corrupt(f"layer {layer.digest} inflates to {stream.digest}, and the image says {diff_id}")
+        return applied.size
+
+
+def begin(manifest: Manifest, config: ImageConfig, blobs: Blobs, snapshots: Overlay, report: Report) -> Unpacking:
+    """Begins to unpack an image. Raises Invalid if its manifest and config contradict each other."""
+    return Unpacking(manifest, config, blobs, snapshots, report)

@@ -1,0 +1,85 @@
+"""Garbage: mark what images, containers and the build cache keep, sweep the rest.
+
+The collector is the only one at work while it runs (``leases.sole``); when someone else is, it leaves without doing
+anything, and the next operation that collects takes care of it.
+"""
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING
+
+from sampan.errors import Invalid, NotFound
+from sampan.oci import manifest as manifests
+from sampan.oci import media
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import Index
+from sampan.paths import Paths
+from sampan.store import leases
+from sampan.store.blobs import Blobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def collect(
+    paths: Paths, db: sqlite3.Connection, blobs: Blobs, sweep_snapshots: "Callable[[set[Digest], set[str]], None]"
+) -> int | None:
+    """Frees what nothing keeps, and gives the bytes of the blobs removed; None if another operation was at work.
+
+    ``sweep_snapshots`` is called with the chain ids and the keys of the snapshots to keep.
+    """
+    with leases.sole(paths) as alone:
+        if not alone:
+            return None
+        keep_blobs, keep_chains = _roots(db, blobs)
+        keys = {f"container-{identifier}" for (identifier,) in db.execute("SELECT id FROM container")}
+        sweep_snapshots(keep_chains, keys)
+        freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
+        _sweep_aside(blobs.aside)
+        return freed
+
+
+def _roots(db: sqlite3.Connection, blobs: Blobs) -> tuple[set[Digest], set[Digest]]:
+    """The blobs and the chain ids that images, containers and the build cache name."""
+    keep: set[Digest] = set()
+    chains: set[Digest] = set()
+    for image_id, manifest, chain in db.execute("SELECT id, manifest, chain FROM image"):
+        keep.add(Digest(image_id))
+        keep |= _reach(Digest(manifest), blobs)
+        if chain:
+            chains.add(Digest(chain))
+    for (digest,) in db.execute("SELECT digest FROM name"):
+        keep |= _reach(Digest(digest), blobs)
+    for digest, chain in db.execute("SELECT digest, chain FROM build_cache"):
+        if digest:
+            keep.add(Digest(digest))
+        if chain:
+            chains.add(Digest(chain))
+    return keep, chains
+
+
+def _reach(digest: Digest, blobs: Blobs) -> set[Digest]:
+    """A manifest or index and all that it names, as far as the store has it."""
+    reached = {digest}
+    try:
+        value = manifests.parse(blobs.read(digest))
+    except (NotFound, Invalid):
+        return reached
+    if isinstance(value, Index):
+        for entry in value.manifests:
+            if entry.media_type in media.MANIFESTS + media.INDEXES and blobs.has(entry.digest):
+                reached |= _reach(entry.digest, blobs)
+        return reached
+    reached.add(value.config.digest)
+    reached.update(layer.digest for layer in value.layers)
+    return reached
+
+
+def _sweep_aside(directory: str) -> None:
+    """Removes half-written blobs: nobody else is at work, so their writers are gone."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in names:
+        os.unlink(f"{directory}/{name}")

@@ -1,0 +1,116 @@
+"""The metadata of one store: an SQLite file, opened by many processes at once.
+
+The database names things; bytes lie beside it (blobs, snapshots). A row is written in one transaction, after the bytes
+that it names are durable, so a crash at any instruction leaves orphaned bytes at worst, never a name without content.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+
+Migration = Callable[[sqlite3.Connection], object]
+MIGRATIONS: list[Migration] = []
+"""Applied in order, each once; ``PRAGMA user_version`` counts how many have been. Only ever append."""
+
+BUSY_SECONDS = 60.0
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Opens (and makes or migrates) the database at ``path``.
+
+    The connection is in autocommit mode: several statements that belong together go into ``with transaction(db):``.
+    Raises Invalid if a newer sampan made the file.
+    """
+    try:
+        db = _open(path)
+    except sqlite3.OperationalError:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        db = _open(path)
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != len(MIGRATIONS):
+        _migrate(db, path)
+    return db
+
+
+class transaction:
+    """A ``with`` block whose statements all take effect, or none. It takes the write lock at the start, so that two
+    processes that read and then write wait for each other instead of failing."""
+
+    __slots__ = ("_db",)
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._db.execute("BEGIN IMMEDIATE")
+        return self._db
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._db.execute("ROLLBACK" if kind else "COMMIT")
+
+
+def _open(path: str) -> sqlite3.Connection:
+    # Threads of one operation share a connection; SQLite itself is compiled to serialize them.
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    # WAL: readers do not wait for a writer. NORMAL: a crash of the machine may lose the last transactions, whole,
+    # never tear one; a crash of a process loses nothing.
+    db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: str) -> None:
+    with transaction(db):
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            from sampan.errors import Invalid
+
+            raise Invalid(f"{path} was made by a newer sampan", hint="upgrade sampan, or choose another --root")
+        for migration in MIGRATIONS[version:]:
+            migration(db)
+        db.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+
+
+@MIGRATIONS.append
+def m001_images_and_snapshots(db: sqlite3.Connection) -> None:
+    """Images by config digest, their names, and the snapshots that layers are unpacked to."""
+    for statement in (
+        """CREATE TABLE image (
+            id TEXT PRIMARY KEY, manifest TEXT NOT NULL, manifest_type TEXT NOT NULL, manifest_size INTEGER NOT NULL,
+            chain TEXT, os TEXT NOT NULL, architecture TEXT NOT NULL, variant TEXT NOT NULL,
+            created TEXT NOT NULL, size INTEGER NOT NULL)""",
+        """CREATE TABLE name (
+            reference TEXT PRIMARY KEY, image_id TEXT NOT NULL REFERENCES image(id) ON DELETE CASCADE,
+            media_type TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL)""",
+        "CREATE INDEX name_image ON name(image_id)",
+        # AUTOINCREMENT: a number names a directory, and a directory that is still being removed must not be re-used.
+        """CREATE TABLE snapshot (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE, name TEXT UNIQUE,
+            parent INTEGER REFERENCES snapshot(number), size INTEGER NOT NULL DEFAULT 0,
+            CHECK ((key IS NULL) != (name IS NULL)))""",
+        "CREATE INDEX snapshot_parent ON snapshot(parent)",
+    ):
+        db.execute(statement)
+
+
+@MIGRATIONS.append
+def m002_containers(db: sqlite3.Connection) -> None:
+    """What was asked of each container; how it fares is in its own directory, written by its monitor."""
+    db.execute(
+        """CREATE TABLE container (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, image_id TEXT NOT NULL, image_name TEXT NOT NULL,
+            created TEXT NOT NULL, options TEXT NOT NULL)"""
+    )
+
+
+@MIGRATIONS.append
+def m003_build_cache(db: sqlite3.Connection) -> None:
+    """Results of build steps by key, and digests of context files by what stat(2) says of them."""
+    for statement in (
+        """CREATE TABLE build_cache (
+            key TEXT PRIMARY KEY, diff_id TEXT, digest TEXT, media_type TEXT, blob_size INTEGER, size INTEGER,
+            chain TEXT, created TEXT NOT NULL, used TEXT NOT NULL)""",
+        """CREATE TABLE file_digest (
+            path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ino INTEGER NOT NULL,
+            ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID""",
+    ):
+        db.execute(statement)
