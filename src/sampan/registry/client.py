@@ -1,0 +1,265 @@
+"""One registry: the calls of the OCI distribution-spec 1.1, each a method.
+
+A client belongs to one operation (a pull, a push, a login) and may be used from several threads.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+from urllib.parse import urlencode, urljoin
+
+from sampan.errors import Corrupt, NotFound, SampanError, Unavailable
+from sampan.oci import digest as digests
+from sampan.oci import media
+from sampan.oci.descriptor import Descriptor
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import MAX_BYTES
+from sampan.oci.reference import DEFAULT_REGISTRY
+from sampan.registry.auth import Authenticator
+from sampan.registry.credentials import Credentials
+from sampan.registry.http import Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
+from sampan.registry.refusals import refusal
+
+HUB_HOST = "registry-1.docker.io"
+MAX_REDIRECTS = 5
+
+_ACCEPT = ", ".join((media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST, media.DOCKER_MANIFEST))
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+
+Body = Callable[[], Iterable[bytes | memoryview]]
+T = TypeVar("T")
+
+
+class Received(NamedTuple):
+    """A manifest or index as it came: keep ``data``, which is what ``digest`` is of."""
+
+    media_type: str
+    digest: Digest
+    data: bytes
+
+
+def connect(
+    registry: str,
+    find: Callable[[], Credentials | None] = lambda: None,
+    *,
+    push: bool = False,
+    offline: bool = False,
+    connections: int = 8,
+    patience: Patience = Patience(),  # noqa: B008
+) -> "Client":
+    """A client for ``registry`` (``host[:port]``, as in a reference), which asks ``find`` for credentials if need be.
+
+    HTTPS, always, but for registries on this machine, which may do without: what they speak is found out by asking.
+    ``push``: for writing too. ``offline``: ask for an identity token (login). Raises Unavailable.
+    """
+    host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
+    transport = Transport(str(origin(f"https://{host}")), connections=connections, patience=patience)
+    if is_loopback(origin(f"https://{host}").host) and _speaks_plain_http(transport, host):
+        base = f"http://{host}"
+    else:
+        base = f"https://{host}"
+    authenticator = Authenticator(registry, origin(base), find, offline=offline)
+    return Client(registry, base, transport, authenticator, "pull,push" if push else "pull")
+
+
+def _speaks_plain_http(transport: Transport, host: str) -> bool:
+    """Whether a server on this machine answers as a registry does, without TLS.
+
+    Docker tries TLS first. This way round costs no certificate store to be loaded, and gives away no more: the
+    question is anonymous, and a server that speaks TLS answers it with an error or not at all.
+    """
+    try:
+        with transport.send(Request("GET", f"http://{host}/v2/", repeatable=False)) as response:
+            return response.status in (200, 401)
+    except Cut:
+        return False
+
+
+class Client:
+    """See ``connect``. ``registry`` is its name in references, ``identity`` the identity token that a login got."""
+
+    def __init__(
+        self, registry: str, base: str, transport: Transport, authenticator: Authenticator, actions: str
+    ) -> None:
+        self.registry = registry
+        self._base = base
+        self._home: Origin = origin(base)
+        self._transport = transport
+        self._authenticator = authenticator
+        self._actions = actions
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self._transport.close()
+
+    @property
+    def identity(self) -> str:
+        return self._authenticator.identity
+
+    def stop(self) -> None:
+        """Ends every call that is under way in any thread, with Unavailable; the client is of no use afterwards."""
+        self._transport.stop()
+
+    def ping(self) -> None:
+        """Checks that a registry is there and lets us in. Raises Denied, Unavailable."""
+        self._expect(self._send(Request("GET", f"{self._base}/v2/"), ()), (200,), "access").close()
+
+    def manifest(self, repository: str, selector: str) -> Received:
+        """The manifest or index with this tag or digest, verified. Raises NotFound, Denied, Corrupt."""
+        request = Request("GET", self._url(repository, "manifests", selector), {"Accept": _ACCEPT})
+        response = self._send(request, self._scopes(repository))
+        name = f"{self.registry}/{repository}"
+        if response.status == 404:
+            raise self._no_such_image(response, name, selector)
+        self._expect(response, (200,), f"to give out {name}")
+        data = response.read(MAX_BYTES, f"the manifest of {name}")
+        digest = _verified(data, selector, response.headers.get("docker-content-digest"), name)
+        return Received(response.headers.get("content-type", "").partition(";")[0].strip(), digest, data)
+
+    def put_manifest(self, repository: str, selector: str, media_type: str, data: bytes) -> None:
+        """Publishes a manifest whose blobs are there. Raises Denied, Invalid."""
+        url = self._url(repository, "manifests", selector)
+        response = self._send(Request("PUT", url, {"Content-Type": media_type}, data), self._scopes(repository))
+        self._expect(response, (200, 201, 202), f"the manifest of {repository}:{selector}").close()
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Whether the repository holds the blob; False also if it would not say: this is asked only to save work."""
+        url = self._url(repository, "blobs", digest)
+        # Some registries answer 403 where they mean 404.
+        with self._send(Request("HEAD", url), self._scopes(repository)) as response:
+            return response.status == 200
+
+    def blob(self, repository: str, wanted: Descriptor, write: Callable[[bytes], object]) -> None:
+        """Hands the blob's bytes to ``write``, in order, and continues where a cut connection left off.
+
+        Whoever takes the bytes verifies digest and size; no more than ``wanted.size`` bytes are handed over. Raises
+        NotFound, Denied, Unavailable, and Corrupt if the registry announces or sends another size.
+        """
+        done = 0
+
+        def proceed() -> None:
+            nonlocal done
+            for chunk in self._blob_from(repository, wanted, done):
+                write(chunk)
+                done += len(chunk)
+            if done < wanted.size:
+                raise Cut(f"the registry {self.registry} sent {done} of the {wanted.size} bytes of {wanted.digest}")
+
+        self._transport.persist(proceed, lambda: done)
+
+    def mount(self, repository: str, digest: Digest, source: str) -> bool:
+        """Whether the blob could be taken over from repository ``source`` of the same registry, without sending it."""
+        query = urlencode({"mount": digest, "from": source})
+        request = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/?{query}")
+        scopes = (*self._scopes(repository), f"repository:{source}:pull")
+        with self._send(request, scopes) as response:
+            if response.status == 202 and (location := response.headers.get("location")):
+                # It began an upload in place of the mount: not wanted here, so it is called off.
+                self._cancel(urljoin(request.url, location), repository)
+            return response.status == 201
+
+    def upload(self, repository: str, digest: Digest, size: int, body: Body) -> None:
+        """Sends a blob of ``size`` bytes, in one piece; ``body`` gives its chunks, anew for each attempt.
+
+        Raises Denied, Corrupt if what arrived there has another digest, Unavailable.
+        """
+        self._transport.persist(lambda: self._upload_once(repository, digest, size, body))
+
+    def _upload_once(self, repository: str, digest: Digest, size: int, body: Body) -> None:
+        scopes, what = self._scopes(repository), f"to take blobs for {repository}"
+        begin = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/", repeatable=False)
+        with self._expect(self._send(begin, scopes), (202,), what) as response:
+            location = self._checked(urljoin(begin.url, response.headers.get("location", "")))
+        url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest})}"
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        # Not repeatable: an upload that was cut off begins again with a new session.
+        self._expect(self._send(Request("PUT", url, headers, body, repeatable=False), scopes), (201,), what).close()
+
+    def _cancel(self, url: str, repository: str) -> None:
+        try:
+            self._send(Request("DELETE", self._checked(url)), self._scopes(repository)).close()
+        except SampanError:
+            return  # the registry forgets abandoned uploads by itself, sooner or later
+
+    def _blob_from(self, repository: str, wanted: Descriptor, start: int) -> Iterator[bytes]:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        # Not repeatable here: persist() in blob() counts the attempts.
+        request = Request("GET", self._url(repository, "blobs", wanted.digest), headers, repeatable=False)
+        response = self._expect(self._send(request, self._scopes(repository)), (200, 206), f"blob {wanted.digest}")
+        with response:
+            skip = start if response.status == 200 else 0
+            _check_announced(response, wanted, start - skip)
+            left = wanted.size - start
+            for chunk in response.chunks():
+                chunk, skip = chunk[skip:], max(0, skip - len(chunk))
+                left -= len(chunk)
+                if left < 0:
+                    raise Corrupt(f"blob {wanted.digest} has more than the {wanted.size} bytes announced")
+                if chunk:
+                    yield chunk
+
+    def _url(self, repository: str, kind: str, name: str) -> str:
+        return f"{self._base}/v2/{repository}/{kind}/{name}"
+
+    def _scopes(self, repository: str) -> tuple[str, ...]:
+        return (f"repository:{repository}:{self._actions}",)
+
+    def _send(self, request: Request, scopes: tuple[str, ...]) -> Response:
+        """Authenticates, and follows redirects of what is only read. Each hop decides anew what it is shown."""
+        response = self._converse(request, scopes)
+        for _ in range(MAX_REDIRECTS):
+            if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
+                return response
+            response.close()
+            target = urljoin(request.url, response.headers.get("location", ""))
+            request = request._replace(url=self._checked(target))
+            response = self._converse(request, scopes)
+        response.close()
+        raise Unavailable(f"the registry {self.registry} redirects more than {MAX_REDIRECTS} times")
+
+    def _converse(self, request: Request, scopes: tuple[str, ...]) -> Response:
+        flow = self._authenticator.flow(request, scopes)
+        step = next(flow)
+        while True:
+            response = self._transport.send(step)
+            try:
+                step = flow.send(response)
+            except StopIteration:
+                return response
+
+    def _checked(self, url: str) -> str:
+        if self._home.scheme == "https" and origin(url).scheme != "https":
+            raise Unavailable(f"the registry {self.registry} points at {origin(url)} without encryption")
+        return url
+
+    def _expect(self, response: Response, statuses: tuple[int, ...], what: str) -> Response:
+        if response.status not in statuses:
+            raise refusal(response.status, response.excerpt(), self.registry, what)
+        return response
+
+    def _no_such_image(self, response: Response, name: str, selector: str) -> NotFound:
+        response.close()
+        separator = "@" if ":" in selector else ":"
+        hint = f"check the name and the tag; if it is private: sampan login {self.registry}"
+        return NotFound(f"no such image: {name}{separator}{selector}", hint=hint)
+
+
+def _check_announced(response: Response, wanted: Descriptor, start: int) -> None:
+    """Compares what the answer says about itself with what is wanted, before anything of it is used."""
+    length, covered = response.headers.get("content-length"), response.headers.get("content-range")
+    if length is not None and length.isdigit() and int(length) != wanted.size - start:
+        raise Corrupt(f"the registry announces {length} bytes of blob {wanted.digest}, not {wanted.size - start}")
+    if response.status == 206 and not (covered or "").startswith(f"bytes {start}-"):
+        raise Corrupt(f"the registry sends another range of blob {wanted.digest} than was asked for")
+
+
+def _verified(data: bytes, selector: str, announced: str | None, name: str) -> Digest:
+    """The manifest's digest: the one that was asked for, or sha256. Raises Corrupt."""
+    if ":" in selector:
+        digests.verify(data, Digest(selector), f"the manifest of {name}")
+        return Digest(selector)
+    found = digests.sha256(data)
+    if announced and announced.startswith("sha256:") and announced != found:
+        raise Corrupt(f"the manifest of {name} is corrupt: its digest is {found}, not {announced}")
+    return found

@@ -1,0 +1,152 @@
+"""Pull: from a name in a registry to an image in the store, unpacked."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from sampan.errors import Invalid, Unsupported
+from sampan.events import LayerExists, Report, Resolved, Transferred, Transferring
+from sampan.oci import config as configs
+from sampan.oci import manifest as manifests
+from sampan.oci import media
+from sampan.oci.config import ImageConfig
+from sampan.oci.descriptor import Descriptor
+from sampan.oci.digest import Digest
+from sampan.oci.manifest import MAX_BYTES, Index, Manifest
+from sampan.oci.platform import Platform
+from sampan.oci.reference import Reference
+from sampan.registry import parallel
+from sampan.registry.client import Client
+from sampan.store.blobs import Blobs
+from sampan.store.images import Image, Images
+
+
+class Unpacking(Protocol):
+    """What turns layers into a snapshot (``snapshots.unpack``); leaving its ``with`` block drops what is unfinished."""
+
+    def __enter__(self) -> "Unpacking": ...
+    def __exit__(self, *rest: object) -> None: ...
+    def arrived(self, index: int) -> None: ...
+    def finish(self) -> Digest | None: ...
+
+
+Unpack = Callable[[Manifest, ImageConfig], Unpacking]
+
+
+def pull(
+    reference: Reference,
+    *,
+    client: Client,
+    blobs: Blobs,
+    images: Images,
+    unpack: Unpack,
+    measure: Callable[[Digest | None], int],
+    platform: Platform,
+    report: Report,
+    jobs: int = 4,
+) -> Image:
+    """Fetches the image for ``platform``, unpacks it and gives it its name. Blobs that are here are not fetched.
+
+    ``measure`` gives the bytes of an unpacked layer stack. Nothing that was not verified is stored, and the name
+    changes last. Raises NotFound, Denied, Unavailable, Corrupt, Invalid, Unsupported.
+    """
+    reference, report = reference.tagged(), parallel.in_turn(report)
+    target, entry, manifest = _resolve(reference, platform, client, blobs)
+    report(Resolved(reference.familiar(), target.digest))
+    source = _Source(client, reference.repository, blobs, report)
+    config = configs.parse(source.small(manifest.config, "the image config"))
+    _check(manifest, config)
+    with unpack(manifest, config) as unpacking:
+        _fetch_layers(manifest, source, unpacking, jobs)
+        chain = unpacking.finish()
+    image = Image(manifest.config.digest, entry, chain, config.platform, config.created, measure(chain))
+    images.add(image)
+    images.name(reference, image, target)
+    return image
+
+
+def _resolve(
+    reference: Reference, platform: Platform, client: Client, blobs: Blobs
+) -> tuple[Descriptor, Descriptor, Manifest]:
+    """What the name points at, the manifest for ``platform`` (the same, without an index), and that manifest read."""
+    target, document = _manifest(client, blobs, reference, reference.selector)
+    if isinstance(document, Manifest):
+        return target, target, document
+    chosen = manifests.choose(document.manifests, platform)
+    entry, document = _manifest(client, blobs, reference, chosen.digest)
+    if isinstance(document, Index):
+        raise Invalid(f"{reference} is an index of indexes")
+    return target, entry, document
+
+
+def _manifest(client: Client, blobs: Blobs, reference: Reference, selector: str) -> tuple[Descriptor, Manifest | Index]:
+    received = client.manifest(reference.repository, selector)
+    document = manifests.parse(received.data, received.media_type)
+    with blobs.writer(received.digest, len(received.data)) as writer:
+        writer.write(received.data)
+        writer.commit()
+    return Descriptor(document.media_type, received.digest, len(received.data)), document
+
+
+def _check(manifest: Manifest, config: ImageConfig) -> None:
+    """Refuses what could not be unpacked, before its layers are fetched."""
+    if manifest.config.media_type not in (media.OCI_CONFIG, media.DOCKER_CONFIG):
+        raise Unsupported(f"it is not a container image but an artifact: {manifest.config.media_type}")
+    for layer in manifest.layers:
+        # Foreign layers among them: their URLs would be a way to make us ask anybody for anything.
+        if media.compression(layer.media_type) is None:
+            raise Unsupported(f"layer {layer.digest} is of a kind that cannot be pulled: {layer.media_type}")
+    if len(manifest.layers) != len(config.diff_ids):
+        raise Invalid(f"the image has {len(manifest.layers)} layers and its config {len(config.diff_ids)} diff ids")
+
+
+def _fetch_layers(manifest: Manifest, source: "_Source", unpacking: Unpacking, jobs: int) -> None:
+    places: dict[Digest, list[int]] = {}
+    for index, layer in enumerate(manifest.layers):
+        places.setdefault(layer.digest, []).append(index)
+
+    def task(indexes: list[int]) -> Callable[[], None]:
+        def fetch_and_unpack() -> None:
+            source.fetch(manifest.layers[indexes[0]])
+            for index in indexes:
+                unpacking.arrived(index)
+
+        return fetch_and_unpack
+
+    parallel.run_all([task(indexes) for indexes in places.values()], jobs, source.client.stop)
+
+
+class _Source:
+    """One repository, and the store that its blobs go to."""
+
+    __slots__ = ("_blobs", "_report", "_repository", "client")
+
+    def __init__(self, client: Client, repository: str, blobs: Blobs, report: Report) -> None:
+        self.client = client
+        self._repository = repository
+        self._blobs = blobs
+        self._report = report
+
+    def fetch(self, wanted: Descriptor) -> None:
+        """Makes sure that the blob is in the store."""
+        if self._blobs.has(wanted.digest):
+            self._report(LayerExists(wanted.digest))
+            return
+        with self._blobs.writer(wanted.digest, wanted.size) as writer:
+
+            def write(chunk: bytes) -> None:
+                writer.write(chunk)
+                self._report(Transferring(wanted.digest, writer.size, wanted.size))
+
+            self.client.blob(self._repository, wanted, write)
+            writer.commit()
+        self._report(Transferred(wanted.digest, wanted.size, "pulled"))
+
+    def small(self, wanted: Descriptor, what: str) -> bytes:
+        """The bytes of a blob that is read whole; nothing about it is reported."""
+        if not self._blobs.has(wanted.digest):
+            if wanted.size > MAX_BYTES:
+                raise Invalid(f"{what} is larger than {MAX_BYTES >> 20} MiB")
+            with self._blobs.writer(wanted.digest, wanted.size) as writer:
+                self.client.blob(self._repository, wanted, writer.write)
+                writer.commit()
+        return self._blobs.read(wanted.digest)
