@@ -9,9 +9,9 @@ by component, and the kernel is only ever asked for paths in which it must not f
 import errno
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sampan.errors import Invalid
 from sampan.linux import beneath
@@ -21,22 +21,64 @@ MAX_LINKS = 40
 
 
 class Found(NamedTuple):
-    """Where a path leads: ``path`` is relative to the root and free of links, ``.`` and ``..`` (``b""`` is the root).
-
-    ``status`` is its lstat(2), None if nothing is there; ``layer`` counts from the topmost directory of the stack, -1
-    if nothing is there.
-    """
+    """Where a path leads: ``path`` is relative to the root and free of links, ``.`` and ``..`` (``b""`` is the root);
+    ``status`` is its lstat(2), None if nothing is there."""
 
     path: bytes
     status: os.stat_result | None
-    layer: int
 
 
-_ABSENT = (-1, None)
+class View(Protocol):
+    """Files below some root. Every path is relative to it and free of links, as ``resolve`` and ``children`` do it."""
+
+    def stat(self, path: bytes) -> os.stat_result | None:
+        """lstat(2); None if nothing is there."""
+
+    def children(self, path: bytes) -> Mapping[bytes, os.stat_result]:
+        """The names in a directory, sorted, each with its lstat(2); nothing for what is no directory."""
+
+    def open(self, path: bytes, flags: int = os.O_RDONLY) -> int:
+        """A descriptor of what is there. Raises FileNotFoundError, and ELOOP for a link unless ``flags`` have O_PATH
+        and O_NOFOLLOW. Give O_NONBLOCK where it may be a FIFO."""
+
+    def readlink(self, path: bytes) -> bytes:
+        """The target of a symbolic link."""
+
+
+def resolve(view: View, path: bytes, *, follow: bool = True) -> Found:
+    """Where ``path`` leads when links are followed below the root (the last component's only with ``follow``).
+
+    A path whose end is not there resolves to where it would be made. Raises NotADirectoryError when a component on
+    the way is a file, and OSError with ELOOP.
+    """
+    waiting = _parts(path)[::-1]
+    walked: list[bytes] = []
+    links = 0
+    status = view.stat(b"")
+    while waiting:
+        part = waiting.pop()
+        if part == b"..":
+            del walked[-1:]
+            status = view.stat(b"/".join(walked))
+            continue
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "Not a directory", _shown(walked))
+        walked.append(part)
+        if status is not None:
+            status = view.stat(b"/".join(walked))
+        if status is not None and stat.S_ISLNK(status.st_mode) and (waiting or follow):
+            links += 1
+            if links > MAX_LINKS:
+                raise OSError(errno.ELOOP, "Too many levels of symbolic links", os.fsdecode(path))
+            target = view.readlink(b"/".join(walked))
+            walked = [] if target.startswith(b"/") else walked[:-1]
+            status = view.stat(b"/".join(walked))
+            waiting.extend(_parts(target)[::-1])
+    return Found(b"/".join(walked), status)
 
 
 class Tree:
-    """The merged view of ``stack`` (absolute directories, topmost first); a context manager, read only.
+    """The merged View of ``stack`` (absolute directories, topmost first); a context manager, read only.
 
     What a directory consists of is remembered: whoever changes a directory of the stack meanwhile calls ``forget``.
     Used by one thread at a time.
@@ -69,43 +111,13 @@ class Tree:
         self._merged.clear()
 
     def resolve(self, path: bytes, *, follow: bool = True) -> Found:
-        """Where ``path`` leads, links followed inside the tree (the last component's only with ``follow``).
-
-        A path whose end is not there resolves to where it would be made. Raises NotADirectoryError when a component
-        on the way is a file, and OSError with ELOOP.
-        """
-        waiting = _parts(path)[::-1]
-        walked: list[bytes] = []
-        links = 0
-        status: os.stat_result | None = self.stat(b"")
-        layer = 0 if self._roots else -1
-        while waiting:
-            part = waiting.pop()
-            if part == b"..":
-                if walked:
-                    walked.pop()
-                layer, status = self._lookup(b"/".join(walked))
-                continue
-            if status is not None and not stat.S_ISDIR(status.st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, "Not a directory", _shown(walked))
-            walked.append(part)
-            layer, status = self._lookup(b"/".join(walked)) if status is not None else _ABSENT
-            if status is not None and stat.S_ISLNK(status.st_mode) and (waiting or follow):
-                links += 1
-                if links > MAX_LINKS:
-                    raise OSError(errno.ELOOP, "Too many levels of symbolic links", os.fsdecode(path))
-                target = self._readlink(layer, b"/".join(walked))
-                walked = [] if target.startswith(b"/") else walked[:-1]
-                layer, status = self._lookup(b"/".join(walked))
-                waiting.extend(_parts(target)[::-1])
-        return Found(b"/".join(walked), status, layer)
+        """See the function ``resolve``."""
+        return resolve(self, path, follow=follow)
 
     def stat(self, path: bytes) -> os.stat_result | None:
-        """lstat(2) of a path that is free of links, as ``resolve`` and ``children`` give them; None if absent."""
         return self._lookup(path)[1]
 
     def children(self, path: bytes) -> dict[bytes, os.stat_result]:
-        """The names in a directory (its path free of links), sorted, each with its lstat(2)."""
         found: dict[bytes, os.stat_result | None] = {}
         for layer in self._layers(path):
             directory = beneath.open_in(self._roots[layer], path, os.O_RDONLY | os.O_DIRECTORY, links=False)
@@ -121,15 +133,12 @@ class Tree:
         return {name: status for name, status in sorted(found.items()) if status is not None}
 
     def open(self, path: bytes, flags: int = os.O_RDONLY) -> int:
-        """A descriptor of what is at ``path`` (free of links). Raises FileNotFoundError, and ELOOP for a link unless
-        ``flags`` have O_PATH and O_NOFOLLOW. Give O_NONBLOCK where it may be a FIFO."""
         layer, status = self._lookup(path)
         if status is None:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", _shown([path]))
         return beneath.open_in(self._roots[layer], path, flags, links=False)
 
     def readlink(self, path: bytes) -> bytes:
-        """The target of the symbolic link at ``path`` (otherwise free of links)."""
         return self._readlink(self._lookup(path)[0], path)
 
     def read_file(self, path: bytes, limit: int) -> bytes | None:
@@ -159,13 +168,13 @@ class Tree:
 
     def _lookup(self, path: bytes) -> tuple[int, os.stat_result | None]:
         if not path:
-            return (0, os.fstat(self._roots[0])) if self._roots else _ABSENT
+            return (0, os.fstat(self._roots[0])) if self._roots else (-1, None)
         parent = path.rpartition(b"/")[0]
         for layer in self._layers(parent):
             status = self._lstat(layer, path)
             if status is not None:
-                return _ABSENT if _is_whiteout(status) else (layer, status)
-        return _ABSENT
+                return (-1, None) if _is_whiteout(status) else (layer, status)
+        return -1, None
 
     def _layers(self, path: bytes) -> tuple[int, ...]:
         """The directories of the stack that directory ``path`` is merged from; none if it is not a directory."""

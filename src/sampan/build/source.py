@@ -1,0 +1,232 @@
+"""What a COPY or ADD selects: patterns matched against a view of files, and the digest of what was found.
+
+Both origins, a context and the file system of a step, are read through the same ``View``; so the rules are written
+once. They are BuildKit's: a pattern's last matches may be links, which are followed (inside the root), links below a
+directory stay links, and ``..`` at the start of a path goes nowhere.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import NamedTuple
+
+from sampan.build.graph import Context
+from sampan.errors import Invalid, NotFound
+from sampan.linux import beneath
+from sampan.snapshots.lookup import View, resolve
+
+
+class Selected(NamedTuple):
+    """One match of a source. ``name`` is its last component before links were followed, ``path`` where they led."""
+
+    name: bytes
+    path: bytes
+    status: os.stat_result
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+
+class Entry(NamedTuple):
+    """A file below a selected directory: ``inner`` is relative to that directory, ``path`` to the view's root."""
+
+    inner: bytes
+    path: bytes
+    status: os.stat_result
+
+
+Digester = Callable[[View, bytes, os.stat_result], str]
+"""Gives the digest of a regular file's content: view, path in it, its lstat(2)."""
+
+
+class ContextFiles:
+    """The View of a build context; a context manager. Directories are read once and remembered."""
+
+    __slots__ = ("_children", "_context", "_root")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._root = beneath.open_root(context.root)
+        self._children: dict[bytes, Mapping[bytes, os.stat_result]] = {}
+
+    def __enter__(self) -> "ContextFiles":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        os.close(self._root)
+
+    def stat(self, path: bytes) -> os.stat_result | None:
+        if not path:
+            return os.fstat(self._root)
+        parent, _, name = path.rpartition(b"/")
+        return self.children(parent).get(name)
+
+    def children(self, path: bytes) -> Mapping[bytes, os.stat_result]:
+        known = self._children.get(path)
+        if known is None:
+            known = self._children[path] = self._context.children(path)
+        return known
+
+    def open(self, path: bytes, flags: int = os.O_RDONLY) -> int:
+        return beneath.open_in(self._root, path, flags, links=False)
+
+    def readlink(self, path: bytes) -> bytes:
+        fd = self.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            return os.readlink(b"", dir_fd=fd)
+        finally:
+            os.close(fd)
+
+
+def select(view: View, source: str) -> list[Selected]:
+    """What ``source`` (a path, or a pattern of path/filepath.Match) means in ``view``, sorted.
+
+    Raises NotFound if a plain path is not there; a pattern may match nothing. Raises Invalid for a malformed pattern.
+    """
+    plain, patterns = _split(source)
+    try:
+        if not patterns:
+            return [_selected(view, plain, source)]
+        base = resolve(view, plain)
+        matched = _matches(view, base.path, [_compile(part, source) for part in patterns])
+        return [_selected(view, path, source) for path in matched]
+    except NotADirectoryError:
+        raise _missing(source) from None
+    except OSError as error:
+        raise Invalid(f"{source} cannot be read: {error.strerror}") from None
+
+
+def below(view: View, directory: bytes, inner: bytes = b"") -> Iterator[Entry]:
+    """Everything below ``directory``, parents before children, in the order of the names."""
+    for name, status in view.children(directory).items():
+        path = directory + b"/" + name if directory else name
+        within = inner + b"/" + name if inner else name
+        yield Entry(within, path, status)
+        if stat.S_ISDIR(status.st_mode):
+            yield from below(view, path, within)
+
+
+def content_key(view: View, selected: list[Selected], owners: bool, digest: Digester) -> str:
+    """A digest (hexadecimal) of all that a copy of ``selected`` depends on: names, modes, links, contents.
+
+    Times do not count; owners do only where a copy keeps them. Every part is framed by its length.
+    """
+    from hashlib import sha256
+
+    hashed = sha256()
+
+    def add(name: bytes, path: bytes, status: os.stat_result) -> None:
+        for part in _facts(view, name, path, status, owners, digest):
+            hashed.update(b"%d:" % len(part) + part)
+
+    for match in selected:
+        add(b"" if match.is_directory else match.name, match.path, match.status)
+        if match.is_directory:
+            for entry in below(view, match.path):
+                add(entry.inner, entry.path, entry.status)
+        hashed.update(b";")
+    return hashed.hexdigest()
+
+
+def read_digest(view: View, path: bytes, status: os.stat_result) -> str:
+    """The Digester that reads the file."""
+    import hashlib
+
+    with open(view.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _facts(
+    view: View, name: bytes, path: bytes, status: os.stat_result, owners: bool, digest: Digester
+) -> Iterator[bytes]:
+    mode = status.st_mode
+    yield name
+    # Permissions of a link mean nothing, and file systems disagree on them.
+    yield b"%o" % (stat.S_IFLNK if stat.S_ISLNK(mode) else mode)
+    if owners:
+        yield b"%d:%d" % (status.st_uid, status.st_gid)
+    if stat.S_ISREG(mode):
+        yield digest(view, path, status).encode()
+    elif stat.S_ISLNK(mode):
+        yield view.readlink(path)
+    elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        yield b"%d" % status.st_rdev
+
+
+def _selected(view: View, path: bytes, source: str) -> Selected:
+    found = resolve(view, path)
+    if found.status is None:
+        raise _missing(source)
+    return Selected(path.rstrip(b"/").rpartition(b"/")[2], found.path, found.status)
+
+
+def _missing(source: str) -> NotFound:
+    return NotFound(f"{source} is not there", hint="is it excluded by .dockerignore, or outside the build context?")
+
+
+def _split(source: str) -> tuple[bytes, list[str]]:
+    """The leading components without wildcards, cleaned, and the rest as patterns."""
+    parts: list[str] = []
+    for part in source.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    plain = len(parts)
+    for index, part in enumerate(parts):
+        if re.search(r"[*?[]", re.sub(r"\\.", "", part, flags=re.DOTALL)):
+            plain = index
+            break
+    return os.fsencode("/".join(parts[:plain])), parts[plain:]
+
+
+def _matches(view: View, directory: bytes, patterns: list[re.Pattern[str]]) -> Iterator[bytes]:
+    """Paths below ``directory`` whose components match one each; links on the way are not followed."""
+    for name, status in view.children(directory).items():
+        if patterns[0].fullmatch(os.fsdecode(name)):
+            path = directory + b"/" + name if directory else name
+            if len(patterns) == 1:
+                yield path
+            elif stat.S_ISDIR(status.st_mode):
+                yield from _matches(view, path, patterns[1:])
+
+
+_CHARACTER = r"(?:\\.|[^\\\]-])"
+_TOKEN = re.compile(
+    rf"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>\^?)(?P<set>(?:{_CHARACTER}(?:-{_CHARACTER})?)+)\]"
+    r"|\\(?P<escaped>.)|(?P<plain>[^\\\[])",
+    re.DOTALL,
+)
+_RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
+
+
+def _compile(pattern: str, source: str) -> re.Pattern[str]:
+    """One component of Go's path/filepath.Match as a regular expression. Raises Invalid."""
+    expression, position = "", 0
+    while position < len(pattern):
+        token = _TOKEN.match(pattern, position)
+        if not token:
+            raise Invalid(f"{source} is not a valid pattern", hint="a bracket itself is written [[]")
+        position = token.end()
+        if token["star"]:
+            expression += ".*"
+        elif token["any"]:
+            expression += "."
+        elif token["set"]:
+            expression += _set(token["set"], bool(token["negated"]))
+        else:
+            expression += re.escape(token["escaped"] or token["plain"])
+    return re.compile(expression, re.DOTALL)
+
+
+def _set(text: str, negated: bool) -> str:
+    ranges = ((low[-1], (high or low)[-1]) for low, high in _RANGE.findall(text))
+    inner = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
+    if not inner:  # only ranges that end before they begin: no character is among them
+        return "." if negated else "(?!)"
+    return f"[{'^' if negated else ''}{inner}]"
