@@ -1,0 +1,87 @@
+"""What a verb is given besides its arguments: the engine, and the ways to say something."""
+
+import sys
+
+from sampan.errors import SampanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sampan.cli.flags import Command
+    from sampan.engine import Engine
+
+
+class Context:
+    """One invocation. ``root`` and ``debug`` are the global flags; ``quiet`` is set by a verb's own ``--quiet``."""
+
+    __slots__ = ("_engine", "command", "debug", "quiet", "root", "verb")
+
+    def __init__(self, root: str | None = None, *, debug: bool = False) -> None:
+        self.root = root
+        self.debug = debug
+        self.quiet = False
+        self.verb = ""
+        self.command: Command | None = None
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> "Engine":
+        """The engine for ``root``, opened on first use."""
+        if self._engine is None:
+            from sampan.engine import open_engine
+
+            self._engine = open_engine(self.root)
+        return self._engine
+
+    def close(self) -> None:
+        """Closes what was opened. May be called again."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def print(self, text: str = "") -> None:
+        """A line of the result, on standard output."""
+        sys.stdout.write(f"{text}\n")
+
+    def say(self, text: str = "") -> None:
+        """A line for people, on standard output; left out with ``--quiet``."""
+        if not self.quiet:
+            self.print(text)
+
+    def warn(self, sentence: str) -> None:
+        """Something the user should know, on standard error."""
+        _complain(f"WARNING: {sentence}")
+
+    def tell(self, error: BaseException) -> int:
+        """Says what went wrong, once, on standard error, and gives the exit code for it."""
+        from sampan.cli import failures
+
+        failure = failures.explain(error)
+        if self.debug:
+            import traceback
+
+            traceback.print_exception(error)
+        if failure.message:
+            _complain(f"sampan: {failure.message}")
+        if failure.hint:
+            _complain(f"hint: {failure.hint}")
+        own = failure.exit_code
+        return self.command.error_exit if own == 1 and self.command and not failure.usage else own
+
+    def each(self, names: "Iterable[str]", action: "Callable[[str], object]") -> int:
+        """Does ``action`` for every name, also after one of them failed, and gives the exit code for all."""
+        worst = 0
+        for name in names:
+            try:
+                action(name)
+            except SampanError as error:
+                sys.stdout.flush()  # both streams may be one terminal: keep the order
+                worst = max(worst, self.tell(error))
+        return worst
+
+
+def _complain(text: str) -> None:
+    # What is told may come from an image or a server: nothing in it may steer the terminal.
+    shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
+    sys.stderr.write(f"{shown}\n")

@@ -1,0 +1,162 @@
+"""The command line's front door: finds the verb, reads its flags, runs it, and tells what went wrong, once.
+
+Nothing is imported for a verb that is not asked for, and ``sampan --version`` imports next to nothing.
+"""
+
+import sys
+
+from sampan.cli import commands
+from sampan.cli.context import Context
+from sampan.cli.flags import HELP, Command, Flag, Parsed, UsageError, check_count, nearest, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Main = Callable[[Parsed, Context], int]
+
+PERSISTENT = (
+    Flag("-D, --debug", "Show where an error comes from"),
+    Flag("--root string", "Keep everything below this directory"),
+)
+"""Known before the verb, and by their long names also after it."""
+GLOBAL = Command(
+    "[OPTIONS] COMMAND",
+    (*PERSISTENT, HELP, Flag("-v, --version", "Print version information and quit")),
+    most=None,
+    interspersed=False,
+)
+_INHERITED = tuple(Flag(f"--{flag.long} {flag.metavar}".rstrip(), flag.help) for flag in PERSISTENT)
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command line and gives its exit code; nothing is raised."""
+    context = Context()
+    try:
+        code = _main(arguments, context)
+        sys.stdout.flush()
+    except UsageError as error:
+        code = context.tell(error)
+        _show_usage(context)
+    except BaseException as error:
+        code = _failed(error, context)
+    try:
+        context.close()
+    except Exception as error:
+        code = code or _failed(error, context)
+    return code
+
+
+def _main(arguments: list[str], context: Context) -> int:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no error
+    parsed = parse(GLOBAL, arguments)
+    _take_persistent(parsed, context)
+    words = parsed.positionals
+    if parsed.on("version"):
+        from sampan import __version__
+
+        context.print(f"sampan version {__version__}")
+        return 0
+    asks_help = parsed.on("help") or words[:1] == ["help"] or not words
+    return _help(words[words[:1] == ["help"] :], context) if asks_help else _dispatch(words, context)
+
+
+def _dispatch(words: list[str], context: Context) -> int:
+    verb, arguments = resolve(words)
+    if verb in commands.GROUPS:
+        if [word for word in arguments if word not in ("--help", "-h")]:
+            raise _unknown_command(f"{verb} {arguments[0]}")
+        return _help([verb], context)
+    context.verb = verb
+    command, perform = load(verb)
+    context.command = command
+    parsed = parse(command, arguments, _INHERITED)
+    _take_persistent(parsed, context)
+    if parsed.on("help"):
+        return _help([verb], context)
+    check_count(command, parsed, f"sampan {verb}")
+    context.quiet = any(flag.long == "quiet" for flag in command.flags) and parsed.on("quiet")
+    if command.needs_userns:
+        from sampan.linux.namespaces import enter_user_namespace
+
+        enter_user_namespace()
+    return perform(parsed, context)
+
+
+def resolve(words: list[str]) -> tuple[str, list[str]]:
+    """The verb (or group) that a command line begins with, and its arguments. Raises UsageError."""
+    first, both = words[0], " ".join(words[:2])
+    if both in commands.ALIASES:
+        verb, *given = commands.ALIASES[both]
+        return verb, given + words[2:]
+    if both in commands.COMMANDS:
+        return both, words[len(both.split()) :]
+    if first in commands.COMMANDS or first in commands.GROUPS:
+        return first, words[1:]
+    raise _unknown_command(first)
+
+
+def load(verb: str) -> "tuple[Command, Main]":
+    """The table and the function of a verb."""
+    name = commands.COMMANDS[verb][0]
+    __import__(name)
+    module = sys.modules[name]
+    if " " in verb:
+        pair: tuple[Command, Main] = module.COMMANDS[verb.partition(" ")[2]]
+        return pair
+    return module.COMMAND, module.main
+
+
+def _unknown_command(name: str) -> UsageError:
+    if name in commands.LATER.split():
+        return UsageError(f"sampan {name} is not built yet", exit_code=1)
+    near = nearest(name, [*commands.COMMANDS, *commands.GROUPS, *commands.ALIASES])
+    hint = f"did you mean sampan {near}?" if near else None
+    return UsageError(f"unknown command: sampan {name}", hint=hint, exit_code=1)
+
+
+def _help(words: list[str], context: Context) -> int:
+    from sampan.cli import help
+
+    width = help.terminal_width()
+    if not words:
+        text = help.top(GLOBAL.flags, width)
+    else:
+        verb, _ = resolve(words)
+        text = help.group(verb, width) if verb in commands.GROUPS else help.verb(verb, load(verb)[0], width)
+    context.print(text.rstrip("\n"))
+    return 0
+
+
+def _take_persistent(parsed: Parsed, context: Context) -> None:
+    context.debug = context.debug or parsed.on("debug")
+    context.root = parsed.text("root") or context.root
+
+
+def _show_usage(context: Context) -> None:
+    from sampan.cli import help
+
+    if context.command:
+        sys.stderr.write(f"\n{help.usage(context.verb, context.command)}\n")
+    name = f"sampan {context.verb}".rstrip()
+    sys.stderr.write(f"\nRun '{name} --help' for more information\n")
+
+
+def _failed(error: BaseException, context: Context) -> int:
+    if isinstance(error, SystemExit):
+        raise error
+    code = context.tell(error)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # The interpreter flushes once more at its end: let it flush to nowhere, or it would complain.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
