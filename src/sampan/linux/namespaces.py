@@ -25,11 +25,11 @@ PROC_NAMES = {"mount": "mnt", "network": "net"}  # /proc/PID/ns/NAME where it di
 
 
 class IdRange(NamedTuple):
-    """``count`` ids from ``inside`` on are those from ``outside`` on in the parent namespace."""
+    """``length`` ids from ``inside`` on are those from ``outside`` on in the parent namespace."""
 
     inside: int
     outside: int
-    count: int
+    length: int
 
 
 def in_initial_user_namespace() -> bool:

@@ -1,0 +1,54 @@
+"""Which cgroup hierarchies this machine has, and which of them a container joins.
+
+Three worlds are met in the field: v2 alone (one hierarchy at /sys/fs/cgroup), v1 (one for each controller or pair of
+them), and hybrids of both. A container joins every v1 hierarchy that has a controller of ``WANTED``, or else v2.
+"""
+
+import os
+from typing import NamedTuple
+
+WANTED = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "hugetlb")
+PARENT = "sampan"
+
+
+class Hierarchy(NamedTuple):
+    """A mounted hierarchy. ``name`` is how its mount is called below /sys/fs/cgroup ("cpu,cpuacct"; "" for v2)."""
+
+    name: str
+    controllers: tuple[str, ...]
+    mount: str
+    version: int
+
+
+def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
+    """Every cgroup hierarchy mounted here, v1 first (proc(5), mountinfo)."""
+    found: list[Hierarchy] = []
+    with open(mountinfo) as file:
+        for line in file:
+            head, _, tail = line.partition(" - ")
+            fstype = tail[: tail.find(" ")]
+            if fstype == "cgroup2":
+                mount = head.split()[4]
+                found.append(Hierarchy("", (), mount, 2))
+            elif fstype == "cgroup":
+                mount = head.split()[4]
+                options = tail.split()[2].split(",")
+                controllers = tuple(option for option in options if option in WANTED)
+                if controllers:
+                    found.append(Hierarchy(mount.rpartition("/")[2], controllers, mount, 1))
+    return sorted(dict.fromkeys(found), key=lambda hierarchy: hierarchy.version)
+
+
+def joined(found: list[Hierarchy]) -> list[Hierarchy]:
+    """Those that a container joins: v1 hierarchies if they hold the memory or pids controller, else v2 alone."""
+    first = [
+        entry for entry in found if entry.version == 1 and not entry.controllers[0].startswith(("cpuset", "hugetlb"))
+    ]
+    if any("memory" in entry.controllers or "pids" in entry.controllers for entry in first):
+        return first
+    return [entry for entry in found if entry.version == 2][:1]
+
+
+def unified() -> bool:
+    """Whether cgroup v2 alone rules here."""
+    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")

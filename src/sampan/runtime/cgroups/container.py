@@ -1,0 +1,136 @@
+"""A container's cgroup: one directory in each hierarchy that it joins."""
+
+import os
+import time
+from typing import Any, NamedTuple
+
+from sampan.errors import Unavailable
+from sampan.runtime.cgroups import choose, v1, v2
+from sampan.runtime.cgroups.choose import PARENT, Hierarchy
+
+Cgroup = tuple["Membership", ...]
+
+
+class Membership(NamedTuple):
+    """The directory of a container in one hierarchy."""
+
+    hierarchy: Hierarchy
+    directory: str
+
+
+def plan(path: str) -> Cgroup:
+    """Where the container with cgroup path ``path`` ("/sampan/ID") belongs on this machine. Makes nothing."""
+    return tuple(Membership(entry, entry.mount + path) for entry in choose.joined(choose.hierarchies()))
+
+
+def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool) -> Cgroup:
+    """Makes the directories and sets the limits, and gives those memberships that could be made.
+
+    A hierarchy that this process may not write to is left out, unless ``required`` (a limit was asked for), which
+    raises Unavailable. A device list is set only where there is no other rule to obey.
+    """
+    made: list[Membership] = []
+    for membership in cgroup:
+        try:
+            _make_directory(membership)
+            _write_limits(membership, resources)
+        except OSError as error:
+            _remove_directory(membership.directory)
+            if required:
+                remove(tuple(made))
+                raise Unavailable(
+                    f"cannot set the limits asked for: {error.strerror}: {error.filename or membership.directory}",
+                    hint="limits need root, or a cgroup v2 subtree that systemd delegates to the user",
+                ) from None
+            continue
+        made.append(membership)
+    return tuple(made)
+
+
+def join(cgroup: Cgroup) -> None:
+    """Moves the calling process, which must have a single thread, into the container's cgroup."""
+    for membership in cgroup:
+        (v1 if membership.hierarchy.version == 1 else v2).join(membership.directory)
+
+
+def remove(cgroup: Cgroup) -> None:
+    """Removes the directories once their last process is gone; those that are not there are no error."""
+    for membership in cgroup:
+        _remove_directory(membership.directory)
+
+
+def remove_path(path: str) -> None:
+    """Removes what is left of a container's cgroup in any hierarchy, for instance after its monitor was killed."""
+    for entry in choose.hierarchies():
+        _remove_directory(entry.mount + path)
+
+
+def freeze(cgroup: Cgroup, *, frozen: bool) -> None:
+    """Stops all processes of the container where they are, or lets them go on. Raises Unavailable without a freezer."""
+    for membership in cgroup:
+        if membership.hierarchy.version == 2:
+            _write(f"{membership.directory}/cgroup.freeze", "1" if frozen else "0")
+            return
+        if "freezer" in membership.hierarchy.controllers:
+            _write(f"{membership.directory}/freezer.state", "FROZEN" if frozen else "THAWED")
+            return
+    raise Unavailable("this machine's cgroups cannot freeze processes")
+
+
+def _make_directory(membership: Membership) -> None:
+    parent = os.path.dirname(membership.directory)
+    if membership.hierarchy.version == 2 and not os.path.isdir(parent):
+        os.mkdir(parent)
+        _delegate(membership.hierarchy.mount, parent)
+    try:
+        os.makedirs(membership.directory, exist_ok=True)
+    except FileNotFoundError:  # the last container of before took the parent with it just now
+        os.makedirs(membership.directory, exist_ok=True)
+
+
+def _delegate(mount: str, parent: str) -> None:
+    """Turns on, for the children of ``mount`` and ``parent``, every controller that is on offer."""
+    for directory in (mount, parent):
+        with open(f"{directory}/cgroup.controllers") as file:
+            available = [name for name in file.read().split() if name in choose.WANTED or name == "io"]
+        for name in available:
+            try:
+                _write(f"{directory}/cgroup.subtree_control", f"+{name}")
+            except OSError:
+                continue  # a controller that cannot be had here is missed only when a limit asks for it
+
+
+def _write_limits(membership: Membership, resources: dict[str, Any]) -> None:
+    if membership.hierarchy.version == 1:
+        writes = v1.limits(resources, membership.hierarchy.controllers)
+    else:
+        writes = v2.limits(resources)
+    for file, text in writes:
+        _write(f"{membership.directory}/{file}", text)
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _remove_directory(directory: str) -> None:
+    """rmdir(2), patiently: the kernel says EBUSY until it has buried the last process."""
+    for _ in range(200):
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.005)
+            continue
+        parent = os.path.dirname(directory)
+        if os.path.basename(parent) == PARENT:
+            try:
+                os.rmdir(parent)
+            except OSError:
+                return  # another container is in it
+        return

@@ -1,0 +1,41 @@
+"""One container's directory in the cgroup v2 hierarchy (Linux Documentation/admin-guide/cgroup-v2.rst)."""
+
+from typing import Any
+
+
+def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    """runtime-spec ``linux.resources`` as (file, text) pairs, in the order to write them."""
+    writes: list[tuple[str, str]] = []
+    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
+    if memory.get("limit"):
+        writes.append(("memory.max", _bytes(memory["limit"])))
+    if memory.get("swap"):
+        # v1 and the specification count memory and swap together, v2 swap alone.
+        swap = memory["swap"]
+        writes.append(("memory.swap.max", "max" if swap < 0 else str(max(0, swap - (memory.get("limit") or 0)))))
+    if memory.get("reservation"):
+        writes.append(("memory.low", _bytes(memory["reservation"])))
+    if cpu.get("shares"):
+        writes.append(("cpu.weight", str(weight(cpu["shares"]))))
+    if cpu.get("quota") or cpu.get("period"):
+        quota = cpu.get("quota") or -1
+        writes.append(("cpu.max", f"{quota if quota > 0 else 'max'} {cpu.get('period') or 100000}"))
+    limit = (resources.get("pids") or {}).get("limit")
+    if limit:
+        writes.append(("pids.max", str(limit) if limit > 0 else "max"))
+    return writes
+
+
+def weight(shares: int) -> int:
+    """cpu.weight (1…10,000) for v1's cpu.shares (2…262,144): the conversion that runc and crun use."""
+    return max(1, min(10000, 1 + (max(shares, 2) - 2) * 9999 // 262142))
+
+
+def _bytes(value: int) -> str:
+    return "max" if value < 0 else str(value)
+
+
+def join(directory: str) -> None:
+    """Moves the calling process into the cgroup."""
+    with open(f"{directory}/cgroup.procs", "wb", buffering=0) as file:
+        file.write(b"0")

@@ -1,0 +1,138 @@
+"""What a container gets when nothing else is asked for, as an OCI runtime spec (runtime-spec 1.2, config.md and
+config-linux.md). The defaults are those of today's Docker, or stricter."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+CAPABILITIES = (
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+)
+MASKED_PATHS = (
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+SHM_BYTES = 64 << 20
+
+
+def masked_paths() -> list[str]:
+    """The paths that a container must not even read, with what each processor has of them."""
+    paths = list(MASKED_PATHS)
+    for number in range(os.cpu_count() or 0):
+        path = f"/sys/devices/system/cpu/cpu{number}/thermal_throttle"
+        if os.path.isdir(path):
+            paths.append(path)
+    return paths
+
+
+def mounts(*, own_network: bool, shm_bytes: int = SHM_BYTES) -> list[dict[str, Any]]:
+    """The file systems that Linux programs expect (runtime-spec, config-linux.md, "Default Filesystems").
+
+    Without a network namespace of its own a rootless container may not mount sysfs, so it gets the host's, read-only.
+    """
+    if own_network or os.geteuid() == 0:
+        sysfs = _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro")
+    else:
+        sysfs = _mount("/sys", "bind", "rbind", "nosuid", "noexec", "nodev", "rro", source="/sys")
+    return [
+        _mount("/proc", "proc", "nosuid", "noexec", "nodev"),
+        _mount("/dev", "tmpfs", "nosuid", "noexec", "strictatime", "mode=755", "size=65536k"),
+        _mount("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        sysfs,
+        _mount("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro"),
+        _mount("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
+        _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", f"size={shm_bytes}"),
+    ]
+
+
+def bind(source: str, destination: str, *options: str) -> dict[str, Any]:
+    """A bind mount of a path of the host."""
+    return _mount(destination, "bind", *(options or ("rbind", "rprivate")), source=source)
+
+
+def base_spec(
+    args: Sequence[str],
+    env: Sequence[str],
+    cwd: str,
+    *,
+    uid: int = 0,
+    gid: int = 0,
+    groups: Sequence[int] = (),
+    hostname: str = "",
+    rootless: bool = False,
+    network: str = "none",
+    capabilities: Sequence[str] = CAPABILITIES,
+    cgroup: str = "",
+    terminal: bool = False,
+) -> dict[str, Any]:
+    """The runtime spec of a container with the defaults.
+
+    ``network`` "host" leaves out the network namespace; "bridge" and "none" both have one of their own, which is wired
+    by someone else. ``cgroup`` is the path below each hierarchy. ``uid``, ``gid`` and ``groups`` are numbers inside.
+    """
+    from sampan.runtime import profile
+
+    own_network = network != "host"
+    namespaces = ["pid", "mount", "ipc", "uts", "cgroup", *(["network"] if own_network else [])]
+    # Only a process that changes its user keeps capabilities off: as root it has all of the set, otherwise none.
+    effective = list(capabilities) if uid == 0 else []
+    return {
+        "ociVersion": "1.2.0",
+        "process": {
+            "terminal": terminal,
+            "user": {"uid": uid, "gid": gid, "additionalGids": list(groups), "umask": 0o022},
+            "args": list(args),
+            "env": list(env),
+            "cwd": cwd or "/",
+            "capabilities": {
+                "bounding": list(capabilities),
+                "effective": effective,
+                "permitted": effective,
+                "inheritable": [],
+                "ambient": [],
+            },
+            "noNewPrivileges": rootless,
+        },
+        "root": {"path": "rootfs", "readonly": False},
+        "hostname": hostname,
+        "mounts": mounts(own_network=own_network),
+        "linux": {
+            "namespaces": [{"type": kind} for kind in namespaces],
+            "cgroupsPath": cgroup,
+            "resources": {},
+            "seccomp": profile.seccomp(capabilities, os.uname().machine),
+            "maskedPaths": masked_paths(),
+            "readonlyPaths": list(READONLY_PATHS),
+        },
+    }
+
+
+def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": source or kind, "options": list(options)}

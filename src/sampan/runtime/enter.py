@@ -1,0 +1,116 @@
+"""A further program in a running container: joins its namespaces and cgroup, and goes on as its first process did."""
+
+import os
+import socket
+import sys
+from typing import Any, NamedTuple, NoReturn
+
+from sampan.errors import NotFound
+from sampan.linux import beneath, namespaces, seccomp, syscalls
+from sampan.linux.syscalls import prctl
+from sampan.runtime import handshake, init
+from sampan.runtime.cgroups import container
+from sampan.runtime.cgroups.container import Cgroup
+from sampan.runtime.parent import Process
+
+# The user namespace first: it gives the right to join the others. The pid namespace counts for children only.
+_ORDER = ("user", "cgroup", "ipc", "uts", "network", "pid", "mount")
+
+
+class Entry(NamedTuple):
+    """What the joining process needs, opened on the host."""
+
+    process: dict[str, Any]
+    namespaces: tuple[tuple[int, int], ...]
+    cgroup: Cgroup
+    seccomp: bytes | None
+    stdio: tuple[int, int, int]
+    terminal: bool
+
+
+def create(
+    pid: int, process: dict[str, Any], profile: dict[str, Any] | None, cgroup_path: str, stdio: tuple[int, int, int]
+) -> Process:
+    """Makes a process beside ``pid``, the first one of a running container; start it as one starts that.
+
+    Raises NotFound if the container is not running any more. The caller must have a single thread.
+    """
+    entry = Entry(
+        process,
+        _open_namespaces(pid),
+        tuple(part for part in container.plan(cgroup_path) if os.access(part.directory, os.W_OK))
+        if cgroup_path
+        else (),
+        seccomp.compile(profile, os.uname().machine) if profile else None,
+        stdio,
+        bool(process.get("terminal")),
+    )
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    ours, theirs = handshake.pair()
+    child = os.fork()
+    if child == 0:
+        ours.close()
+        _join(entry, theirs)
+    theirs.close()
+    for fd, _ in entry.namespaces:
+        os.close(fd)
+    try:
+        message, _ = handshake.expect(ours, b"pid ")
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        os.waitpid(child, 0)
+    return Process(int(message[4:]), ours, ())
+
+
+def _open_namespaces(pid: int) -> tuple[tuple[int, int], ...]:
+    """Descriptors of the namespaces in which ``pid`` differs from this process, with their flags."""
+    found = []
+    for kind in _ORDER:
+        name = namespaces.PROC_NAMES.get(kind, kind)
+        try:
+            if os.stat(f"/proc/{pid}/ns/{name}").st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+                continue
+            found.append((os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), namespaces.FLAGS[kind]))
+        except FileNotFoundError:
+            raise NotFound("the container is not running any more") from None
+    return tuple(found)
+
+
+def _join(entry: Entry, end: socket.socket) -> NoReturn:
+    try:
+        init.settle_signals()
+        prctl(syscalls.PR_SET_DUMPABLE, 0)
+        container.join(entry.cgroup)
+        init.shut_doors()
+        loaded = len(sys.modules)
+        own = os.stat("/proc/self/exe")
+        for fd, flag in entry.namespaces:
+            syscalls.setns(fd, flag)
+            if flag == syscalls.CLONE_NEWUSER:
+                os.setresgid(0, 0, 0)
+                os.setresuid(0, 0, 0)
+        child = os.fork()
+        if child:
+            handshake.tell_pid(end, child)
+            os._exit(0)
+        os.setsid()
+        init.own_keyring()
+        _run(entry, end, own, loaded)
+    except BaseException as error:
+        handshake.tell_failure(end, error)
+        os._exit(1)
+
+
+def _run(entry: Entry, end: socket.socket, own: os.stat_result, loaded: int) -> NoReturn:
+    stdio = entry.stdio
+    if entry.terminal:
+        master, slave = init.open_terminal()
+        handshake.tell_console(end, master)
+        os.close(master)
+        stdio = (slave, slave, slave)
+    root = beneath.open_root("/")
+    cwd_fd = init.working_directory(root, entry.process, make=False)
+    os.close(root)
+    init.finish(entry.process, entry.seccomp, stdio, entry.terminal, cwd_fd, end, own, loaded)

@@ -1,0 +1,71 @@
+"""What the processes of a container that is being made say to each other, over a SOCK_SEQPACKET socket.
+
+    child → parent    pid N        N is the container's init, in the parent's pid namespace; namespaces exist
+    child → parent    console      with the descriptor of the terminal's master side (only where one was asked for)
+    child → parent    ready        all is set up; only the program is missing
+    parent → child    start
+    child → parent    (end of file: the program runs)    or    failed KIND MESSAGE HINT at any moment
+
+The init may import nothing after the pivot, so messages are plain bytes.
+"""
+
+import os
+import socket
+
+from sampan import errors
+from sampan.errors import SampanError
+
+START = b"start"
+READY = b"ready"
+CONSOLE = b"console"
+_LIMIT = 1 << 16
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def tell_pid(end: socket.socket, pid: int) -> None:
+    end.send(b"pid %d" % pid)
+
+
+def tell_failure(end: socket.socket, error: BaseException) -> None:
+    """Sends an error in a form from which ``expect`` raises it again."""
+    if isinstance(error, SampanError):
+        kind, message, hint = type(error).__name__, error.message, error.hint or ""
+    else:
+        kind, message, hint = "SampanError", f"{type(error).__name__}: {error}", ""
+    parts = (part.encode("utf-8", "replace").replace(b"\0", b" ")[:16000] for part in (kind, message, hint))
+    try:
+        end.send(b"failed\0" + b"\0".join(parts))
+    except OSError:
+        return  # nobody is left to be told
+
+
+def tell_console(end: socket.socket, fd: int) -> None:
+    socket.send_fds(end, [CONSOLE], [fd])
+
+
+def expect(end: socket.socket, word: bytes) -> tuple[bytes, list[int]]:
+    """The next message, which must begin with ``word``, and its descriptors. Raises what the other side failed with."""
+    message, fds, _, _ = socket.recv_fds(end, _LIMIT, 1)
+    _raise_failure(message)
+    if not message.startswith(word):
+        for fd in fds:
+            os.close(fd)
+        what = message.decode("utf-8", "replace") or "nothing more"
+        raise SampanError(f"the container's first process ended while it was being set up (it said {what!r})")
+    return message, fds
+
+
+def expect_end(end: socket.socket) -> None:
+    """Waits until the program runs. Raises what the other side failed with."""
+    message = end.recv(_LIMIT)
+    _raise_failure(message)
+
+
+def _raise_failure(message: bytes) -> None:
+    if message.startswith(b"failed\0"):
+        kind, text, hint = message.decode("utf-8", "replace").split("\0")[1:4]
+        raise getattr(errors, kind, SampanError)(text, hint=hint or None)

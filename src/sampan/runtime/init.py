@@ -1,0 +1,365 @@
+"""The container's first process, from its birth in new namespaces to the execve(2) of the program.
+
+Nothing is imported after the pivot: from then on ``sys.path`` would resolve inside the container, and a late import
+would run the image's code with the runtime's privileges. Everything is therefore imported here, at the top, the doors
+are shut before the pivot, and the last step compares what is loaded with what was.
+"""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import socket
+import stat
+import sys
+import termios
+from typing import Any, NamedTuple, NoReturn
+
+from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
+from sampan.linux import beneath, capabilities, mounts, seccomp, syscalls
+from sampan.linux.syscalls import named, prctl
+from sampan.runtime import handshake, rootfs
+from sampan.runtime.cgroups import container
+from sampan.runtime.cgroups.container import Cgroup
+from sampan.runtime.rootfs import Operation
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_TIOCGPTPEER = 0x5441
+_TIOCSPTLCK = 0x40045431
+_DEVPTS_SUPER_MAGIC = 0x1CD1
+
+
+class Job(NamedTuple):
+    """All that the first process needs, worked out by its parent while imports and the host's files are at hand."""
+
+    process: dict[str, Any]
+    hostname: str
+    domainname: str
+    root: bytes
+    root_readonly: bool
+    overlay: tuple[tuple[str, ...], str, str, bool] | None
+    operations: tuple[Operation, ...]
+    cgroup: Cgroup
+    flags: int
+    seccomp: bytes | None
+    stdio: tuple[int, int, int]
+    terminal: bool
+
+
+def begin(job: Job, end: socket.socket) -> NoReturn:
+    """Runs in a fresh child of the parent: makes the namespaces, forks the first process in them, says its pid, ends.
+
+    Two forks, because a pid namespace receives only the children of the process that makes it.
+    """
+    try:
+        settle_signals()
+        # Nobody in the container may trace this process or use its open files (CVE-2016-9962).
+        prctl(syscalls.PR_SET_DUMPABLE, 0)
+        # The cgroup comes before its namespace, whose root it becomes.
+        container.join(job.cgroup)
+        syscalls.unshare(job.flags)
+        pid = os.fork()
+        if pid:
+            handshake.tell_pid(end, pid)
+            os._exit(0)
+        _first_process(job, end)
+    except BaseException as error:
+        handshake.tell_failure(end, error)
+        os._exit(1)
+
+
+def _first_process(job: Job, end: socket.socket) -> NoReturn:
+    os.setsid()
+    own_keyring()
+    own = os.stat("/proc/self/exe")
+    if job.flags & syscalls.CLONE_NEWUTS:
+        _set_names(job)
+    # What is mounted here must not show on the host, nor the other way round while things are being moved.
+    mounts.mount(b"", b"/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    root_fd = _open_root(job)
+    rootfs.perform(list(job.operations), root_fd, job.cgroup)
+    cwd_fd = working_directory(root_fd, job.process)
+    shut_doors()
+    loaded = len(sys.modules)
+    master = -1
+    _pivot(root_fd)
+    stdio = job.stdio
+    if job.terminal:
+        master, slave = open_terminal()
+        _bind_console(slave)
+        stdio = (slave, slave, slave)
+        handshake.tell_console(end, master)
+        os.close(master)
+    if job.root_readonly:
+        mounts.set_attributes(os.open("/", os.O_PATH | os.O_DIRECTORY), mounts.MOUNT_ATTR_RDONLY)
+    finish(job.process, job.seccomp, stdio, job.terminal, cwd_fd, end, own, loaded)
+
+
+def finish(
+    process: dict[str, Any],
+    filter_: bytes | None,
+    stdio: tuple[int, int, int],
+    terminal: bool,
+    cwd_fd: int,
+    end: socket.socket,
+    own: os.stat_result,
+    loaded: int,
+) -> NoReturn:
+    """From a process that is in its namespaces and root to the program: the order of the steps is law."""
+    _set_limits(process)
+    _place_stdio(stdio, terminal)
+    no_new_privileges = bool(process.get("noNewPrivileges"))
+    sets = process.get("capabilities") or {}
+    if filter_ and not no_new_privileges:
+        # Without no_new_privs loading a filter is privileged, so it comes before the capabilities go.
+        seccomp.install(filter_)
+    capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or ()))
+    _become(process.get("user") or {})
+    _enter(process, cwd_fd)
+    _take_capabilities(sets)
+    if no_new_privileges:
+        prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if filter_ and no_new_privileges:
+        seccomp.install(filter_)
+    program, environment = _program(process, own)
+    end.send(handshake.READY)
+    if end.recv(64) != handshake.START:
+        os._exit(1)  # the parent gave up, or is gone
+    # Last, because a change of user clears it: the container does not outlive who watches it.
+    prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+    if len(sys.modules) != loaded:
+        raise SampanError("a module was loaded after the pivot; the program was not started")
+    try:
+        os.execve(program, process["args"], environment)
+    except OSError as error:
+        raise _not_executable(process["args"][0], error) from None
+
+
+def own_keyring() -> None:
+    """A session keyring of its own, so that the host's keys stay out of reach; not every kernel has keyrings."""
+    try:
+        named("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, 0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
+            raise
+
+
+def shut_doors() -> None:
+    """From here on an import raises instead of reading files that soon are the container's."""
+    sys.meta_path.clear()
+    sys.path.clear()
+    sys.path_hooks.clear()
+
+
+def open_terminal() -> tuple[int, int]:
+    """A new pseudo-terminal of the container's own devpts: master and slave (pts(4), ioctl_tty(2) TIOCGPTPEER)."""
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if mounts.filesystem_type(master) != _DEVPTS_SUPER_MAGIC:
+        raise SampanError("the container's /dev/pts is not a devpts file system")
+    fcntl.ioctl(master, _TIOCSPTLCK, (0).to_bytes(4, sys.byteorder))
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    return master, slave
+
+
+def settle_signals() -> None:
+    """Python ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across execve(2)."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _set_names(job: Job) -> None:
+    for call, name in (("sethostname", job.hostname), ("setdomainname", job.domainname)):
+        if name:
+            text = name.encode()
+            named(call, text, len(text))
+
+
+def _open_root(job: Job) -> int:
+    """Mounts the snapshot, or the root itself so that it is a mount point (pivot_root(2) wants one), and opens it."""
+    if job.overlay:
+        _mount_overlay(job.root, *job.overlay)
+    else:
+        mounts.mount(job.root, job.root, None, 0x1000 | mounts.MS_REC)  # MS_BIND
+    return beneath.open_root(job.root)
+
+
+def _mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool) -> None:
+    """overlayfs takes one page of options, so directories are named relative to the one that holds them all."""
+    if not lower:  # a single directory needs no overlay, and overlayfs refuses it
+        mounts.mount(os.fsencode(upper), target, None, 0x1000)
+        return
+    base = os.path.dirname(os.path.dirname(upper))
+    os.chdir(base)
+    below = ":".join(os.path.relpath(path, base) for path in lower)
+    options = f"lowerdir={below},upperdir={os.path.relpath(upper, base)},workdir={os.path.relpath(work, base)}"
+    if userxattr:
+        options += ",userxattr"
+    try:
+        mounts.mount(b"overlay", target, b"overlay", mounts.MS_NODEV, options.encode())
+    except OSError as error:
+        raise SampanError(
+            f"cannot mount the container's file system (overlayfs): {os.strerror(error.errno or 0)}"
+        ) from None
+
+
+def working_directory(root_fd: int, process: dict[str, Any], *, make: bool = True) -> int:
+    """Opens the working directory below the root, where a path such as /proc/self/fd/7 leads nowhere.
+
+    One that is missing is made, or else is an error.
+    """
+    cwd = process.get("cwd") or "/"
+    if not cwd.startswith("/"):
+        raise Invalid(f"the working directory {cwd!r} is not absolute")
+    try:
+        if make:
+            return beneath.make_directories(root_fd, os.fsencode(cwd))
+        return beneath.open_directory(root_fd, os.fsencode(cwd))
+    except OSError as error:
+        raise SampanError(f"cannot use the working directory {cwd}: {os.strerror(error.errno or 0)}") from None
+
+
+def _pivot(root_fd: int) -> None:
+    os.fchdir(root_fd)
+    # Both arguments the same: the old root ends up upon the new one and is taken away (pivot_root(2), NOTES).
+    syscalls.pivot_root(b".", b".")
+    mounts.umount(b".", mounts.MNT_DETACH)
+    os.chdir("/")
+    os.close(root_fd)
+
+
+def _bind_console(slave: int) -> None:
+    """Shows the terminal as /dev/console too, by descriptor: a link in its place would lead elsewhere (CVE-2025-52565)."""
+    fd = os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.close(fd)
+    target = os.open("/dev/console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    clone = mounts.open_tree(b"", dir_fd=slave)
+    mounts.attach(clone, target)
+    os.close(clone)
+    os.close(target)
+
+
+def _place_stdio(stdio: tuple[int, int, int], terminal: bool) -> None:
+    if terminal:
+        fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
+    # Moved out of the way first: a source may itself be 0, 1 or 2.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
+    for number, fd in enumerate(high):
+        os.dup2(fd, number, inheritable=True)
+
+
+def _set_limits(process: dict[str, Any]) -> None:
+    for limit in process.get("rlimits") or ():
+        kind = getattr(resource, limit["type"], None)
+        if kind is None:
+            raise Invalid(f"unknown resource limit {limit['type']}")
+        resource.setrlimit(kind, (limit["soft"], limit["hard"]))
+    adjustment = process.get("oomScoreAdj")
+    if adjustment is not None:
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(b"%d" % adjustment)
+
+
+def _become(user: dict[str, Any]) -> None:
+    """Changes to the program's user: groups first, then gid, then uid, while each is still allowed."""
+    uid, gid = user.get("uid", 0), user.get("gid", 0)
+    groups = list(user.get("additionalGids") or ())
+    os.umask(user.get("umask", 0o022))
+    try:
+        _set_groups(groups)
+        os.setresgid(gid, gid, gid)
+        prctl(syscalls.PR_SET_KEEPCAPS, 1)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        raise SampanError(
+            f"cannot become user {uid}:{gid}: this id does not exist in the user namespace",
+            hint="an administrator can give you subordinate ids: usermod --add-subuids 100000-165535 "
+            "--add-subgids 100000-165535 USER, with the package uidmap installed",
+        ) from None
+
+
+def _set_groups(groups: list[int]) -> None:
+    try:
+        os.setgroups(groups)
+    except PermissionError:
+        # A user namespace with a single group forbids the call; then there are no others to have or to lose.
+        with open("/proc/self/setgroups", "rb", buffering=0) as file:
+            if file.read().strip() != b"deny" or groups:
+                raise
+
+
+def _enter(process: dict[str, Any], cwd_fd: int) -> None:
+    """Changes to the working directory as the program's user, and makes sure that it is inside (CVE-2024-21626)."""
+    try:
+        os.fchdir(cwd_fd)
+        inside = os.getcwd().startswith("/")
+    except OSError as error:
+        raise SampanError(f"cannot change to the working directory {process.get('cwd')}: {error.strerror}") from None
+    if not inside:
+        raise SampanError(f"the working directory {process.get('cwd')} is outside the container")
+
+
+def _take_capabilities(sets: dict[str, Any]) -> None:
+    available = capabilities.bounding()
+    effective, permitted, inheritable, ambient = (
+        capabilities.mask(sets.get(name) or ()) & available
+        for name in ("effective", "permitted", "inheritable", "ambient")
+    )
+    capabilities.set_all(effective, permitted, inheritable)
+    capabilities.set_ambient(ambient)
+
+
+def _program(process: dict[str, Any], own: os.stat_result) -> tuple[str, dict[str, str]]:
+    """The absolute path of the program, found by its own walk of PATH (os.execvp imports), and its environment."""
+    environment = {}
+    for entry in process.get("env") or ():
+        key, equals, value = entry.partition("=")
+        if equals:  # an entry without "=" must not draw a value from outside (podman's CVE-2026-57231)
+            environment[key] = value
+    command = process["args"][0]
+    if not command:
+        raise CommandMissing("the command is empty")
+    if "/" in command:
+        return _checked(command, command, own), environment
+    for directory in environment.get("PATH", DEFAULT_PATH).split(":"):
+        candidate = f"{directory or '.'}/{command}"
+        try:
+            status = os.stat(candidate)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode) and os.access(candidate, os.X_OK):
+            return _checked(candidate, command, own), environment
+    raise CommandMissing(f'exec: "{command}": executable file not found in $PATH')
+
+
+def _checked(path: str, command: str, own: os.stat_result) -> str:
+    """``path``, if it can be executed and is not the runtime itself by way of /proc/self/exe (CVE-2019-5736)."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise _not_executable(command, error) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise NotExecutable(f'exec: "{command}": is a directory')
+    if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino):
+        raise NotExecutable(f'exec: "{command}": permission denied: it is the container runtime itself')
+    if not os.access(path, os.X_OK):
+        raise NotExecutable(f'exec: "{command}": permission denied')
+    return path
+
+
+def _not_executable(command: str, error: OSError) -> SampanError:
+    reason = os.strerror(error.errno or 0).lower()
+    hint = None
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        if os.path.exists(command):
+            hint = "the file is there: the interpreter in its first line, or the loader of its C library, is not"
+        return CommandMissing(f'exec: "{command}": {reason}', hint=hint)
+    if error.errno == errno.ENOEXEC:
+        hint = "is it a script without #! in its first line, or a program for another processor?"
+    return NotExecutable(f'exec: "{command}": {reason}', hint=hint)

@@ -1,0 +1,153 @@
+"""How a container is started: the runtime's front door.
+
+The runtime is a process of its own: ``python -SI`` with nothing but the standard library and a few modules of ours,
+started afresh by ``posix_spawn``, so that it has a single thread and none of the caller's memory. Its file is executed
+from a detached read-only mount: nobody in a container can open it for writing, not even through /proc/PID/exe
+(CVE-2019-5736).
+"""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from sampan.errors import SampanError
+from sampan.runtime import handshake
+
+_MESSAGE = 1 << 20
+
+
+class Process:
+    """A container's first process, made by a runtime process that watches it; see ``create``.
+
+    Closing it, or dying, kills the container.
+    """
+
+    def __init__(self, runtime: int, end: socket.socket) -> None:
+        self._runtime = runtime
+        self._end = end
+        self._code: int | None = None
+        try:
+            self.pid = int(handshake.expect(end, b"pid ")[0][4:])
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Lets the program run. Raises CommandMissing or NotExecutable if it cannot be."""
+        self._end.send(handshake.START)
+        handshake.expect(self._end, b"running")
+
+    def wait(self) -> int:
+        """Waits for the program's end and gives its exit code, 128+n for signal n."""
+        if self._code is None:
+            self._code = int(handshake.expect(self._end, b"exit ")[0][5:])
+        return self._code
+
+    def kill(self, signal: int) -> None:
+        """Sends a signal to the container's first process; no error if it is gone."""
+        try:
+            os.kill(self.pid, signal)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        """Ends what is left of the container and waits until it is gone. May be called again."""
+        if self._runtime:
+            self._end.close()
+            os.waitpid(self._runtime, 0)
+            self._runtime = 0
+
+
+def create(
+    spec: dict[str, Any],
+    bundle: str,
+    *,
+    rootfs: tuple[tuple[str, ...], str, str, bool] | None,
+    stdio: tuple[int, int, int],
+) -> Process:
+    """Makes a container: namespaces, cgroup and file system, all but the program itself.
+
+    ``bundle`` is a directory of the caller's for config.json and the mount point; ``rootfs`` is what to mount there (a
+    ``snapshots.overlay.Rootfs``); ``stdio`` are the program's standard descriptors. Raises SampanError.
+    """
+    os.makedirs(os.path.join(bundle, spec["root"]["path"]), exist_ok=True)
+    with open(f"{bundle}/config.json", "w") as file:
+        json.dump(spec, file)
+    job = {"bundle": bundle, "overlay": rootfs}
+    return _begin("sampan.runtime.main", job, stdio)
+
+
+def enter(
+    pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str, stdio: tuple[int, int, int]
+) -> Process:
+    """Makes a further process in the container whose first one is ``pid`` (runtime-spec ``process``; not a terminal)."""
+    job = {"pid": pid, "process": process, "seccomp": seccomp, "cgroup": cgroup}
+    return _begin("sampan.runtime.main", job, stdio)
+
+
+def _begin(module: str, job: dict[str, Any], stdio: tuple[int, int, int]) -> Process:
+    ours, theirs = handshake.pair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MESSAGE)
+    try:
+        runtime = spawn(module, stdio, theirs.fileno())
+    finally:
+        theirs.close()
+    ours.send(json.dumps(job).encode())
+    return Process(runtime, ours)
+
+
+def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Sequence[str] = ()) -> int:
+    """Starts ``module``'s ``main()`` in a fresh ``python -SI``, in a session of its own, and gives its pid.
+
+    It gets ``stdio`` as its standard descriptors and ``control`` as descriptor 3, and no others, so that an open file
+    of the caller's is never a container's (CVE-2024-21626).
+    """
+    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    # The name is a constant of ours and the path is quoted: nothing foreign becomes code.
+    code = f"import sys;sys.path.append({home!r});from {module} import main;main()"
+    interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    executable = _read_only(interpreter)
+    duplicates = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(_above((*stdio, control)))]
+    temporary = [fd for _, fd, _ in duplicates]
+    try:
+        return os.posix_spawn(
+            f"/proc/self/fd/{executable}" if executable >= 0 else interpreter,
+            [interpreter, "-SI", "-c", code, *arguments],
+            {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")},
+            file_actions=duplicates,
+            setsid=True,
+            setsigmask=(),
+        )
+    except OSError as error:
+        raise SampanError(f"cannot start the container runtime {interpreter}: {error.strerror}") from None
+    finally:
+        for fd in temporary:
+            os.close(fd)
+        if executable >= 0:
+            os.close(executable)
+
+
+def _read_only(path: str) -> int:
+    """A descriptor of ``path`` on a detached read-only mount of its own; -1 where the kernel does not allow that."""
+    from sampan.linux import mounts
+
+    try:
+        fd = mounts.open_tree(os.fsencode(path))
+    except OSError:
+        return -1
+    try:
+        mounts.set_attributes(fd, mounts.MOUNT_ATTR_RDONLY)
+    except OSError:
+        os.close(fd)
+        return -1
+    return fd
+
+
+def _above(fds: Sequence[int]) -> list[int]:
+    """Copies of descriptors with numbers from 10 on, so that placing one never overwrites the next."""
+    import fcntl
+
+    return [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in fds]

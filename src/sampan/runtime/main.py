@@ -1,0 +1,68 @@
+"""The runtime process: ``python -SI``, started by ``launch``. Descriptor 3 is its connection to whoever started it.
+
+It makes one container or one further process in one, lets it run when told, says how it ended, and ends it when the
+connection ends.
+"""
+
+import json
+import os
+import select
+import socket
+
+from sampan.linux import syscalls
+from sampan.runtime import handshake
+from sampan.runtime.parent import Process, exit_code
+
+
+def main() -> None:
+    end = socket.socket(fileno=3)
+    end.set_inheritable(False)
+    syscalls.set_process_name("sampan-runtime")
+    try:
+        job = json.loads(end.recv(1 << 20))
+        process = _create(job)
+    except BaseException as error:
+        handshake.tell_failure(end, error)
+        os._exit(1)
+    try:
+        handshake.tell_pid(end, process.pid)
+        process.ready()
+        if end.recv(64) == handshake.START:
+            process.start()
+            end.send(b"running")
+            _watch(process, end)
+    except BaseException as error:
+        handshake.tell_failure(end, error)
+    process.abandon()
+    os._exit(0)
+
+
+def _create(job: dict[str, object]) -> Process:
+    if "pid" in job:
+        from sampan.runtime import enter
+
+        return enter.create(job["pid"], job["process"], job["seccomp"], job["cgroup"], (0, 1, 2))  # type: ignore[arg-type]
+    from sampan.runtime import parent
+
+    bundle, overlay = job["bundle"], job["overlay"]
+    with open(f"{bundle}/config.json") as file:
+        spec = json.load(file)
+    return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))  # type: ignore[arg-type]
+
+
+def _watch(process: Process, end: socket.socket) -> None:
+    """Waits for the program's end, reaping what it leaves behind, or for the connection's."""
+    pidfd = syscalls.pidfd_open(process.pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.register(end, select.POLLIN)
+    while True:
+        ready = [fd for fd, _ in poll.poll()]
+        if pidfd in ready:
+            code = exit_code(os.waitpid(process.pid, 0)[1])
+            # All of the container is gone when its first process is; its cgroup is removed before anyone hears of it.
+            process.close()
+            end.send(b"exit %d" % code)
+            return
+        if not end.recv(64):
+            return

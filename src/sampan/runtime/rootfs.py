@@ -1,0 +1,356 @@
+"""The container's file system: a plan of mount operations as values, then performed on file descriptors.
+
+The plan is made from the spec alone and can be printed and tested without root. It is performed inside the container's
+mount namespace, while the host's tree is still in view. Every target is opened below the root's descriptor with
+openat2(RESOLVE_IN_ROOT), so whatever links an image contains, nothing lands outside.
+"""
+
+import os
+import stat
+from typing import Any, NamedTuple
+
+from sampan.errors import Invalid, SampanError
+from sampan.linux import beneath, mounts
+from sampan.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from sampan.runtime.cgroups.container import Cgroup
+
+
+class Filesystem(NamedTuple):
+    """Mount a new file system of ``kind``."""
+
+    target: str
+    kind: str
+    options: tuple[tuple[str, str | None], ...]
+    attributes: int
+    propagation: tuple[int, bool] | None = None
+
+
+class Bind(NamedTuple):
+    """Show a path of the host. ``set_``/``clear`` are mount attributes, of all mounts below it where ``deep``."""
+
+    target: str
+    source: str
+    recursive: bool
+    set_: int
+    clear: int
+    deep: bool
+    propagation: tuple[int, bool]
+
+
+class Device(NamedTuple):
+    """Show a device node of the host. A bound node, unlike a made one, works on a ``nodev`` file system."""
+
+    target: str
+    source: str
+
+
+class Link(NamedTuple):
+    """Make a symbolic link unless something is there."""
+
+    target: str
+    to: str
+
+
+class Cgroups(NamedTuple):
+    """Show the container's own cgroup below ``target``."""
+
+    target: str
+    attributes: int
+
+
+class Mask(NamedTuple):
+    """Make a path unreadable: an empty read-only directory, or /dev/null."""
+
+    target: str
+
+
+class ReadOnly(NamedTuple):
+    """Make a path read-only."""
+
+    target: str
+
+
+class Sysctl(NamedTuple):
+    """Set a kernel setting of the container's own namespaces. ``target`` is its file below /proc/sys."""
+
+    target: str
+    value: str
+
+
+Operation = Filesystem | Bind | Device | Link | Cgroups | Mask | ReadOnly | Sysctl
+
+_DEVICE_LINKS = (
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+)
+# Never through a link: an image that has one there would have its own files taken for the kernel's (CVE-2019-19921).
+_KERNEL = ("proc", "sysfs")
+# Kept by the ipc and uts namespaces (runtime-spec, config-linux.md, "Sysctl"; net.* by the network namespace).
+_OWN_SYSCTLS = (
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+    "kernel.shmmni", "kernel.shm_rmid_forced", "kernel.domainname",
+)  # fmt: skip
+
+
+def plan(spec: dict[str, Any], devices: tuple[str, ...]) -> list[Operation]:
+    """The operations that turn an image's tree into the container's root, in order. Raises Invalid."""
+    operations: list[Operation] = []
+    for mount in spec.get("mounts") or ():
+        operations.append(_planned(mount))
+        if mount["destination"] == "/dev" and mount["type"] == "tmpfs":
+            operations += [Device(f"/dev/{name}", f"/dev/{name}") for name in devices]
+            operations += [Link(*link) for link in _DEVICE_LINKS]
+    linux = spec.get("linux") or {}
+    operations += [Device(entry["path"], entry["path"]) for entry in linux.get("devices") or ()]
+    operations += [_sysctl(key, value) for key, value in (linux.get("sysctl") or {}).items()]
+    operations += [ReadOnly(path) for path in linux.get("readonlyPaths") or ()]
+    operations += [Mask(path) for path in linux.get("maskedPaths") or ()]
+    return operations
+
+
+def perform(operations: list[Operation], root_fd: int, cgroup: Cgroup) -> None:
+    """Performs a plan on the tree behind ``root_fd``. Raises SampanError naming the operation that failed."""
+    for operation in operations:
+        try:
+            _PERFORM[type(operation)](operation, root_fd, cgroup)
+        except OSError as error:
+            raise SampanError(f"cannot set up {operation.target} in the container: {error}") from error
+
+
+def _planned(mount: dict[str, Any]) -> Operation:
+    """One entry of the spec's mounts as an operation."""
+    target, kind = mount["destination"], mount.get("type") or "bind"
+    if not target.startswith("/"):
+        raise Invalid(f"a mount's destination is not absolute: {target!r}")
+    set_, clear, deep, propagation, data = _options(mount.get("options") or ())
+    words = {key for key, _ in data}
+    if kind == "bind" or words & {"bind", "rbind"}:
+        source = mount["source"]
+        recursive = "rbind" in words or not words & {"bind"}
+        return Bind(target, source, recursive, set_, clear, deep, propagation or (mounts.MS_PRIVATE, True))
+    if kind == "cgroup":
+        return Cgroups(target, set_)
+    # A container with CAP_MKNOD must not get at the host's disks through a node that it made.
+    if kind != "devpts":
+        set_ |= MOUNT_ATTR_NODEV
+    return Filesystem(target, kind, data, set_, propagation)
+
+
+def _sysctl(key: str, value: str) -> Sysctl:
+    """A setting, if it is one that a namespace keeps to itself (CVE-2022-0811: nothing smuggled into key or value)."""
+    own = key.startswith(("net.", "fs.mqueue.")) or key in _OWN_SYSCTLS
+    if not own or any(character in key + value for character in "+=\n\0/"):
+        raise Invalid(f"the setting {key} is not one that a container may change")
+    return Sysctl("/proc/sys/" + key.replace(".", "/"), value)
+
+
+def _options(
+    words: list[str] | tuple[str, ...],
+) -> tuple[int, int, bool, tuple[int, bool] | None, tuple[tuple[str, str | None], ...]]:
+    """Mount options as (attributes set, cleared, recursively, propagation, what is left for the file system)."""
+    set_ = clear = 0
+    deep = False
+    propagation = None
+    data: list[tuple[str, str | None]] = []
+    for word in words:
+        name = word[1:] if word.startswith("r") and word[1:] in mounts.ATTRIBUTES else word
+        if word in mounts.ATTRIBUTES or name in mounts.ATTRIBUTES:
+            deep = deep or word not in mounts.ATTRIBUTES
+            adds, removes = mounts.ATTRIBUTES[word if word in mounts.ATTRIBUTES else name]
+            set_, clear = set_ & ~removes | adds, clear & ~adds | removes
+        elif word in mounts.PROPAGATION:
+            propagation = mounts.PROPAGATION[word]
+        else:
+            key, equals, value = word.partition("=")
+            data.append((key, value if equals else None))
+    return set_, clear, deep, propagation, tuple(data)
+
+
+def _filesystem(operation: Filesystem, root_fd: int, cgroup: Cgroup) -> None:
+    if operation.kind in _KERNEL:
+        target = _real_directory(root_fd, operation.target)
+    else:
+        target = beneath.make_directories(root_fd, os.fsencode(operation.target))
+    try:
+        fd = _new(operation)
+        try:
+            mounts.attach(fd, target)
+            if operation.propagation:
+                mounts.set_attributes(fd, propagation=operation.propagation[0], recursive=operation.propagation[1])
+        finally:
+            os.close(fd)
+    finally:
+        os.close(target)
+
+
+def _new(operation: Filesystem) -> int:
+    options = operation.options
+    try:
+        return mounts.filesystem(operation.kind, options, operation.attributes)
+    except OSError:
+        # A user namespace with a single id knows no group 5: terminals then belong to the only group that there is.
+        without = tuple(option for option in options if option[0] != "gid")
+        if without == options:
+            raise
+        return mounts.filesystem(operation.kind, without, operation.attributes)
+
+
+def _real_directory(root_fd: int, target: str) -> int:
+    """Opens a directory of which no component is a link, making it if it is missing."""
+    path = os.fsencode(target)
+    try:
+        return beneath.open_in(root_fd, path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, links=False)
+    except FileNotFoundError:
+        return beneath.make_directories(root_fd, path)
+
+
+def _bind(operation: Bind, root_fd: int, cgroup: Cgroup) -> None:
+    source = mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
+    try:
+        # What a container makes on a shared directory must not become a device of the host.
+        set_ = operation.set_ | MOUNT_ATTR_NODEV
+        mounts.set_attributes(source, set_, operation.clear, recursive=operation.recursive and operation.deep)
+        flags, recursive = operation.propagation
+        mounts.set_attributes(source, propagation=flags, recursive=recursive)
+        _attach(source, root_fd, operation.target)
+    finally:
+        os.close(source)
+
+
+def _device(operation: Device, root_fd: int, cgroup: Cgroup) -> None:
+    source = mounts.open_tree(os.fsencode(operation.source))
+    try:
+        mode = os.fstat(source).st_mode
+        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+            raise Invalid(f"{operation.source} is not a device")
+        mounts.set_attributes(source, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        _attach(source, root_fd, operation.target)
+    finally:
+        os.close(source)
+
+
+def _attach(source: int, root_fd: int, target: str) -> None:
+    """Puts a detached mount on ``target``, which is made like it (a file or a directory) if it is missing."""
+    path = os.fsencode(target)
+    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+    fd = beneath.make_directories(root_fd, path) if is_directory else _make_file(root_fd, path)
+    try:
+        mounts.attach(source, fd)
+    finally:
+        os.close(fd)
+
+
+def _make_file(root_fd: int, path: bytes) -> int:
+    try:
+        return beneath.open_in(root_fd, path, os.O_PATH)
+    except FileNotFoundError:
+        os.close(beneath.make_directories(root_fd, os.path.dirname(path)))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        os.close(beneath.open_in(root_fd, path, flags, 0o644))
+        return beneath.open_in(root_fd, path, os.O_PATH)
+
+
+def _link(operation: Link, root_fd: int, cgroup: Cgroup) -> None:
+    directory, _, name = operation.target.rpartition("/")
+    fd = beneath.open_directory(root_fd, os.fsencode(directory))
+    try:
+        os.symlink(operation.to, name, dir_fd=fd)
+    except FileExistsError:
+        return
+    finally:
+        os.close(fd)
+
+
+def _cgroups(operation: Cgroups, root_fd: int, cgroup: Cgroup) -> None:
+    path = os.fsencode(operation.target)
+    if not cgroup:
+        return
+    if cgroup[0].hierarchy.version == 2:
+        _filesystem(Filesystem(operation.target, "cgroup2", (), operation.attributes), root_fd, cgroup)
+        return
+    # The directory for v1's hierarchies must still be writable while their mount points are made.
+    writable = operation.attributes & ~MOUNT_ATTR_RDONLY
+    _filesystem(Filesystem(operation.target, "tmpfs", (("mode", "755"),), writable), root_fd, cgroup)
+    for hierarchy, _ in cgroup:
+        options = tuple((controller, None) for controller in hierarchy.controllers)
+        target = f"{operation.target}/{hierarchy.name}"
+        _filesystem(Filesystem(target, "cgroup", options, operation.attributes), root_fd, cgroup)
+        for controller in hierarchy.controllers:
+            if controller != hierarchy.name:
+                _link(Link(f"{operation.target}/{controller}", hierarchy.name), root_fd, cgroup)
+    fd = beneath.open_directory(root_fd, path)
+    try:
+        mounts.set_attributes(fd, operation.attributes)
+    finally:
+        os.close(fd)
+
+
+def _read_only(operation: ReadOnly, root_fd: int, cgroup: Cgroup) -> None:
+    try:
+        target = beneath.open_in(root_fd, os.fsencode(operation.target), os.O_PATH | os.O_NOFOLLOW, links=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        clone = mounts.open_tree(b"", dir_fd=target, recursive=True)
+        try:
+            mounts.set_attributes(clone, MOUNT_ATTR_RDONLY, recursive=True)
+            mounts.attach(clone, target)
+        finally:
+            os.close(clone)
+    finally:
+        os.close(target)
+
+
+def _mask(operation: Mask, root_fd: int, cgroup: Cgroup) -> None:
+    try:
+        target = beneath.open_in(root_fd, os.fsencode(operation.target), os.O_PATH | os.O_NOFOLLOW, links=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+            cover = mounts.filesystem("tmpfs", (("size", "4k"),), attributes)
+        else:
+            cover = _host_null()
+        try:
+            mounts.attach(cover, target)
+        finally:
+            os.close(cover)
+    finally:
+        os.close(target)
+
+
+def _set(operation: Sysctl, root_fd: int, cgroup: Cgroup) -> None:
+    fd = beneath.open_in(root_fd, os.fsencode(operation.target), os.O_WRONLY | os.O_NOFOLLOW, links=False)
+    try:
+        if mounts.filesystem_type(fd) != mounts.PROC_SUPER_MAGIC:
+            raise SampanError(f"{operation.target} in the container is not the kernel's")
+        os.write(fd, operation.value.encode())
+    finally:
+        os.close(fd)
+
+
+def _host_null() -> int:
+    """The host's /dev/null, checked: an image's own could be a link to what is to be masked (CVE-2025-31133)."""
+    fd = mounts.open_tree(b"/dev/null")
+    status = os.fstat(fd)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+        os.close(fd)
+        raise SampanError("the host's /dev/null is not the null device")
+    return fd
+
+
+_PERFORM: dict[type, Any] = {
+    Filesystem: _filesystem,
+    Bind: _bind,
+    Device: _device,
+    Link: _link,
+    Cgroups: _cgroups,
+    Mask: _mask,
+    ReadOnly: _read_only,
+    Sysctl: _set,
+}
