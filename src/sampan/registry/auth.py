@@ -58,6 +58,7 @@ class Authenticator:
         self._found: tuple[Credentials | None] | None = None
         self._basic = False
         self._tokens: dict[str, Token] = {}
+        self._settled: set[str] = set()
 
     def flow(self, request: Request, scopes: Iterable[str] = ()) -> Flow:
         """The conversation for one request; the last response sent in is the one that counts (it may be a 401).
@@ -71,18 +72,20 @@ class Authenticator:
         known = self._known(scope)
         response = yield request.with_header("Authorization", known) if known else request
         if response.status != 401:
+            self._settled.add(scope)
             return
         wanted = _preferred(challenges.parse(response.headers.get("www-authenticate", "")))
-        if wanted is None or (wanted.scheme == "basic" and known):
+        if wanted is None or (wanted.scheme == "basic" and (known or not self._can_do_basic())):
             return
-        if wanted.scheme == "basic":
-            self._basic = self._credentials() is not None
-        else:
-            response.excerpt()
+        response.excerpt()
+        if wanted.scheme == "bearer":
             self._tokens[scope] = yield from self._fetch_token(wanted, scope)
-        if header := self._known(scope):
-            response.excerpt()
-            yield request.with_header("Authorization", header)
+        yield request.with_header("Authorization", self._known(scope) or "")
+        self._settled.add(scope)
+
+    def settled(self, scopes: Iterable[str]) -> bool:
+        """Whether it is known what it takes to be let in for these scopes; until then let one request go first."""
+        return " ".join(sorted(scopes)) in self._settled
 
     def _known(self, scope: str) -> str | None:
         token = self._tokens.get(scope)
@@ -90,6 +93,11 @@ class Authenticator:
             return f"Bearer {token.text}"
         credentials = self._credentials() if self._basic else None
         return _basic(credentials) if credentials else None
+
+    def _can_do_basic(self) -> bool:
+        credentials = self._credentials()
+        self._basic = bool(credentials and credentials.password)
+        return self._basic
 
     def _credentials(self) -> Credentials | None:
         if self._found is None:

@@ -3,11 +3,12 @@
 A client belongs to one operation (a pull, a push, a login) and may be used from several threads.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import urlencode, urljoin
 
-from sampan.errors import Corrupt, NotFound, SampanError, Unavailable
+from sampan.errors import Corrupt, Denied, NotFound, Unavailable
 from sampan.oci import digest as digests
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
@@ -26,7 +27,6 @@ _ACCEPT = ", ".join((media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST, med
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 Body = Callable[[], Iterable[bytes | memoryview]]
-T = TypeVar("T")
 
 
 class Received(NamedTuple):
@@ -86,6 +86,7 @@ class Client:
         self._transport = transport
         self._authenticator = authenticator
         self._actions = actions
+        self._first = threading.Lock()
 
     def __enter__(self) -> "Client":
         return self
@@ -148,39 +149,49 @@ class Client:
 
         self._transport.persist(proceed, lambda: done)
 
-    def mount(self, repository: str, digest: Digest, source: str) -> bool:
-        """Whether the blob could be taken over from repository ``source`` of the same registry, without sending it."""
-        query = urlencode({"mount": digest, "from": source})
-        request = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/?{query}")
-        scopes = (*self._scopes(repository), f"repository:{source}:pull")
-        with self._send(request, scopes) as response:
-            if response.status == 202 and (location := response.headers.get("location")):
-                # It began an upload in place of the mount: not wanted here, so it is called off.
-                self._cancel(urljoin(request.url, location), repository)
-            return response.status == 201
-
-    def upload(self, repository: str, digest: Digest, size: int, body: Body) -> None:
+    def upload(self, repository: str, digest: Digest, size: int, body: Body, source: str | None = None) -> bool:
         """Sends a blob of ``size`` bytes, in one piece; ``body`` gives its chunks, anew for each attempt.
 
-        Raises Denied, Corrupt if what arrived there has another digest, Unavailable.
+        With ``source`` the registry is asked to take it over from that repository of its own; whether it did so, and
+        nothing was sent, is the result. Raises Denied, Unavailable, and Corrupt if what arrived has another digest.
         """
-        self._transport.persist(lambda: self._upload_once(repository, digest, size, body))
+        mounted, location = self._mount(repository, digest, source) if source else (False, None)
+        begun = [location] if location else []
 
-    def _upload_once(self, repository: str, digest: Digest, size: int, body: Body) -> None:
-        scopes, what = self._scopes(repository), f"to take blobs for {repository}"
-        begin = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/", repeatable=False)
-        with self._expect(self._send(begin, scopes), (202,), what) as response:
-            location = self._checked(urljoin(begin.url, response.headers.get("location", "")))
+        def attempt() -> None:
+            where = begun.pop() if begun else self._begin_upload(repository)
+            self._finish_upload(repository, where, digest, size, body)
+
+        if not mounted:
+            self._transport.persist(attempt)
+        return mounted
+
+    def _mount(self, repository: str, digest: Digest, source: str) -> tuple[bool, str | None]:
+        """Whether the blob was taken over, and if not, where the registry began an upload instead, if it did."""
+        query = urlencode({"mount": digest, "from": source})
+        request = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/?{query}")
+        try:
+            response = self._send(request, (*self._scopes(repository), f"repository:{source}:pull"))
+        except Denied:
+            return False, None  # no access to the source: that is no reason not to push
+        with response:
+            return response.status == 201, self._location(request, response) if response.status == 202 else None
+
+    def _begin_upload(self, repository: str) -> str:
+        request = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/", repeatable=False)
+        response = self._send(request, self._scopes(repository))
+        with self._expect(response, (202,), f"to take blobs for {repository}"):
+            return self._location(request, response)
+
+    def _finish_upload(self, repository: str, location: str, digest: Digest, size: int, body: Body) -> None:
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest})}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        # Not repeatable: an upload that was cut off begins again with a new session.
-        self._expect(self._send(Request("PUT", url, headers, body, repeatable=False), scopes), (201,), what).close()
+        # Not repeatable: an upload that was cut off begins again, with a new session.
+        response = self._send(Request("PUT", url, headers, body, repeatable=False), self._scopes(repository))
+        self._expect(response, (201,), f"blob {digest}").close()
 
-    def _cancel(self, url: str, repository: str) -> None:
-        try:
-            self._send(Request("DELETE", self._checked(url)), self._scopes(repository)).close()
-        except SampanError:
-            return  # the registry forgets abandoned uploads by itself, sooner or later
+    def _location(self, request: Request, response: Response) -> str:
+        return self._checked(urljoin(request.url, response.headers.get("location", "")))
 
     def _blob_from(self, repository: str, wanted: Descriptor, start: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}
@@ -212,13 +223,18 @@ class Client:
             if response.status not in _REDIRECTS or request.method not in ("GET", "HEAD"):
                 return response
             response.close()
-            target = urljoin(request.url, response.headers.get("location", ""))
-            request = request._replace(url=self._checked(target))
+            request = request._replace(url=self._location(request, response))
             response = self._converse(request, scopes)
         response.close()
         raise Unavailable(f"the registry {self.registry} redirects more than {MAX_REDIRECTS} times")
 
     def _converse(self, request: Request, scopes: tuple[str, ...]) -> Response:
+        if self._authenticator.settled(scopes):
+            return self._perform(request, scopes)
+        with self._first:
+            return self._perform(request, scopes)
+
+    def _perform(self, request: Request, scopes: tuple[str, ...]) -> Response:
         flow = self._authenticator.flow(request, scopes)
         step = next(flow)
         while True:

@@ -61,11 +61,9 @@ def likely_sources(images: Images, reference: Reference, blobs: Blobs) -> dict[D
 def _send(blob: Descriptor, repository: str, client: Client, blobs: Blobs, report: Report, source: str | None) -> None:
     if client.has_blob(repository, blob.digest):
         report(LayerExists(blob.digest))
-    elif source and client.mount(repository, blob.digest, source):
-        report(Transferred(blob.digest, blob.size, "mounted"))
-    else:
-        client.upload(repository, blob.digest, blob.size, lambda: _chunks(blob, blobs, report))
-        report(Transferred(blob.digest, blob.size, "pushed"))
+        return
+    mounted = client.upload(repository, blob.digest, blob.size, lambda: _chunks(blob, blobs, report), source)
+    report(Transferred(blob.digest, blob.size, "mounted" if mounted else "pushed"))
 
 
 def _chunks(blob: Descriptor, blobs: Blobs, report: Report) -> Iterator[memoryview]:
