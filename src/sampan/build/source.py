@@ -198,7 +198,7 @@ def _matches(view: View, directory: bytes, patterns: list[re.Pattern[str]]) -> I
 
 _CHARACTER = r"(?:\\.|[^\\\]-])"
 _TOKEN = re.compile(
-    rf"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>\^?)(?P<set>(?:{_CHARACTER}(?:-{_CHARACTER})?)+)\]"
+    rf"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>\^?+)(?P<set>(?:{_CHARACTER}(?:-{_CHARACTER})?)+)\]"
     r"|\\(?P<escaped>.)|(?P<plain>[^\\\[])",
     re.DOTALL,
 )

@@ -1,0 +1,348 @@
+"""COPY and ADD: files placed into the upper directory of a snapshot, without any mount.
+
+What overlayfs would do on writes is done by hand: a directory of the parent that receives something is made in the
+upper directory with the same mode, owner and times, so that only what was copied changes. Destinations are resolved
+in the merged tree, upper directory included, and never leave it; from there on every path is free of links.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from types import TracebackType
+from typing import NamedTuple
+
+from sampan.build.source import Selected
+from sampan.errors import Invalid, Unsupported
+from sampan.layers import owners, whiteouts, xattrs
+from sampan.linux import beneath
+from sampan.snapshots.lookup import Found, Tree, View
+
+_CHUNK = 1 << 20
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Attributes(NamedTuple):
+    """What a copy changes on what it copies: ``owner`` (user and group id) and ``mode`` (permission bits) unless None.
+
+    ``xattrs`` says whether extended attributes come along.
+    """
+
+    owner: tuple[int, int] | None
+    mode: int | None
+    xattrs: bool
+
+    @property
+    def for_parents(self) -> tuple[tuple[int, int], int]:
+        """Owner and mode of directories that are made on the way (since 2025 BuildKit's follow --chmod, too)."""
+        return self.owner or (0, 0), 0o755 if self.mode is None else self.mode
+
+
+class Destination:
+    """The file system that is written to: ``upper`` on ``stack``; a context manager.
+
+    At its end directories get their times: adding to one changes them. ``now`` (seconds since 1970) is the time of what
+    is made. ``rootless``: owners and attributes that are refused are left out, and user.overlay.* is read.
+    """
+
+    __slots__ = ("_links", "_now", "_own", "_rootless", "_times", "_upper", "tree")
+
+    def __init__(self, upper: str, stack: tuple[str, ...], *, rootless: bool, now: float) -> None:
+        self.tree = Tree((upper, *stack), rootless)
+        self._upper = beneath.open_root(upper)
+        self._own = owners.choose(rootless)
+        self._rootless = rootless
+        self._now = int(now * 1_000_000_000)
+        self._times: dict[bytes, tuple[int, int]] = {}
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def __enter__(self) -> "Destination":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if kind is None:
+            for path, times in self._times.items():
+                fd = self._open(path)
+                os.utime(fd, ns=times)
+                os.close(fd)
+        os.close(self._upper)
+        self.tree.close()
+
+    def directory(self, path: bytes, owner: tuple[int, int], mode: int) -> int:
+        """A descriptor of the directory at ``path`` (free of links) in the upper directory.
+
+        It and its parents are made if need be: as they are in the tree, else with ``owner`` and ``mode``. Raises
+        Invalid if one is something else than a directory.
+        """
+        try:
+            return self._open(path)
+        except FileNotFoundError:
+            existing = self.tree.stat(path)
+        except NotADirectoryError:
+            raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory") from None
+        if existing is not None and not stat.S_ISDIR(existing.st_mode):
+            raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory")
+        parent, _, name = path.rpartition(b"/")
+        above = self.directory(parent, owner, mode)
+        try:
+            if existing is not None:
+                return self._copy_up(above, path, name, existing)
+            return self.make_directory(above, path, owner, mode, (self._now, self._now))
+        finally:
+            os.close(above)
+
+    def make_directory(self, above: int, path: bytes, owner: tuple[int, int], mode: int, times: tuple[int, int]) -> int:
+        """Makes a directory in the one that ``above`` is open for, and opens it."""
+        name = path.rpartition(b"/")[2]
+        os.mkdir(name, 0o700, dir_fd=above)
+        fd = os.open(name, _DIRECTORY, dir_fd=above)
+        self.describe(fd, owner, mode)
+        self._times[path] = times
+        self.tree.forget(path)
+        return fd
+
+    def set_directory(self, fd: int, path: bytes, owner: tuple[int, int], mode: int, times: tuple[int, int]) -> None:
+        """Gives an existing directory of the upper one other attributes."""
+        self.describe(fd, owner, mode)
+        self._times[path] = times
+
+    def describe(self, fd: int, owner: tuple[int, int], mode: int) -> None:
+        """Sets owner and mode; in this order, for chown(2) clears set-id bits."""
+        self._own(fd, *owner, None)
+        os.fchmod(fd, mode)
+
+    def own_node(self, name: bytes, above: int, owner: tuple[int, int]) -> None:
+        """Sets the owner of a link or a device."""
+        self._own(name, *owner, above)
+
+    def copy_xattrs(self, reading: int, writing: int) -> None:
+        """Copies the extended attributes that a layer can hold."""
+        self.store_xattrs(writing, xattrs.load(reading, xattrs.names(reading)))
+
+    def store_xattrs(self, fd: int, values: Mapping[bytes, bytes]) -> None:
+        xattrs.store(fd, values, rootless=self._rootless)
+
+    def free(self, above: int, path: bytes) -> None:
+        """Makes sure that a file can be made at ``path``, in the directory that ``above`` is open for.
+
+        Raises Invalid if there is a directory.
+        """
+        existing = self.tree.stat(path)
+        if existing is None:
+            return
+        if stat.S_ISDIR(existing.st_mode):
+            raise Invalid(f"cannot replace the directory {_shown(path)} with a file")
+        try:
+            os.unlink(path.rpartition(b"/")[2], dir_fd=above)
+        except FileNotFoundError:
+            return  # it lies in a lower layer, and what is made above hides it
+
+    def clear(self, above: int, path: bytes) -> None:
+        """Makes room at ``path`` whatever is there, a directory included: what is made there next hides the rest."""
+        existing = self.tree.stat(path)
+        if existing is None or not stat.S_ISDIR(existing.st_mode):
+            self.free(above, path)
+            return
+        try:
+            beneath.remove_tree(above, path.rpartition(b"/")[2])
+        except FileNotFoundError:
+            return
+        self.tree.forget()
+        for inner in [known for known in self._times if known == path or known.startswith(path + b"/")]:
+            del self._times[inner]
+
+    def make_opaque(self, fd: int) -> None:
+        """Makes a directory of the upper one hide what lower layers have in its place."""
+        whiteouts.make_opaque(fd, self._rootless)
+
+    def make_node(self, name: bytes, above: int, kind: int, device: int, mode: int) -> bool:
+        """Makes a device or a FIFO; False if that takes a privilege that nobody has without being root."""
+        try:
+            os.mknod(name, kind | 0o600, device, dir_fd=above)
+        except PermissionError:
+            if not self._rootless or kind == stat.S_IFIFO:
+                raise
+            return False
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW, dir_fd=above)
+        try:
+            os.chmod(f"/proc/self/fd/{fd}", mode)
+        finally:
+            os.close(fd)
+        return True
+
+    def linked(self, status: os.stat_result, path: bytes, above: int) -> bool:
+        """Makes ``path`` a hard link if the same file was placed before; else remembers it as the first."""
+        if status.st_nlink < 2:
+            return False
+        first = self._links.setdefault((status.st_dev, status.st_ino), path)
+        if first == path:
+            return False
+        os.link(first, path.rpartition(b"/")[2], src_dir_fd=self._upper, dst_dir_fd=above, follow_symlinks=False)
+        return True
+
+    def _copy_up(self, above: int, path: bytes, name: bytes, existing: os.stat_result) -> int:
+        lower = self.tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            owner = (existing.st_uid, existing.st_gid)
+            times = (existing.st_atime_ns, existing.st_mtime_ns)
+            fd = self.make_directory(above, path, owner, stat.S_IMODE(existing.st_mode), times)
+            self.copy_xattrs(lower, fd)
+            return fd
+        finally:
+            os.close(lower)
+
+    def _open(self, path: bytes) -> int:
+        return beneath.open_in(self._upper, path, _DIRECTORY, links=False)
+
+
+def copy(view: View, selected: list[Selected], dest: str, to: Destination, attributes: Attributes) -> None:
+    """Places what was selected at ``dest`` (absolute; a trailing slash means a directory), by BuildKit's rules.
+
+    A directory's contents are merged into the destination, which is made if need be; a file replaces what has its name
+    but a directory. Raises Invalid when that is in the way.
+    """
+    for match in selected:
+        place(view, match, dest, to, attributes)
+
+
+def place(view: View, match: Selected, dest: str, to: Destination, attributes: Attributes) -> None:
+    """Places one match; see ``copy``."""
+    owner, mode = attributes.for_parents
+    target = resolve_destination(to, dest)
+    if match.is_directory:
+        fd = to.directory(target.path, owner, mode)
+        try:
+            _merge(view, match.path, target.path, fd, to, attributes)
+        finally:
+            os.close(fd)
+        return
+    into = dest.endswith(("/", "/.")) or (target.status is not None and stat.S_ISDIR(target.status.st_mode))
+    path = join(target.path, match.name) if into else target.path
+    above = to.directory(path.rpartition(b"/")[0], owner, mode)
+    try:
+        _place_file(view, match.path, match.status, path, above, to, attributes)
+    finally:
+        os.close(above)
+
+
+def resolve_destination(to: Destination, dest: str) -> Found:
+    """Where ``dest`` leads. Raises Invalid if a component on the way is no directory."""
+    try:
+        return to.tree.resolve(os.fsencode(dest))
+    except OSError as error:
+        raise Invalid(f"cannot copy to {dest}: {error.strerror}: {error.filename}") from None
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name
+
+
+def _merge(view: View, origin: bytes, target: bytes, fd: int, to: Destination, attributes: Attributes) -> None:
+    """Copies what directory ``origin`` holds into ``target``, which ``fd`` is open for."""
+    for name, status in view.children(origin).items():
+        inner, path = join(origin, name), join(target, name)
+        if not stat.S_ISDIR(status.st_mode):
+            _place_file(view, inner, status, path, fd, to, attributes)
+            continue
+        child = _place_directory(view, inner, status, path, fd, to, attributes)
+        try:
+            _merge(view, inner, path, child, to, attributes)
+        finally:
+            os.close(child)
+
+
+def _place_directory(
+    view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
+) -> int:
+    owner, mode = _wanted(status, attributes)
+    times = (status.st_atime_ns, status.st_mtime_ns)
+    existing = to.tree.stat(path)
+    if existing is not None and not stat.S_ISDIR(existing.st_mode):
+        raise Invalid(f"cannot copy the directory {_shown(origin)} to {_shown(path)}: it is not a directory")
+    if existing is None:
+        fd = to.make_directory(above, path, owner, mode, times)
+    else:
+        fd = to.directory(path, owner, mode)
+        to.set_directory(fd, path, owner, mode, times)
+    if attributes.xattrs:
+        opened = view.open(origin, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            to.copy_xattrs(opened, fd)
+        finally:
+            os.close(opened)
+    return fd
+
+
+def _place_file(
+    view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
+) -> None:
+    if stat.S_ISSOCK(status.st_mode):
+        return  # a socket means nothing without the process that listens on it, and a layer cannot hold one
+    to.free(above, path)
+    if stat.S_ISREG(status.st_mode):
+        if not to.linked(status, path, above):
+            _place_regular(view, origin, status, path, above, to, attributes)
+    else:
+        _place_special(view, origin, status, path, above, to, attributes)
+
+
+def _place_regular(
+    view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
+) -> None:
+    reading = view.open(origin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        writing = os.open(path.rpartition(b"/")[2], _NEW_FILE, 0o600, dir_fd=above)
+        try:
+            copy_data(reading, writing)
+            owner, mode = _wanted(status, attributes)
+            to.describe(writing, owner, mode)
+            if attributes.xattrs:
+                to.copy_xattrs(reading, writing)
+            os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _place_special(
+    view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
+) -> None:
+    name = path.rpartition(b"/")[2]
+    owner, mode = _wanted(status, attributes)
+    if stat.S_ISLNK(status.st_mode):
+        os.symlink(view.readlink(origin), name, dir_fd=above)
+    else:
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+            raise Invalid(f"{_shown(origin)} is a device 0:0, which means a deleted file in a layer")
+        if not to.make_node(name, above, stat.S_IFMT(status.st_mode), status.st_rdev, mode):
+            raise Unsupported(f"the device {_shown(origin)} cannot be copied without being root")
+    to.own_node(name, above, owner)
+    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=above, follow_symlinks=False)
+
+
+def copy_data(reading: int, writing: int) -> None:
+    """Copies all of a file: inside the kernel, and as a reference to the same blocks where the file system can."""
+    try:
+        while os.copy_file_range(reading, writing, 1 << 30):
+            pass
+        return
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    while data := os.read(reading, _CHUNK):
+        left = memoryview(data)
+        while left:
+            left = left[os.write(writing, left) :]
+
+
+def _wanted(status: os.stat_result, attributes: Attributes) -> tuple[tuple[int, int], int]:
+    mode = stat.S_IMODE(status.st_mode) if attributes.mode is None else attributes.mode
+    return attributes.owner or (status.st_uid, status.st_gid), mode
+
+
+def _shown(path: bytes) -> str:
+    return "/" + os.fsdecode(path)
