@@ -233,7 +233,7 @@ def _pivot(root_fd: int) -> None:
 
 
 def _bind_console(slave: int) -> None:
-    """Shows the terminal as /dev/console too, by descriptor: a link in its place would lead elsewhere (CVE-2025-52565)."""
+    """Shows the terminal as /dev/console too, by descriptor: a link there would lead elsewhere (CVE-2025-52565)."""
     fd = os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.close(fd)
     target = os.open("/dev/console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -83,7 +83,7 @@ def create(
 def enter(
     pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str, stdio: tuple[int, int, int]
 ) -> Process:
-    """Makes a further process in the container whose first one is ``pid`` (runtime-spec ``process``; not a terminal)."""
+    """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``."""
     job = {"pid": pid, "process": process, "seccomp": seccomp, "cgroup": cgroup}
     return _begin("sampan.runtime.main", job, stdio)
 

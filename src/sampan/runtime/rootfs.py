@@ -227,7 +227,9 @@ def _device(operation: Device, root_fd: int, cgroup: Cgroup) -> None:
         mode = os.fstat(source).st_mode
         if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
             raise Invalid(f"{operation.source} is not a device")
-        mounts.set_attributes(source, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        # The node is the host's own: read-only, so that nobody inside changes its mode or owner. Reading from and
+        # writing to the device itself is not a matter of the mount.
+        mounts.set_attributes(source, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
         _attach(source, root_fd, operation.target)
     finally:
         os.close(source)
@@ -341,6 +343,7 @@ def _host_null() -> int:
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
         os.close(fd)
         raise SampanError("the host's /dev/null is not the null device")
+    mounts.set_attributes(fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
     return fd
 
 

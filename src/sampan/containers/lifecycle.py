@@ -1,0 +1,328 @@
+"""A container's life as its users see it: create, start, stop, kill, remove."""
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sampan.containers import names, spec, streams
+from sampan.containers.options import Mount, Options
+from sampan.containers.record import Container, Containers, State, read_state
+from sampan.errors import Conflict, Invalid, NotFound, Unavailable
+from sampan.runtime import handshake, launch
+from sampan.volumes import Volumes, anonymous_name, is_anonymous
+
+if TYPE_CHECKING:
+    from sampan.oci.config import ImageConfig
+    from sampan.paths import Paths
+    from sampan.snapshots.overlay import Overlay
+    from sampan.store.images import Image
+
+SIGNALS = {"SIGTERM": 15, "SIGKILL": 9, "SIGINT": 2, "SIGHUP": 1, "SIGQUIT": 3, "SIGUSR1": 10, "SIGUSR2": 12}
+
+
+class Stores(NamedTuple):
+    """The stores that containers need."""
+
+    paths: "Paths"
+    containers: Containers
+    snapshots: "Overlay"
+    volumes: Volumes
+    rootless: bool
+
+
+class Monitor:
+    """A monitor that was started and waits to hear of its container, or is connected with us while that runs."""
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        self.pid = pid
+        self.end = end
+
+    def close(self) -> None:
+        """Ends the connection. A monitor without a container then ends; one with a container goes on by itself."""
+        self.end.close()
+
+
+def prelaunch() -> Monitor:
+    """Starts a monitor that has no container yet, so that it starts while the container is still being described."""
+    ours, theirs = handshake.pair()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        pid = launch.spawn("sampan.containers.monitor", (null, null, null), theirs.fileno())
+    finally:
+        theirs.close()
+        os.close(null)
+    return Monitor(pid, ours)
+
+
+def create(
+    options: Options, image: "Image", image_name: str, config: "ImageConfig", stores: Stores, name: str = ""
+) -> Container:
+    """Makes a container that is not running yet. What it made is gone again when it raises.
+
+    Raises Conflict if the name is taken, Invalid and NotFound for what cannot be done with this image.
+    """
+    from sampan.containers import logs
+
+    identifier = os.urandom(32).hex()
+    containers = stores.containers
+    name = names.check(name) if name else names.invent(containers.names())
+    container = Container(
+        identifier, name, image.id, image_name, logs.timestamp(), options, containers.directory(identifier)
+    )
+    containers.add(container)
+    made: list[str] = []
+    try:
+        os.makedirs(f"{container.directory}/rootfs", mode=0o700)
+        stores.snapshots.prepare(container.snapshot, image.chain)
+        _furnish(container, image, config, stores, made)
+    except BaseException:
+        _discard(container, stores, made)
+        raise
+    return container
+
+
+def start(container: Container, stores: Stores, monitor: Monitor | None = None, *, attach: bool = False) -> Monitor:
+    """Lets a container run, with the ``monitor`` given or a new one, and stays connected with that.
+
+    With ``attach`` its output arrives there (see ``streams``). Raises Conflict if it runs already, CommandMissing and
+    NotExecutable if its command cannot be executed, and other kinds of SampanError; it is not running then.
+    """
+    if container.state().status == "running":
+        raise Conflict(f"container {container.name} is running already")
+    monitor = monitor or prelaunch()
+    options = container.options
+    rootfs = stores.snapshots.rootfs(container.snapshot)
+    job = {
+        "id": container.id,
+        "name": container.name,
+        "directory": container.directory,
+        "log": container.log,
+        "overlay": rootfs,
+        "hostname": _hostname(container),
+        "network": options.network,
+        "networks": stores.paths.networks,
+        "ports": options.ports,
+        "interactive": options.interactive,
+        "auto_remove": options.auto_remove,
+        "attach": attach,
+        "root": stores.paths.root,
+        "rootless": stores.rootless,
+    }
+    try:
+        monitor.end.send(json.dumps(job).encode())
+        handshake.expect(monitor.end, streams.RUNNING)
+    except BaseException:
+        monitor.close()
+        os.waitpid(monitor.pid, 0)
+        raise
+    return monitor
+
+
+def send_signal(container: Container, number: int) -> None:
+    """Sends a signal to the container's first process. Raises Conflict if it is not running."""
+    with _connect(container) as end:
+        end.send(streams.SIGNAL + b"%d" % number)
+        if number == 9:
+            _await_exit(end, 10)
+
+
+def stop(container: Container, seconds: int | None = None) -> None:
+    """Asks a container to end (its stop signal), and after ``seconds`` (its own time by default) kills it.
+
+    Nothing happens if it is not running.
+    """
+    options = container.options
+    try:
+        end = _connect(container)
+    except Conflict:
+        return
+    with end:
+        end.send(streams.SIGNAL + b"%d" % parse_signal(options.stop_signal or "SIGTERM"))
+        if not _await_exit(end, options.stop_seconds if seconds is None else seconds):
+            end.send(streams.SIGNAL + b"9")
+            if not _await_exit(end, 10):
+                raise Unavailable(f"container {container.name} does not end, even when it is killed")
+
+
+def wait(container: Container) -> State:
+    """Waits until a container has ended, and gives its state."""
+    try:
+        with _connect(container) as end:
+            _await_exit(end, None)
+    except Conflict:
+        pass
+    return container.state()
+
+
+def remove(container: Container, stores: Stores, *, force: bool = False, volumes: bool = False) -> None:
+    """Removes a container and all that is its own; ``volumes`` also its anonymous ones.
+
+    Raises Conflict if it is running, unless ``force``, which kills it first.
+    """
+    if container.state().status == "running":
+        if not force:
+            raise Conflict(
+                f"container {container.name} is running", hint=f"stop it first, or sampan rm -f {container.name}"
+            )
+        try:
+            send_signal(container, 9)
+        except Conflict:
+            pass  # it ended by itself meanwhile
+    anonymous = [mount.source for mount in container.options.mounts if is_anonymous(mount.source)]
+    _discard(container, stores, anonymous if volumes else [])
+
+
+def remove_from_monitor(root: str, identifier: str, *, rootless: bool) -> None:
+    """Removes a container whose command line is gone; called by its monitor as its last act."""
+    from sampan.paths import Paths
+    from sampan.snapshots.overlay import Overlay
+    from sampan.store import database
+
+    paths = Paths(root)
+    db = database.connect(paths.database)
+    containers = Containers(db, paths.containers)
+    stores = Stores(
+        paths, containers, Overlay(paths.snapshots, db, userxattr=rootless), Volumes(paths.volumes), rootless
+    )
+    container = containers.find(identifier)
+    anonymous = [mount.source for mount in container.options.mounts if is_anonymous(mount.source)]
+    _discard(container, stores, anonymous)
+
+
+def parse_signal(text: str) -> int:
+    """The number of a signal given as TERM, SIGTERM or 15. Raises Invalid."""
+    if text.isdigit() and 1 <= int(text) <= 64:
+        return int(text)
+    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+    if name in SIGNALS:
+        return SIGNALS[name]
+    import signal
+
+    number = getattr(signal, name, None)
+    if not isinstance(number, signal.Signals):
+        raise Invalid(f"{text!r} is not a signal", hint="for example SIGTERM, KILL or 15")
+    return number.value
+
+
+def _furnish(container: Container, image: "Image", config: "ImageConfig", stores: Stores, made: list[str]) -> None:
+    """Writes what the container's directory holds: the spec and the files of /etc that the engine makes."""
+    from sampan.networks import dns
+    from sampan.snapshots import users
+    from sampan.snapshots.lookup import Tree
+
+    options = container.options
+    with Tree(stores.snapshots.stack(image.chain), stores.snapshots.userxattr) as tree:
+        user = users.resolve(options.user or config.config.user, tree.read_file)
+        mounts = _resolve_mounts(options, config, stores, tree, made)
+    hostname = _hostname(container)
+    request = spec.Request(
+        options, config.config, user, mounts, hostname, container.directory, container.cgroup, stores.rootless
+    )
+    files = {
+        "config.json": json.dumps(spec.compose(request)),
+        "hostname": f"{hostname}\n",
+        "hosts": dns.hosts(()),
+        "resolv.conf": dns.resolv_conf(),
+    }
+    for name, text in files.items():
+        with open(f"{container.directory}/{name}", "w") as file:
+            file.write(text)
+    stop_signal = options.stop_signal or config.config.stop_signal
+    settled = options._replace(mounts=mounts_as_recorded(mounts, stores), stop_signal=stop_signal)
+    stores.containers.update(container.id, settled)
+
+
+def mounts_as_recorded(mounts: tuple[Mount, ...], stores: Stores) -> tuple[Mount, ...]:
+    """Mounts with volumes by their names again, so that it is seen later which were made for this container."""
+    prefix = stores.volumes.root + "/"
+    return tuple(mount._replace(source=mount.source.removeprefix(prefix).removesuffix("/_data")) for mount in mounts)
+
+
+def _resolve_mounts(
+    options: Options, config: "ImageConfig", stores: Stores, tree: Any, made: list[str]
+) -> tuple[Mount, ...]:
+    """The mounts asked for and the image's volumes, with sources as directories; new volumes get what the image has."""
+    mounts = [mount._replace(target=spec.check_target(mount.target)) for mount in options.mounts]
+    taken = {mount.target for mount in mounts}
+    mounts += [Mount("", target) for target in map(spec.check_target, config.config.volumes) if target not in taken]
+    resolved = []
+    for mount in mounts:
+        source = mount.source
+        if not source.startswith("/"):
+            source = _volume(source, mount.target, stores.volumes, tree, made)
+        elif not os.path.exists(source):
+            os.makedirs(source)  # as Docker does for -v
+        resolved.append(mount._replace(source=source))
+    return tuple(resolved)
+
+
+def _volume(name: str, target: str, volumes: Volumes, tree: Any, made: list[str]) -> str:
+    from sampan.snapshots.copyout import copy_directory
+
+    anonymous = not name
+    name = name or anonymous_name()
+    if volumes.create(name):
+        if anonymous:
+            made.append(name)
+        fd = os.open(volumes.path(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            copy_directory(tree, os.fsencode(target), fd)
+        finally:
+            os.close(fd)
+    return volumes.path(name)
+
+
+def _discard(container: Container, stores: Stores, volumes: list[str]) -> None:
+    """Removes everything of a container, however far it had come."""
+    from sampan.store.trees import remove_tree
+
+    if read_state(container.directory).status == "running":
+        _release(container, stores)
+    stores.snapshots.remove(container.snapshot)
+    remove_tree(container.directory)
+    stores.containers.forget(container)
+    for name in volumes:
+        try:
+            stores.volumes.remove(name)
+        except NotFound:
+            continue  # another container's, or gone already
+
+
+def _release(container: Container, stores: Stores) -> None:
+    """Gives back what a monitor that was killed could not: the network's lease and rules, and the cgroup."""
+    from sampan.runtime.cgroups import container as cgroups
+
+    if container.options.network == "bridge" and not stores.rootless:
+        from sampan.networks import bridge
+
+        bridge.detach(stores.paths.networks, container.id)
+    cgroups.remove_path(container.cgroup)
+
+
+def _hostname(container: Container) -> str:
+    if container.options.network == "host":
+        return os.uname().nodename
+    return container.options.hostname or container.id[:12]
+
+
+def _connect(container: Container) -> socket.socket:
+    """A connection to the container's monitor. Raises Conflict if there is none."""
+    try:
+        return streams.connect(container.socket)
+    except OSError:
+        raise Conflict(f"container {container.name} is not running") from None
+
+
+def _await_exit(end: socket.socket, seconds: float | None) -> bool:
+    """Whether the monitor reports the end of its container in time, and then is gone itself."""
+    end.settimeout(seconds)
+    try:
+        while message := end.recv(1 << 16):
+            if message.startswith(streams.EXIT):
+                return True
+        return True
+    except TimeoutError:
+        return False
+    except OSError:
+        return True

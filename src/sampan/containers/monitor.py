@@ -1,0 +1,354 @@
+"""The monitor: the one small process that outlives the command line and watches one container.
+
+It makes the container (it is the runtime's parent process), writes its log and its state, forwards input and output to
+whoever is attached, and says how it ended. It is started before the container is fully described, so that its start and
+the command line's own work go on side by side; descriptor 3 is its connection to the command line.
+
+When it dies, the container dies with it (PR_SET_PDEATHSIG); its lock is how others know that it lives.
+"""
+
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import termios
+from typing import Any
+
+from sampan.containers import logs, record, streams
+from sampan.containers.record import State
+from sampan.linux import syscalls
+from sampan.runtime import handshake, parent
+
+_BACKLOG = 1 << 20
+"""Bytes that may wait for one slow client before the container's output is left in its pipe."""
+
+
+def main() -> None:
+    """Entry of the monitor's process."""
+    syscalls.set_process_name("sampan-monitor")
+    control = socket.socket(fileno=3)
+    control.set_inheritable(False)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    monitor = None
+    try:
+        message = control.recv(1 << 20)
+        if not message:
+            os._exit(0)  # the command line changed its mind
+        monitor = Monitor(json.loads(message), control)
+        monitor.start()
+    except BaseException as error:
+        if monitor:
+            monitor.undo()
+        handshake.tell_failure(control, error)
+        os._exit(1)
+    monitor.watch()
+    os._exit(0)
+
+
+class Client:
+    """Someone connected to the monitor; ``backlog`` waits to be sent."""
+
+    __slots__ = ("attached", "backlog", "end", "waiting")
+
+    def __init__(self, end: socket.socket, *, attached: bool) -> None:
+        end.setblocking(False)
+        self.end = end
+        self.attached = attached
+        self.backlog: list[bytes] = []
+        self.waiting = 0
+
+
+class Monitor:
+    """One container's life. ``job`` is made by ``lifecycle.start``."""
+
+    def __init__(self, job: dict[str, Any], control: socket.socket) -> None:
+        self._job = job
+        self._directory: str = job["directory"]
+        self._control = control
+        self._selector = selectors.DefaultSelector()
+        self._clients: list[Client] = []
+        self._state = State()
+        self._process: parent.Process | None = None
+        self._outputs: dict[int, int] = {}  # descriptor → stream
+        self._input = -1
+        self._pending_input = b""
+        self._terminal = -1
+        self._paused = False
+        self._exit_code: int | None = None
+        self._network: Any = None
+        self._lock = _take_lock(f"{self._directory}/monitor.lock")
+
+    def start(self) -> None:
+        """Makes the container and lets it run. Raises SampanError; call ``undo`` then."""
+        job = self._job
+        with open(f"{self._directory}/config.json", "rb") as file:
+            spec = json.loads(file.read())
+        theirs, terminal = self._make_streams(spec), bool(spec["process"].get("terminal"))
+        try:
+            self._process = parent.create(spec, self._directory, overlay=job["overlay"], stdio=theirs)
+        finally:
+            for fd in set(theirs):
+                os.close(fd)
+        self._attach_network()
+        self._terminal = self._process.ready(terminal=terminal)
+        if self._terminal >= 0:
+            self._outputs[self._terminal] = 1
+            self._input = self._terminal
+        self._log = logs.Writer(job["log"])
+        self._server = streams.listen(f"{self._directory}/monitor.sock")
+        self._process.start()
+        self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
+        record.write_state(self._directory, self._state)
+        self._control.send(streams.RUNNING)
+        self._register()
+
+    def undo(self) -> None:
+        """Takes back what ``start`` did before it failed."""
+        if self._process:
+            self._process.abandon()
+        self._detach_network()
+
+    def watch(self) -> None:
+        """Serves the container and its clients until it has ended."""
+        while self._exit_code is None:
+            for key, mask in self._selector.select():
+                key.data(key, mask)
+        self._drain()
+        self._finish(self._exit_code)
+
+    # -- the container ------------------------------------------------------------------------------------------
+
+    def _make_streams(self, spec: dict[str, Any]) -> tuple[int, int, int]:
+        """Pipes for the program's output and input; keeps one end of each and gives the program's ends."""
+        if spec["process"].get("terminal"):
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            return null, null, null
+        ends = []
+        for stream in (1, 2):
+            reading, writing = os.pipe()
+            self._outputs[reading] = stream
+            ends.append(writing)
+        if self._job["interactive"]:
+            standard_input, self._input = os.pipe()
+        else:
+            standard_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        return standard_input, ends[0], ends[1]
+
+    def _attach_network(self) -> None:
+        job, process = self._job, self._process
+        if job["network"] != "bridge" or not process:
+            return
+        from sampan.networks import attachment
+
+        self._network = attachment.attach(job, process.pid, self._selector)
+        address = self._network.address
+        self._state = self._state._replace(address=address, ports=self._network.ports)
+        with open(f"{self._directory}/hosts", "a") as file:
+            file.write(f"{address}\t{job['hostname']} {job['name']}\n" if address else "")
+
+    def _detach_network(self) -> None:
+        if self._network:
+            self._network.close()
+            self._network = None
+
+    def _register(self) -> None:
+        assert self._process
+        pidfd = syscalls.pidfd_open(self._process.pid)
+        self._selector.register(pidfd, selectors.EVENT_READ, self._on_exit)
+        self._selector.register(self._server, selectors.EVENT_READ, self._on_connection)
+        self._read_outputs(True)
+        self._add_client(self._control, attached=self._job["attach"])
+        for fd in (*self._outputs, self._input):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+
+    def _read_outputs(self, on: bool) -> None:
+        for fd in self._outputs:
+            if on:
+                self._selector.register(fd, selectors.EVENT_READ, self._on_output)
+            else:
+                self._selector.unregister(fd)
+        self._paused = not on
+
+    def _on_exit(self, key: selectors.SelectorKey, mask: int) -> None:
+        assert self._process
+        self._exit_code = self._process.wait()
+
+    def _on_output(self, key: selectors.SelectorKey, mask: int) -> None:
+        if not self._take(key.fd):
+            self._selector.unregister(key.fd)
+            del self._outputs[key.fd]
+
+    def _take(self, fd: int) -> bool:
+        """Passes on what a stream has to say; False at its end."""
+        try:
+            data = os.read(fd, streams.CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:  # EIO: the terminal has no other side any more
+            data = b""
+        if data:
+            stream = self._outputs[fd]
+            self._log.write(stream, data)
+            for client in [client for client in self._clients if client.attached]:
+                self._send(client, b"%d" % stream + data)
+        return bool(data)
+
+    def _drain(self) -> None:
+        """All processes of the container are gone: what they said last is still in the pipes."""
+        for fd in self._outputs:
+            os.set_blocking(fd, True)
+            if fd == self._terminal:
+                os.set_blocking(fd, False)
+            while _readable(fd) and self._take(fd):
+                continue
+
+    def _finish(self, code: int) -> None:
+        assert self._process
+        self._log.close()
+        self._detach_network()
+        self._process.close()
+        state = self._state._replace(status="exited", pid=0, exit_code=code, finished=logs.timestamp())
+        record.write_state(self._directory, state)
+        self._server.close()
+        os.unlink(f"{self._directory}/monitor.sock")
+        for client in self._clients:
+            client.end.setblocking(True)
+            client.end.settimeout(10)
+            try:
+                for message in (*client.backlog, streams.EXIT + b"%d" % code):
+                    client.end.send(message)
+            except OSError:
+                continue
+        if self._job["auto_remove"] and not self._someone_removes():
+            from sampan.containers import lifecycle
+
+            lifecycle.remove_from_monitor(self._job["root"], self._job["id"], rootless=self._job["rootless"])
+
+    def _someone_removes(self) -> bool:
+        """Whether the command line that started the container still waits for it, and removes it by itself."""
+        try:
+            return self._control.recv(64) == streams.KEEP
+        except OSError:
+            return False
+
+    # -- clients ------------------------------------------------------------------------------------------------
+
+    def _add_client(self, end: socket.socket, *, attached: bool) -> None:
+        client = Client(end, attached=attached)
+        self._clients.append(client)
+        self._selector.register(end, selectors.EVENT_READ, lambda key, mask: self._on_client(client, mask))
+
+    def _on_connection(self, key: selectors.SelectorKey, mask: int) -> None:
+        end, _ = self._server.accept()
+        self._add_client(end, attached=False)
+
+    def _on_client(self, client: Client, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._flush(client)
+        if not mask & selectors.EVENT_READ or client not in self._clients:
+            return
+        try:
+            message = client.end.recv(1 << 17)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if message:
+            self._obey(client, message[:1], message[1:])
+        else:
+            self._drop(client)
+
+    def _obey(self, client: Client, kind: bytes, data: bytes) -> None:
+        assert self._process
+        if kind == streams.INPUT:
+            self._pending_input += data
+            self._write_input()
+        elif kind == streams.END_OF_INPUT:
+            self._close_input()
+        elif kind == streams.SIGNAL:
+            os.kill(self._process.pid, int(data))
+        elif kind == streams.ATTACH:
+            client.attached = True
+        elif kind == streams.RESIZE and self._terminal >= 0:
+            resize(self._terminal, *(int(word) for word in data.split()))
+
+    def _write_input(self) -> None:
+        if self._input < 0:
+            self._pending_input = b""
+            return
+        try:
+            written = os.write(self._input, self._pending_input)
+        except BlockingIOError:
+            written = 0
+        except OSError:  # the program closed its input
+            self._pending_input = b""
+            return
+        self._pending_input = self._pending_input[written:]
+        if self._pending_input:
+            # The pipe is full. Waiting here holds up a client that pours faster than the program drinks; the
+            # program's own output is taken meanwhile, or both might wait for each other.
+            for fd in list(self._outputs):
+                if _readable(fd):
+                    self._take(fd)
+            signal.sigtimedwait((), 0.001)
+            self._write_input()
+
+    def _close_input(self) -> None:
+        if self._terminal < 0 and self._input >= 0:
+            os.close(self._input)
+            self._input = -1
+
+    def _send(self, client: Client, message: bytes) -> None:
+        client.backlog.append(message)
+        client.waiting += len(message)
+        self._flush(client)
+
+    def _flush(self, client: Client) -> None:
+        while client.backlog:
+            try:
+                client.end.send(client.backlog[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self._drop(client)
+                return
+            client.waiting -= len(client.backlog.pop(0))
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.backlog else 0)
+        if self._selector.get_key(client.end).events != events:
+            self._selector.modify(client.end, events, lambda key, mask: self._on_client(client, mask))
+        self._throttle()
+
+    def _throttle(self) -> None:
+        """A client that does not read holds the container's output back, as a pipe would."""
+        full = any(client.waiting > _BACKLOG for client in self._clients)
+        if full != self._paused:
+            self._read_outputs(not full)
+
+    def _drop(self, client: Client) -> None:
+        self._clients.remove(client)
+        self._selector.unregister(client.end)
+        client.end.close()
+        self._throttle()
+
+
+def resize(terminal: int, rows: int, columns: int) -> None:
+    """Sets a terminal's size (ioctl_tty(2), TIOCSWINSZ)."""
+    size = b"".join(min(value, 0xFFFF).to_bytes(2, "little") for value in (rows, columns, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
+
+
+def _take_lock(path: str) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def _readable(fd: int) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLHUP)
+    return bool(poll.poll(0))

@@ -1,0 +1,103 @@
+"""What someone asks of a container, as a value: made by the command line or the API, kept with the container."""
+
+from typing import Any, NamedTuple
+
+from sampan.errors import Invalid
+
+
+class Mount(NamedTuple):
+    """One ``-v``: a host's directory or file (``source`` absolute), a named volume, or ("" as source) a new one."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    propagation: str = "rprivate"
+
+
+class Options(NamedTuple):
+    """Everything that can be asked of a container, with Docker's defaults.
+
+    ``command`` and ``entrypoint`` are None where the image's own count. ``ports`` holds the texts of ``-p``; ``user``
+    and ``workdir`` are as written, "" for the image's.
+    """
+
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    hostname: str = ""
+    network: str = "bridge"
+    ports: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    stop_signal: str = ""
+    stop_seconds: int = 10
+    interactive: bool = False
+    terminal: bool = False
+    auto_remove: bool = False
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Options":
+        """The inverse of ``_asdict`` followed by JSON; fields that are not there get their defaults."""
+        return cls(
+            **{
+                **value,
+                "command": _texts(value.get("command")),
+                "entrypoint": _texts(value.get("entrypoint")),
+                "env": tuple(value.get("env") or ()),
+                "mounts": tuple(Mount(*mount) for mount in value.get("mounts") or ()),
+                "ports": tuple(value.get("ports") or ()),
+                "labels": tuple((key, text) for key, text in value.get("labels") or ()),
+            }
+        )
+
+
+def parse_volume(text: str) -> Mount:
+    """``-v``: ``/container``, ``SOURCE:/container`` or ``SOURCE:/container:OPTIONS``. Raises Invalid.
+
+    SOURCE is an absolute path, one that begins with ``.`` or ``~`` (resolved by the caller's directory), or a name.
+    """
+    import os
+
+    parts = text.split(":")
+    if len(parts) > 3 or not all(parts):
+        raise Invalid(f"invalid volume {text!r}", hint="write it as -v SOURCE:/path/in/container[:ro]")
+    source, target, words = ("", parts[0], "") if len(parts) == 1 else (parts[0], parts[1], "".join(parts[2:]))
+    if not target.startswith("/"):
+        raise Invalid(f"invalid volume {text!r}: {target!r} is not an absolute path in the container")
+    if os.path.normpath(target) == "/":
+        raise Invalid(f"invalid volume {text!r}: the destination cannot be /")
+    if source.startswith(("/", ".", "~")):
+        source = os.path.abspath(os.path.expanduser(source))
+    elif source:
+        check_volume_name(source)
+    read_only, propagation = _volume_words(words, text)
+    return Mount(source, os.path.normpath(target), read_only, propagation)
+
+
+def check_volume_name(name: str) -> str:
+    """Docker's rule for names of volumes. Raises Invalid."""
+    allowed = name[:1].isalnum() and len(name) > 1 and all(letter.isalnum() or letter in "_.-" for letter in name)
+    if not name.isascii() or not allowed:
+        raise Invalid(
+            f"{name!r} is not a volume's name",
+            hint="letters, digits, _ . and -, two at least; a directory of the host begins with / or ./",
+        )
+    return name
+
+
+def _volume_words(words: str, text: str) -> tuple[bool, str]:
+    read_only, propagation = False, "rprivate"
+    for word in words.split(",") if words else ():
+        if word in ("ro", "readonly"):
+            read_only = True
+        elif word in ("private", "rprivate", "slave", "rslave", "shared", "rshared"):
+            propagation = word
+        elif word not in ("rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"):
+            raise Invalid(f"invalid volume {text!r}: unknown option {word!r}")
+    return read_only, propagation
+
+
+def _texts(value: list[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)

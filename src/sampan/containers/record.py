@@ -1,0 +1,160 @@
+"""Containers: what was asked of each (a row in the database), and how it fares (a file that its monitor writes)."""
+
+import json
+import os
+import sqlite3
+from typing import Any, NamedTuple
+
+from sampan.containers.options import Options
+from sampan.errors import Conflict, NotFound
+from sampan.linux import locks
+
+_COLUMNS = "id, name, image_id, image_name, created, options"
+_HEX = frozenset("0123456789abcdef")
+
+
+class State(NamedTuple):
+    """How a container fares. ``status`` is Docker's: created, running, exited, dead.
+
+    ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge.
+    """
+
+    status: str = "created"
+    pid: int = 0
+    exit_code: int = 0
+    started: str = ""
+    finished: str = ""
+    error: str = ""
+    address: str = ""
+    ports: tuple[tuple[str, int, int, str], ...] = ()
+
+
+class Container(NamedTuple):
+    """A container as recorded. ``directory`` holds its bundle, its log and its monitor's files."""
+
+    id: str
+    name: str
+    image_id: str
+    image_name: str
+    created: str
+    options: Options
+    directory: str
+
+    @property
+    def lock(self) -> str:
+        """Held by its monitor for as long as it lives."""
+        return f"{self.directory}/monitor.lock"
+
+    @property
+    def socket(self) -> str:
+        """Where its monitor listens."""
+        return f"{self.directory}/monitor.sock"
+
+    @property
+    def log(self) -> str:
+        return f"{self.directory}/{self.id}-json.log"
+
+    @property
+    def cgroup(self) -> str:
+        return f"/sampan/{self.id}"
+
+    @property
+    def snapshot(self) -> str:
+        """The key of the snapshot that it writes to."""
+        return f"container-{self.id}"
+
+    def state(self) -> State:
+        """How it fares now. One that says "running" and has no monitor any more was killed with it."""
+        state = read_state(self.directory)
+        if state.status == "running" and not locks.is_held(self.lock):
+            state = read_state(self.directory)  # it may have ended just now, in good order
+            if state.status == "running":
+                return state._replace(status="exited", pid=0, exit_code=137, error="its monitor was killed")
+        return state
+
+
+class Containers:
+    """The table of containers, and the directories below ``root``."""
+
+    __slots__ = ("_db", "root")
+
+    def __init__(self, db: sqlite3.Connection, root: str) -> None:
+        self._db = db
+        self.root = root
+
+    def add(self, container: Container) -> None:
+        """Raises Conflict if another has its name."""
+        options = json.dumps(container.options._asdict(), separators=(",", ":"))
+        try:
+            self._db.execute("INSERT INTO container VALUES (?,?,?,?,?,?)", (*container[:5], options))
+        except sqlite3.IntegrityError:
+            raise Conflict(
+                f"the container name {container.name} is in use",
+                hint=f"remove that container (sampan rm {container.name}), or choose another --name",
+            ) from None
+
+    def update(self, identifier: str, options: Options) -> None:
+        """Replaces the options of a container."""
+        text = json.dumps(options._asdict(), separators=(",", ":"))
+        self._db.execute("UPDATE container SET options=? WHERE id=?", (text, identifier))
+
+    def find(self, text: str) -> Container:
+        """By name, id, or the beginning of an id. Raises NotFound, and Conflict when several ids begin so."""
+        bare = text.removeprefix("/")
+        row = self._db.execute(f"SELECT {_COLUMNS} FROM container WHERE name=? OR id=?", (bare, bare)).fetchone()
+        if not row and bare and _HEX.issuperset(bare):
+            query = f"SELECT {_COLUMNS} FROM container WHERE id>=? AND id<? LIMIT 2"
+            rows = self._db.execute(query, (bare, bare + "g")).fetchall()
+            if len(rows) > 1:
+                raise Conflict(f"several containers' ids begin with {text}", hint="give more digits")
+            row = rows[0] if rows else None
+        if not row:
+            raise NotFound(f"no such container: {text}", hint="sampan ps -a lists all containers")
+        return self._container(row)
+
+    def all(self) -> list[Container]:
+        """All containers, the newest first."""
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM container ORDER BY created DESC, id")
+        return [self._container(row) for row in rows]
+
+    def of_image(self, image_id: str) -> list[Container]:
+        """The containers that were made from an image."""
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM container WHERE image_id=?", (image_id,))
+        return [self._container(row) for row in rows]
+
+    def names(self) -> set[str]:
+        return {name for (name,) in self._db.execute("SELECT name FROM container")}
+
+    def forget(self, container: Container) -> None:
+        """Removes the row."""
+        self._db.execute("DELETE FROM container WHERE id=?", (container.id,))
+
+    def directory(self, identifier: str) -> str:
+        return f"{self.root}/{identifier}"
+
+    def _container(self, row: tuple[str, ...]) -> Container:
+        identifier, name, image_id, image_name, created = row[:5]
+        options = Options.from_json(json.loads(row[5]))
+        return Container(identifier, name, image_id, image_name, created, options, self.directory(identifier))
+
+
+def read_state(directory: str) -> State:
+    """What the monitor wrote last; "created" if it has not written yet."""
+    try:
+        with open(f"{directory}/state.json", "rb") as file:
+            value: dict[str, Any] = json.loads(file.read())
+    except FileNotFoundError:
+        return State()
+    value["ports"] = tuple(tuple(port) for port in value["ports"])
+    return State(**value)
+
+
+def write_state(directory: str, state: State) -> None:
+    """Replaces the state with one rename, so that a reader never sees half of one."""
+    temporary = f"{directory}/state.json.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, json.dumps(state._asdict(), separators=(",", ":")).encode())
+    finally:
+        os.close(fd)
+    os.rename(temporary, f"{directory}/state.json")

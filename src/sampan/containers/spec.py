@@ -1,0 +1,84 @@
+"""From what was asked and what the image says to a runtime spec."""
+
+import os
+from typing import Any, NamedTuple
+
+from sampan.containers.options import Mount, Options
+from sampan.errors import Invalid
+from sampan.oci.config import ContainerConfig
+from sampan.runtime import defaults
+from sampan.snapshots.users import User
+
+FILES = ("hostname", "hosts", "resolv.conf")
+"""Files of /etc that the engine makes for each container and mounts."""
+
+
+class Request(NamedTuple):
+    """All that decides a container's spec. ``mounts`` have their sources resolved to absolute paths."""
+
+    options: Options
+    config: ContainerConfig
+    user: User
+    mounts: tuple[Mount, ...]
+    hostname: str
+    directory: str
+    cgroup: str
+    rootless: bool
+
+
+def compose(request: Request) -> dict[str, Any]:
+    """The runtime spec (config.json). Raises Invalid when there is no command to run."""
+    options, config, user = request.options, request.config, request.user
+    spec = defaults.base_spec(
+        command(options, config),
+        environment(options, config, user, request.hostname),
+        options.workdir or config.working_dir or "/",
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        hostname="" if options.network == "host" else request.hostname,
+        rootless=request.rootless,
+        network=options.network,
+        cgroup=request.cgroup,
+        terminal=options.terminal,
+    )
+    spec["mounts"] += [defaults.bind(f"{request.directory}/{name}", f"/etc/{name}", "bind") for name in FILES]
+    spec["mounts"] += [_bind(mount) for mount in sorted(request.mounts, key=lambda mount: mount.target.count("/"))]
+    return spec
+
+
+def command(options: Options, config: ContainerConfig) -> list[str]:
+    """What to execute: an entrypoint that was asked for also puts the image's command out of force, as in Docker."""
+    if options.entrypoint is not None:
+        words = [*options.entrypoint, *(options.command or ())]
+    else:
+        words = [*(config.entrypoint or ()), *(options.command or config.cmd or ())]
+    if not words:
+        raise Invalid(
+            "no command was given, and the image has none", hint="write it after the image: run IMAGE COMMAND"
+        )
+    return words
+
+
+def environment(options: Options, config: ContainerConfig, user: User, hostname: str) -> list[str]:
+    """The environment, later entries over earlier ones. One without "=" is dropped, never filled from the host's."""
+    entries = [f"PATH={defaults.PATH}", f"HOSTNAME={hostname}"]
+    if options.terminal:
+        entries.append("TERM=xterm")
+    entries += (*config.env, *options.env)
+    values = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    values.setdefault("HOME", user.home)
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+def check_target(target: str) -> str:
+    """``target``, unless a mount there would put an image's files in the kernel's place (CVE-2019-16884)."""
+    normal = os.path.normpath(target)
+    if not normal.startswith("/") or normal == "/" or normal == "/proc" or normal.startswith("/proc/"):
+        raise Invalid(f"{target!r} cannot be a volume")
+    return normal
+
+
+def _bind(mount: Mount) -> dict[str, Any]:
+    # Read-only means all of it, also what is mounted below (recursive read-only, as Docker since 25).
+    return defaults.bind(mount.source, mount.target, "rbind", mount.propagation, "rro" if mount.read_only else "rw")
