@@ -1,0 +1,109 @@
+"""``sampan info``: what is stored where, and what the machine lets sampan do."""
+
+import os
+from typing import NamedTuple
+
+from sampan import __version__
+from sampan.cli import output
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import SampanError
+from sampan.linux import namespaces
+
+COMMAND = Command("[OPTIONS]", (Flag("-f, --format string", "Format the output: json"),))
+
+
+class Fact(NamedTuple):
+    """``title`` is for people, ``name`` is that of the Docker Engine API (SystemInfo) where it has one."""
+
+    title: str
+    name: str
+    value: str | int | bool
+    shown: str = ""
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    facts = [*_contents(context), *_machine(), *_abilities(context)]
+    template = arguments.text("format")
+    if template is not None:
+        context.print(output.formatted({fact.name: fact.value for fact in facts}, template))
+    else:
+        for fact in facts:
+            context.print(output.printable(f"{fact.title}: {fact.shown or fact.value}"))
+    return 0
+
+
+def _contents(context: Context) -> list[Fact]:
+    from sampan.containers.record import Containers
+
+    engine = context.engine
+    states = [each.state().status for each in Containers(engine.database, engine.paths.containers).all()]
+    running = states.count("running")
+    return [
+        Fact("Containers", "Containers", len(states)),
+        Fact(" Running", "ContainersRunning", running),
+        Fact(" Stopped", "ContainersStopped", len(states) - running),
+        Fact("Images", "Images", len(engine.images.all())),
+        Fact("Version", "ServerVersion", __version__),
+        Fact("Root Dir", "DockerRootDir", engine.paths.root),
+        Fact("Storage Driver", "Driver", "overlay"),
+    ]
+
+
+def _machine() -> list[Fact]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return [
+        Fact("Kernel Version", "KernelVersion", os.uname().release),
+        Fact("Operating System", "OperatingSystem", _operating_system()),
+        Fact("Architecture", "Architecture", os.uname().machine),
+        Fact("CPUs", "NCPU", os.cpu_count() or 1),
+        Fact("Total Memory", "MemTotal", memory, output.binary_size(memory)),
+    ]
+
+
+def _abilities(context: Context) -> list[Fact]:
+    rootless = context.engine.rootless
+    unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    filtered = os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
+    return [
+        Fact("Cgroup Version", "CgroupVersion", "2" if unified else "1"),
+        Fact("Seccomp", "Seccomp", "builtin" if filtered else "the kernel has none"),
+        Fact("Rootless", "Rootless", rootless, f"yes: {_why_rootless()}" if rootless else "no: run by root"),
+    ]
+
+
+def _operating_system() -> str:
+    """The distribution's name for itself (os-release(5))."""
+    try:
+        with open("/etc/os-release", encoding="utf-8", errors="replace") as file:
+            values = dict(line.rstrip("\n").partition("=")[::2] for line in file)
+    except OSError:
+        return "unknown"
+    return values.get("PRETTY_NAME", "unknown").strip("\"'")
+
+
+def _why_rootless() -> str:
+    if os.geteuid() == 0:
+        return f"run by the root of a user namespace with {namespaces.mapped_ids()} ids"
+    return f"run by user {os.geteuid()}; {_try_user_namespace()}"
+
+
+def _try_user_namespace() -> str:
+    """What comes of entering a user namespace, tried in a child, so that this process stays what it is."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            namespaces.enter_user_namespace()
+            found = f"containers have {namespaces.mapped_ids()} ids"
+        except SampanError as error:
+            found = f"{error.message} ({error.hint})"
+        except BaseException as error:
+            found = str(error)
+        os.write(writing, found.encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as file:
+        found = file.read()
+    os.waitpid(child, 0)
+    return found

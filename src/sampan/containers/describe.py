@@ -1,0 +1,131 @@
+"""A container as the Docker Engine API describes it (API 1.43, ContainerInspect)."""
+
+from typing import Any
+
+from sampan.containers.options import Mount, Options
+from sampan.containers.record import Container, State
+from sampan.oci.config import ContainerConfig
+from sampan.runtime import defaults
+
+NEVER = "0001-01-01T00:00:00Z"
+"""Go's zero time, which clients of the API know to mean "not yet"."""
+
+
+def inspect(container: Container, state: State, image: ContainerConfig) -> dict[str, Any]:
+    """What ``inspect`` says of a container; ``image`` is its image's own configuration."""
+    options = container.options
+    path, *arguments = _command(options, image) or [""]
+    directory = container.directory
+    return {
+        "Id": container.id,
+        "Created": container.created,
+        "Path": path,
+        "Args": arguments,
+        "State": _state(state),
+        "Image": container.image_id,
+        "ResolvConfPath": f"{directory}/resolv.conf",
+        "HostnamePath": f"{directory}/hostname",
+        "HostsPath": f"{directory}/hosts",
+        "LogPath": container.log,
+        "Name": f"/{container.name}",
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "HostConfig": _host_config(options),
+        "Mounts": [_mount(mount) for mount in options.mounts],
+        "Config": _config(container, image),
+        "NetworkSettings": _network(options, state),
+    }
+
+
+def _command(options: Options, image: ContainerConfig) -> list[str]:
+    entrypoint, command = _entrypoint(options, image), _words(options, image)
+    return [*(entrypoint or ()), *(command or ())]
+
+
+def _entrypoint(options: Options, image: ContainerConfig) -> tuple[str, ...] | None:
+    return image.entrypoint if options.entrypoint is None else options.entrypoint
+
+
+def _words(options: Options, image: ContainerConfig) -> tuple[str, ...] | None:
+    return options.command or (image.cmd if options.entrypoint is None else None)
+
+
+def _state(state: State) -> dict[str, Any]:
+    return {
+        "Status": state.status,
+        "Running": state.status == "running",
+        "Paused": False,
+        "Restarting": False,
+        "OOMKilled": False,
+        "Dead": state.status == "dead",
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": state.started or NEVER,
+        "FinishedAt": state.finished or NEVER,
+    }
+
+
+def _config(container: Container, image: ContainerConfig) -> dict[str, Any]:
+    options = container.options
+    entrypoint, command = _entrypoint(options, image), _words(options, image)
+    environment = dict(entry.partition("=")[::2] for entry in (*image.env, *options.env) if "=" in entry)
+    return {
+        "Hostname": options.hostname or container.id[:12],
+        "User": options.user or image.user,
+        "ExposedPorts": {port: {} for port in image.exposed_ports},
+        "Tty": options.terminal,
+        "OpenStdin": options.interactive,
+        "Env": [f"{key}={value}" for key, value in environment.items()],
+        "Cmd": None if command is None else list(command),
+        "Image": container.image_name,
+        "Volumes": {volume: {} for volume in image.volumes} or None,
+        "WorkingDir": options.workdir or image.working_dir,
+        "Entrypoint": None if entrypoint is None else list(entrypoint),
+        "Labels": {**image.labels, **dict(options.labels)},
+        "StopSignal": options.stop_signal or image.stop_signal or "SIGTERM",
+        "StopTimeout": options.stop_seconds,
+    }
+
+
+def _host_config(options: Options) -> dict[str, Any]:
+    return {
+        "Binds": [_bind(mount) for mount in options.mounts if mount.source] or None,
+        "LogConfig": {"Type": "json-file", "Config": {}},
+        "NetworkMode": options.network,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": options.auto_remove,
+        "Privileged": False,
+        "ReadonlyRootfs": False,
+        "MaskedPaths": defaults.masked_paths(),
+        "ReadonlyPaths": list(defaults.READONLY_PATHS),
+    }
+
+
+def _bind(mount: Mount) -> str:
+    return f"{mount.source}:{mount.target}" + (":ro" if mount.read_only else "")
+
+
+def _mount(mount: Mount) -> dict[str, Any]:
+    named = not mount.source.startswith("/")
+    value = {
+        "Type": "volume" if named else "bind",
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": "ro" if mount.read_only else "",
+        "RW": not mount.read_only,
+        "Propagation": "" if named else mount.propagation,
+    }
+    return {"Name": mount.source, **value} if named else value
+
+
+def _network(options: Options, state: State) -> dict[str, Any]:
+    ports: dict[str, list[dict[str, str]]] = {}
+    for address, host_port, port, protocol in state.ports:
+        ports.setdefault(f"{port}/{protocol}", []).append({"HostIp": address, "HostPort": str(host_port)})
+    return {
+        "Ports": ports,
+        "IPAddress": state.address,
+        "Networks": {options.network: {"IPAddress": state.address}},
+    }
