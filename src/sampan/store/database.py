@@ -6,6 +6,7 @@ that it names are durable, so a crash at any instruction leaves orphaned bytes a
 
 import os
 import sqlite3
+from _thread import RLock
 from collections.abc import Callable
 
 Migration = Callable[[sqlite3.Connection], object]
@@ -34,19 +35,29 @@ def connect(path: str) -> sqlite3.Connection:
 
 class transaction:
     """A ``with`` block whose statements all take effect, or none. It takes the write lock at the start, so that two
-    processes that read and then write wait for each other instead of failing."""
+    processes that read and then write wait for each other instead of failing; and so do the threads of one process,
+    which share a connection, and with it its one transaction."""
 
     __slots__ = ("_db",)
+    _turn = RLock()
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
 
     def __enter__(self) -> sqlite3.Connection:
-        self._db.execute("BEGIN IMMEDIATE")
+        self._turn.acquire()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._turn.release()
+            raise
         return self._db
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+        try:
+            self._db.execute("ROLLBACK" if kind else "COMMIT")
+        finally:
+            self._turn.release()
 
 
 def _open(path: str) -> sqlite3.Connection:
