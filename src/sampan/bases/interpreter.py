@@ -1,0 +1,141 @@
+"""The Python that runs sampan, as files to put into an image: the interpreter and its standard library."""
+
+import os
+import sys
+from typing import NamedTuple
+
+from sampan.bases.contents import Contents, files
+from sampan.errors import Denied, NotFound
+
+IMAGE_PREFIX = "/usr/local"
+
+# Graphics, tests, what belongs to the machine, and what only builds of Python itself read.
+_LEFT_OUT = frozenset(
+    "__pycache__ EXTERNALLY-MANAGED dist-packages idlelib site-packages sitecustomize.py test tests tkinter turtle.py "
+    "turtledemo usercustomize.py".split()
+)
+_LEFT_OUT_BEGINNINGS = tuple(
+    "config- _ctypes_test. _testbuffer. _testcapi. _testclinic _testexternalinspection. _testimportmultiple. "
+    "_testinternalcapi. _testlimitedcapi. _testmultiphase. _testsinglephase. _tkinter. _xxtestfuzz. xxlimited "
+    "xxsubtype.".split()
+)
+
+
+class Interpreter(NamedTuple):
+    """A Python as it lies on this machine.
+
+    ``prefix`` is where its files lie now, ``image_prefix`` where they go: one under a prefix of its own can be moved
+    and becomes /usr/local; the system's own stays at /usr, where its compiled-in paths and its pip expect it.
+    """
+
+    executable: str
+    prefix: str
+    image_prefix: str
+    stdlib: str
+    version: tuple[int, int, int]
+
+    def place(self, path: str) -> str:
+        """Where a path of this machine goes in the image."""
+        inside = path.removeprefix(self.prefix + "/")
+        return f"{self.image_prefix}/{inside}" if inside is not path and len(inside) < len(path) else path
+
+    @property
+    def name(self) -> str:
+        """python3.11 and the like."""
+        return "python{}.{}".format(*self.version)
+
+    @property
+    def bin(self) -> str:
+        """Its directory of programs, in the image."""
+        return f"{self.image_prefix}/bin"
+
+
+def running() -> Interpreter:
+    """The interpreter behind this process, and behind its virtual environment if it has one.
+
+    Raises Denied when this user cannot read it, and NotFound when it has no standard library in files.
+    """
+    import sysconfig
+
+    prefix = os.path.realpath(sys.base_prefix)
+    stdlib = os.path.realpath(sysconfig.get_path("stdlib"))
+    executable = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    for path in (executable, f"{stdlib}/os.py"):
+        if not os.access(path, os.R_OK):
+            if _behind_a_wall(path):
+                raise Denied(
+                    f"this Python lies where the present user cannot read it: {path}",
+                    hint="run sampan with a Python that every user can read, such as /usr/bin/python3",
+                )
+            raise NotFound(f"this Python has no {path}", hint="run sampan with an ordinary Python installation")
+    # A distribution's Python is spread over /usr and linked to it; any other is one tree.
+    image_prefix = prefix if prefix in ("/usr", "/") or not stdlib.startswith(prefix + "/") else IMAGE_PREFIX
+    return Interpreter(executable, prefix, image_prefix, stdlib, sys.version_info[:3])
+
+
+def plan_standard_library(python: Interpreter, contents: Contents) -> list[str]:
+    """Puts the interpreter and its standard library in; gives the extension modules, whose libraries are wanted too."""
+    contents.copy(python.executable, f"{python.bin}/{python.name}")
+    contents.link(f"{python.bin}/python3", python.name)
+    contents.link(f"{python.bin}/python", python.name)
+    extensions = []
+    for path in files(python.stdlib, _is_wanted):
+        target = python.place(path)
+        if path.endswith(".so"):
+            extensions.append(path)
+        elif path.endswith(".py"):
+            plan_module(path, target, contents)
+        else:
+            contents.copy(path, target)
+    return extensions
+
+
+def plan_module(path: str, target: str, contents: Contents) -> None:
+    """Puts the module at ``path`` in as ``target``, with its byte code."""
+    contents.copy(path, target)
+    with open(path, "rb") as file:
+        source = file.read()
+    plan_byte_code(source, _cached_code(path, len(source)), target, contents)
+
+
+def plan_byte_code(source: bytes, code: bytes | None, target: str, contents: Contents) -> None:
+    """Byte code that Python takes without a look at the source's time (PEP 552), which a rebuilt image may change."""
+    import importlib.util
+    import marshal
+
+    if code is None:
+        try:
+            code = marshal.dumps(compile(source, target, "exec", dont_inherit=True, optimize=0))
+        except (SyntaxError, ValueError):
+            return  # templates and old syntax that nobody imports
+    header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
+    contents.write(importlib.util.cache_from_source(target, optimization=""), header + code)
+
+
+def _cached_code(path: str, size: int) -> bytes | None:
+    """The module's byte code that this machine already has, if it belongs to this very source."""
+    import importlib.util
+
+    try:
+        with open(importlib.util.cache_from_source(path, optimization=""), "rb") as file:
+            data = file.read()
+        stamp = int(os.stat(path).st_mtime) & 0xFFFFFFFF
+    except OSError:
+        return None
+    expected = importlib.util.MAGIC_NUMBER + b"".join(n.to_bytes(4, "little") for n in (0, stamp, size & 0xFFFFFFFF))
+    return data[16:] if data[:16] == expected else None
+
+
+def _is_wanted(name: str) -> bool:
+    return name not in _LEFT_OUT and not name.startswith(_LEFT_OUT_BEGINNINGS)
+
+
+def _behind_a_wall(path: str) -> bool:
+    """Whether a directory on the way (or the file itself) is closed to this user, rather than something missing."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
