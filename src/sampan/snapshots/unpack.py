@@ -99,15 +99,15 @@ class Unpacking:
                 applied = apply.apply(
                     stream, root, userxattr=self._snapshots.userxattr, rootless=self._snapshots.userxattr
                 )
-                stream.drain()
         except (SampanError, EOFError) as error:
             if isinstance(error, SampanError):
                 error.message = f"layer {layer.digest.short}: {error.message}"
             raise
         finally:
             os.close(root)
-        if stream.digest != diff_id:
-            raise Corrupt(f"layer {layer.digest} inflates to {stream.digest}, and the image says {diff_id}")
+        found = stream.digest()
+        if found != diff_id:
+            raise Corrupt(f"layer {layer.digest} inflates to {found}, and the image says {diff_id}")
         return applied.size
 
 
