@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from sampan.errors import Invalid
-from sampan.events import LayerExists, Report, Transferred, Transferring
+from sampan.events import LayerExists, Report, Transferred, Transferring, quiet
 from sampan.oci import manifest as manifests
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -29,19 +29,21 @@ def push(
     """Sends what the registry lacks of ``image``, then the manifest, byte for byte as it is stored; returns that.
 
     ``sources`` says for blobs in which other repository of the registry they may be (``likely_sources``). The manifest
-    comes last, so that whoever can see it can pull it. Raises Denied, Unavailable, NotFound if the store lacks a blob.
+    comes last, so that whoever can see it can pull it. Only layers are reported. Raises Denied, Unavailable, and
+    NotFound if the store lacks a blob.
     """
     data = blobs.read(image.manifest.digest)
     manifest = manifests.parse(data, image.manifest.media_type)
     if not isinstance(manifest, Manifest):
         raise Invalid(f"{reference} is not a manifest but an index")
     report = parallel.in_turn(report)
-    wanted = {each.digest: each for each in (*manifest.layers, manifest.config)}
+    layers = {layer.digest: layer for layer in manifest.layers}.values()
 
-    def task(blob: Descriptor) -> Callable[[], None]:
+    def task(blob: Descriptor, report: Report) -> Callable[[], None]:
         return lambda: _send(blob, reference.repository, client, blobs, report, sources.get(blob.digest))
 
-    parallel.run_all([task(blob) for blob in wanted.values()], jobs, client.stop)
+    tasks = [task(manifest.config, quiet), *(task(layer, report) for layer in layers)]
+    parallel.run_all(tasks, jobs, client.stop)
     client.put_manifest(reference.repository, reference.tagged().selector, manifest.media_type, data)
     return Descriptor(manifest.media_type, image.manifest.digest, len(data))
 

@@ -1,0 +1,150 @@
+"""login, push, pull and logout as a user types them, against Debian's docker-registry."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import servers
+from crafted import layer_tar, make_image, open_store
+from sampan.cli.login import server
+from sampan.errors import Invalid
+from sampan.oci import reference as references
+from sampan.store.images import Image
+
+pytestmark = pytest.mark.registry
+
+
+class User(NamedTuple):
+    """Somebody with a home directory and a store of their own."""
+
+    home: Path
+    registry: servers.Registry
+
+    def sampan(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HOME": str(self.home), "SAMPAN_ROOT": str(self.home / "root")}
+        environment.pop("DOCKER_CONFIG", None)
+        return subprocess.run(
+            [sys.executable, "-m", "sampan", *arguments],
+            input=stdin,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def login(self, password: str = servers.PASSWORD) -> subprocess.CompletedProcess[str]:
+        return self.sampan(
+            "login", "-u", servers.USERNAME, "--password-stdin", self.registry.address, stdin=f"{password}\n"
+        )
+
+    def own(self, name: str) -> Image:
+        """An image with this name in the user's store."""
+        store = open_store(self.home / "root")
+        image = make_image(store, layer_tar("hello", b"hello\n"), layer_tar("more", b"more\n"))
+        store.images.name(references.parse(name), image)
+        return image
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[User]:
+    with servers.registry(tmp_path / "registry", auth="basic") as running:
+        yield User(tmp_path / "home", running)
+
+
+def test_from_login_to_logout(user: User) -> None:
+    address, config = user.registry.address, user.home / ".docker" / "config.json"
+    name = f"{address}/team/hello:v1"
+    image = user.own(name)
+
+    refused = user.sampan("push", name)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-2:] == [
+        f"sampan: the registry {address} refuses to take blobs for team/hello: authentication required",
+        f"hint: sampan login {address}",
+    ]
+    wrong = user.login("wrong-canary")
+    assert wrong.returncode == 1
+    assert "canary" not in wrong.stdout + wrong.stderr
+    assert not config.exists()
+
+    right = user.login()
+    assert (right.returncode, right.stdout) == (0, "Login Succeeded\n")
+    assert f"unencrypted in {config}" in right.stderr
+    assert list(json.loads(config.read_text())["auths"]) == [address]
+    assert user.sampan("login", address).stdout == "Authenticating with existing credentials...\nLogin Succeeded\n"
+
+    pushed = user.sampan("push", name)
+    assert pushed.returncode == 0, pushed.stderr
+    lines = pushed.stdout.splitlines()
+    assert lines[0] == f"The push refers to repository [{address}/team/hello]"
+    assert sorted(line.partition(": ")[2] for line in lines[1:-1]) == ["Pushed", "Pushed"]
+    assert lines[-1] == f"v1: digest: {image.manifest.digest} size: {image.manifest.size}"
+    assert user.sampan("push", "-q", name).stdout == f"{name}\n"
+
+    assert user.sampan("logout", address).stdout == f"Removing login credentials for {address}\n"
+    assert user.sampan("logout", f"https://{address}/v2/").stdout == f"Not logged in to {address}\n"
+    assert user.sampan("pull", name).returncode == 1
+
+
+@pytest.mark.system
+def test_pull(user: User, tmp_path: Path) -> None:
+    name = f"{user.registry.address}/hello"
+    image = user.own(f"{name}:latest")
+    user.login()
+    assert user.sampan("push", name).stdout.startswith("Using default tag: latest\n")
+
+    other = User(tmp_path / "other", user.registry)
+    other.login()
+    pulled = other.sampan("pull", name)
+    assert pulled.returncode == 0, pulled.stderr
+    lines = pulled.stdout.splitlines()
+    assert lines[:2] == ["Using default tag: latest", "latest: Pulling from hello"]
+    assert sorted(line.partition(": ")[2] for line in lines[2:-3]) == ["Pull complete", "Pull complete"]
+    assert lines[-3:] == [
+        f"Digest: {image.manifest.digest}",
+        f"Status: Downloaded newer image for {name}:latest",
+        f"{name}:latest",
+    ]
+    again = other.sampan("pull", name)
+    assert f"Status: Image is up to date for {name}:latest" in again.stdout
+    assert other.sampan("pull", "-q", name).stdout == f"{name}:latest\n"
+    store = open_store(other.home / "root")
+    assert store.images.find(name).id == image.id
+    snapshots = other.home / "root" / "snapshots"
+    assert [path.read_bytes() for path in snapshots.rglob("hello")] == [b"hello\n"]
+
+
+def test_what_is_refused_before_a_registry_is_asked(user: User) -> None:
+    assert "no image is named" in user.sampan("push", "nowhere:5000/x").stderr
+    assert "has a digest" in user.sampan("push", f"x@sha256:{'0' * 64}").stderr
+    assert "lower case" in user.sampan("pull", "Hello").stderr
+    assert "Must provide --username" in user.sampan("login", "--password-stdin", "x:1").stderr
+    assert "mutually exclusive" in user.sampan("login", "-u", "a", "-p", "b", "--password-stdin", "x:1").stderr
+    assert "there is no terminal" in user.sampan("login", "x:1").stderr
+    assert "insecure" in user.sampan("login", "-u", "a", "-p", "canary", "127.0.0.1:1").stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "registry"),
+    [
+        ("", "docker.io"),
+        ("docker.io", "docker.io"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("localhost", "localhost"),
+        ("https://r.example:5000/v2/", "r.example:5000"),
+    ],
+)
+def test_what_a_server_is(text: str, registry: str) -> None:
+    assert server(text) == registry
+
+
+@pytest.mark.parametrize("text", ["someword", "a b.example", "user@r.example", "r.example:port"])
+def test_what_is_no_server(text: str) -> None:
+    with pytest.raises(Invalid):
+        server(text)
