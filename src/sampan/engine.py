@@ -74,4 +74,6 @@ def open_engine(root: str | None = None) -> Engine:
     from sampan.linux import namespaces
 
     rootless = os.geteuid() != 0 or not namespaces.in_initial_user_namespace()
-    return Engine(locations.Paths(os.path.abspath(root) if root else locations.default_root()), rootless=rootless)
+    # In his own user namespace an ordinary user is uid 0, and his files are still in his home.
+    chosen = os.path.abspath(root) if root else locations.default_root(1 if rootless else 0)
+    return Engine(locations.Paths(chosen), rootless=rootless)
