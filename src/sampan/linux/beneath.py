@@ -5,6 +5,7 @@ bytes. ``..`` and symbolic links, also absolute ones, are resolved as if the dir
 RESOLVE_IN_ROOT), and work goes on with descriptors, never with a path string joined from both.
 """
 
+import errno
 import os
 import stat
 
@@ -13,6 +14,7 @@ from sampan.linux.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLV
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 O_PATH = os.O_PATH
+MAX_LINKS = 40  # as the kernel's own limit
 
 
 def open_root(path: str | bytes) -> int:
@@ -52,30 +54,82 @@ def read_file(root_fd: int, path: bytes, limit: int) -> bytes:
 def make_directories(root_fd: int, path: bytes, mode: int = 0o755, owner: tuple[int, int] | None = None) -> int:
     """Makes ``path`` and its missing parents below the root, and opens it (O_PATH).
 
-    Links inside the root are followed where they lead to directories; only directories made here get ``mode`` and
-    ``owner``. Raises OSError, NotADirectoryError when a component exists and is something else.
+    Links inside the root are followed, and where they dangle what they point at is made; only directories made here
+    get ``mode`` and ``owner``. Raises OSError, NotADirectoryError when a component exists and is something else.
     """
     current = os.dup(root_fd)
     try:
-        walked = b""
-        for part in (part for part in path.split(b"/") if part not in (b"", b".")):
-            walked = walked + b"/" + part
+        walked, links = b"", 0
+        pending = path.split(b"/")[::-1]
+        while pending:
+            part = pending.pop()
+            if part in (b"", b"."):
+                continue
             try:
-                following = open_directory(root_fd, walked)
+                following = open_directory(root_fd, walked + b"/" + part)
             except FileNotFoundError:
-                # A dangling link also ends here: mkdirat does not follow it and says EEXIST.
-                os.mkdir(part, mode, dir_fd=current)
-                following = open_in(root_fd, walked, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+                try:
+                    os.mkdir(part, mode, dir_fd=current)
+                except FileExistsError:  # a dangling link: mkdirat(2) does not follow it
+                    links += 1
+                    target = os.readlink(part, dir_fd=current)
+                    if links > MAX_LINKS:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+                    pending += target.split(b"/")[::-1]
+                    if target.startswith(b"/"):
+                        os.close(current)
+                        walked, current = b"", os.dup(root_fd)
+                    continue
+                following = open_in(root_fd, walked + b"/" + part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
                 magic = f"/proc/self/fd/{following}"
                 if owner:
                     os.chown(magic, *owner)
                 os.chmod(magic, mode)
+            walked = walked + b"/" + part
             os.close(current)
             current = following
         return current
     except BaseException:
         os.close(current)
         raise
+
+
+def remove_tree(dir_fd: int, name: bytes) -> None:
+    """Removes the directory ``name`` of ``dir_fd`` with all that is in it; links are removed, never followed.
+
+    However deep the tree is, no recursion and a handful of descriptors: subdirectories are first moved up to the top,
+    then emptied one by one. Raises OSError.
+    """
+    top = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        found = _unlink_files(top)
+        taken, count = set(found), 0
+        while found:
+            directory = found.pop()
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+            try:
+                for child in _unlink_files(fd):
+                    while (moved := b"%d" % count) in taken:
+                        count += 1
+                    count += 1
+                    os.rename(child, moved, src_dir_fd=fd, dst_dir_fd=top)
+                    found.append(moved)
+            finally:
+                os.close(fd)
+            os.rmdir(directory, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def _unlink_files(fd: int) -> list[bytes]:
+    """Unlinks all that is not a directory in ``fd``; returns the names of the directories."""
+    with os.scandir(fd) as entries:
+        children = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for child, is_directory in children:
+        if not is_directory:
+            os.unlink(child, dir_fd=fd)
+    return [child for child, is_directory in children if is_directory]
 
 
 def reopen(fd: int, flags: int) -> int:

@@ -1,0 +1,143 @@
+"""An overlay's upper directory read as the changes that it stands for, in the form of layer entries.
+
+Each directory comes before what is in it: first that it hides everything below (if it does), then its files by name,
+then its subdirectories by name. So equal trees give equal sequences, entries of one directory stand together, and the
+walk holds one descriptor however deep the tree is.
+"""
+
+import os
+import stat
+from collections.abc import Generator, Iterator
+
+from sampan.errors import Conflict, Invalid, Unsupported
+from sampan.layers import whiteouts, xattrs
+from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.linux import beneath
+
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFIFO: FIFO}
+_SECOND = 1_000_000_000
+
+# What overlay writes when redirect_dir or metacopy is on: the upper directory alone then does not say what is in it.
+_INCOMPLETE = frozenset(prefix + name for prefix in xattrs.OVERLAY for name in (b"redirect", b"metacopy"))
+
+Changes = Iterator[tuple[Entry, int | None]]
+
+
+def changes(root_fd: int, *, userxattr: bool, epoch: int | None = None) -> Changes:
+    """The entries of the upper directory behind ``root_fd``; with a regular file a descriptor of its content.
+
+    The descriptor is open until the next entry is asked for. The root itself has no entry, as in Docker. Sockets are
+    left out. No mtime is later than ``epoch`` (seconds). Raises Unsupported for what needs redirect_dir or metacopy,
+    Invalid for a file named like a whiteout, OSError.
+    """
+    latest = None if epoch is None else epoch * _SECOND
+    linked: dict[tuple[int, int], bytes] = {}
+    pending = [b""]
+    while pending:
+        path = pending.pop()
+        prefix = path + b"/" if path else b""
+        fd = beneath.open_in(root_fd, path, os.O_RDONLY | os.O_DIRECTORY, links=False)
+        try:
+            directory = _described(path, DIRECTORY, os.fstat(fd), latest)
+            names = _attributes(fd, directory)
+            if path:
+                yield directory, None
+            opaque = whiteouts.opaque_xattr(userxattr)
+            if opaque in names and os.getxattr(fd, opaque) == b"y":
+                yield _marker(prefix + whiteouts.OPAQUE), None
+            subdirectories = yield from _files(fd, prefix, linked, latest)
+            pending += [prefix + name for name in reversed(subdirectories)]
+        finally:
+            os.close(fd)
+
+
+def _files(
+    fd: int, prefix: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
+) -> Generator[tuple[Entry, int | None], None, list[bytes]]:
+    """What is directly in one directory; returns the names of its subdirectories."""
+    with os.scandir(fd) as found:
+        children = sorted(
+            (os.fsencode(item.name), item.is_dir(follow_symlinks=False), item.is_file(follow_symlinks=False))
+            for item in found
+        )
+    for name, is_directory, is_file in children:
+        if name.startswith(whiteouts.PREFIX):
+            raise Invalid(
+                f"{os.fsdecode(prefix + name)} cannot be stored in a layer, where such names mean deletions",
+                hint="rename the file: names in images cannot begin with .wh.",
+            )
+        if is_file:
+            yield from _file(fd, name, prefix + name, linked, latest)
+        elif not is_directory:
+            yield from _special(fd, name, prefix, linked, latest)
+    return [name for name, is_directory, _ in children if is_directory]
+
+
+def _file(dir_fd: int, name: bytes, path: bytes, linked: dict[tuple[int, int], bytes], latest: int | None) -> Changes:
+    fd = os.open(name, _OPEN_FILE, dir_fd=dir_fd)
+    try:
+        info = os.fstat(fd)
+        entry = _described(path, FILE, info, latest)
+        if not stat.S_ISREG(info.st_mode):
+            raise Conflict(f"{os.fsdecode(path)} was replaced while it was read")
+        if not _linked(entry, info, linked):
+            _attributes(fd, entry)
+            entry.size = info.st_size
+        yield entry, fd
+    finally:
+        os.close(fd)
+
+
+def _special(
+    dir_fd: int, name: bytes, prefix: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
+) -> Changes:
+    """A deletion, symbolic link, device or FIFO."""
+    info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    if whiteouts.is_device(info):
+        yield _marker(prefix + whiteouts.PREFIX + name), None
+        return
+    kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+    if kind is None:  # a socket: it has no meaning without the process behind it
+        return
+    entry = _described(prefix + name, kind, info, latest)
+    if not _linked(entry, info, linked):
+        if kind == SYMLINK:
+            entry.link = os.readlink(name, dir_fd=dir_fd)
+        elif kind != FIFO:
+            entry.major, entry.minor = os.major(info.st_rdev), os.minor(info.st_rdev)
+    yield entry, None
+
+
+def _described(path: bytes, kind: bytes, info: os.stat_result, latest: int | None) -> Entry:
+    mtime = info.st_mtime_ns if latest is None else min(info.st_mtime_ns, latest)
+    return Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, 0, mtime)
+
+
+def _marker(name: bytes) -> Entry:
+    """The empty file that stands for a deletion: nothing of it but the name has a meaning, so nothing else varies."""
+    return Entry(name, FILE, 0o600)
+
+
+def _linked(entry: Entry, info: os.stat_result, linked: dict[tuple[int, int], bytes]) -> bool:
+    """Turns ``entry`` into a hard link if it is another name of an earlier one."""
+    if info.st_nlink < 2:
+        return False
+    first = linked.setdefault((info.st_dev, info.st_ino), entry.name)
+    if first == entry.name:
+        return False
+    entry.kind, entry.link = HARD_LINK, first
+    return True
+
+
+def _attributes(fd: int, entry: Entry) -> list[bytes]:
+    """Gives ``entry`` its attributes; returns the names of all that are there. Raises Unsupported."""
+    names = xattrs.names(fd)
+    if names:
+        if not _INCOMPLETE.isdisjoint(names):
+            raise Unsupported(
+                f"{os.fsdecode(entry.name)} cannot be read from its layer alone",
+                hint="it was written by an overlay with redirect_dir or metacopy on",
+            )
+        entry.xattrs = xattrs.load(fd, names)
+    return names

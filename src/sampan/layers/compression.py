@@ -1,0 +1,229 @@
+"""Layers packed and unpacked: gzip through isal, zstd, digests taken on the way.
+
+A source is anything with ``read(n)`` that gives at most ``n`` bytes, and none only at the end. What inflates here comes
+out in pieces of at most ``n`` bytes, however small the input was.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from isal import isal_zlib
+
+from sampan.errors import Corrupt, Invalid
+from sampan.layers.tarball import Source
+from sampan.oci import digest as digests
+from sampan.oci.digest import Digest
+
+CHUNK = 1 << 18
+MAX_SIZE = 1 << 40
+"""Bytes that a layer may inflate to."""
+
+MAX_RATIO = 500
+"""How often its stored size a layer may inflate to, once it is past ``FREE_SIZE``: zeros shrink a thousandfold in
+honest layers too, but not gigabytes of them."""
+
+FREE_SIZE = 4 << 30
+
+_IsalError: type[Exception] = cast(Any, isal_zlib).IsalError  # its stubs take the class for an instance
+_GZIP_LEVEL = 2  # of 0…3: as fast as 1 here (450 MB/s) and smaller
+_ZSTD_LEVEL = 3
+_ZSTD_WINDOW = 1 << 27  # what zstd's own command line takes without being asked
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
+
+
+class Prefixed:
+    """A source with some bytes put back in front."""
+
+    __slots__ = ("_prefix", "_source")
+
+    def __init__(self, prefix: bytes, source: Source) -> None:
+        self._prefix = prefix
+        self._source = source
+
+    def read(self, size: int, /) -> bytes:
+        if self._prefix:
+            data, self._prefix = self._prefix[:size], self._prefix[size:]
+            return data
+        return self._source.read(size)
+
+
+def sniff(source: Source) -> tuple[str, Source]:
+    """How ``source`` is compressed by its first bytes, and a source that still has them."""
+    head = b""
+    while len(head) < 4 and (data := source.read(4 - len(head))):
+        head += data
+    how = next((how for magic, how in _MAGIC if head.startswith(magic)), "none")
+    return how, Prefixed(head, source)
+
+
+def inflate(
+    source: Source, how: str = "auto", *, size: int = MAX_SIZE, ratio: int = MAX_RATIO, free: int = FREE_SIZE
+) -> Source:
+    """A source of what ``source`` inflates to; ``how`` is "none", "gzip", "zstd" or "auto" (by its first bytes).
+
+    Reading raises Corrupt when the compressed data is damaged or cut short, Invalid when it inflates to more than
+    ``size`` bytes, or, past ``free`` bytes, to more than ``ratio`` times what was read.
+    """
+    if how == "auto":
+        how, source = sniff(source)
+    if how == "none":
+        return _Bounded(source, None, size, ratio, free)
+    counted = _Counted(source)
+    if how == "gzip":
+        return _Bounded(_Gunzip(counted), counted, size, ratio, free)
+    if how == "zstd":
+        return _Bounded(_Unzstd(counted), counted, size, ratio, free)
+    raise _unknown(how)
+
+
+def _unknown(how: str) -> Invalid:
+    return Invalid(f"layers cannot be compressed with {how!r}", hint='known are "none", "gzip" and "zstd"')
+
+
+class _Counted:
+    """A source that counts what is read from it."""
+
+    __slots__ = ("_source", "count")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        self.count += len(data)
+        return data
+
+
+class _Bounded:
+    """A source that must not give more than it may."""
+
+    __slots__ = ("_count", "_free", "_packed", "_ratio", "_size", "_source")
+
+    def __init__(self, source: Source, packed: _Counted | None, size: int, ratio: int, free: int) -> None:
+        self._source = source
+        self._packed = packed
+        self._size = size
+        self._ratio = ratio
+        self._free = free
+        self._count = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        self._count += len(data)
+        if self._count > self._size:
+            raise Invalid(f"the layer inflates to more than {self._size} bytes")
+        if self._packed and self._count > max(self._free, self._packed.count * self._ratio):
+            raise Invalid(f"the layer inflates to more than {self._ratio} times its size")
+        return data
+
+
+class _Gunzip:
+    """Inflates gzip members, one after the other (RFC 1952); zeros between and after them are padding."""
+
+    __slots__ = ("_input", "_member", "_source")
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._input = b""
+        self._member: Any = None
+
+    def read(self, size: int, /) -> bytes:
+        while True:
+            if not self._input:
+                self._input = self._source.read(CHUNK)
+            if not self._input:
+                if self._member:
+                    raise Corrupt("a gzip layer is cut short")
+                return b""
+            if not self._member:
+                self._input = self._input.lstrip(b"\0")
+                if not self._input:
+                    continue
+                self._member = isal_zlib.decompressobj(wbits=31)
+            try:
+                data: bytes = self._member.decompress(self._input, size)
+            except _IsalError as error:
+                raise Corrupt(f"a gzip layer is damaged: {error}") from error
+            self._input = self._member.unconsumed_tail
+            if self._member.eof:
+                self._input = self._member.unused_data
+                self._member = None
+            if data:
+                return data
+
+
+class _Unzstd:
+    """Inflates zstd frames, one after the other (RFC 8878).
+
+    The library cannot tell a frame that is cut short from one that ends: that shows in the digest, and in the archive.
+    """
+
+    __slots__ = ("_reader",)
+
+    def __init__(self, source: Source) -> None:
+        import zstandard
+
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        self._reader = decompressor.stream_reader(cast(Any, source), read_across_frames=True)
+
+    def read(self, size: int, /) -> bytes:
+        import zstandard
+
+        try:
+            return self._reader.read(size)
+        except zstandard.ZstdError as error:
+            raise Corrupt(f"a zstd layer is damaged: {error}") from error
+
+
+class Deflate:
+    """Compresses what is written to it and passes it on to ``write``; equal input gives equal output.
+
+    ``how`` is "none", "gzip" or "zstd". What was written is complete only after ``finish()``.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], how: str) -> None:
+        self._write = write
+        self._compressor: Any = None
+        if how == "gzip":
+            self._compressor = isal_zlib.compressobj(_GZIP_LEVEL, wbits=31)  # its header has no name and no time
+        elif how == "zstd":
+            import zstandard
+
+            self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True, threads=2).compressobj()
+        elif how != "none":
+            raise _unknown(how)
+
+    def write(self, data: bytes) -> None:
+        packed = self._compressor.compress(data) if self._compressor else data
+        if packed:
+            self._write(packed)
+
+    def finish(self) -> None:
+        if self._compressor:
+            self._write(self._compressor.flush())
+
+
+class Hashing:
+    """Takes the sha256 and the size of what passes through it, whether read from ``source`` or given to ``update``."""
+
+    __slots__ = ("_hash", "_source", "size")
+
+    def __init__(self, source: Source | None = None) -> None:
+        self._source = source
+        self._hash = digests.hasher()
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        assert self._source is not None
+        data = self._source.read(size)
+        self.update(data)
+        return data
+
+    def update(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+
+    def digest(self) -> Digest:
+        """The digest of what has passed so far."""
+        return Digest("sha256:" + self._hash.hexdigest())

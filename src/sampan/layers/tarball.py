@@ -1,0 +1,469 @@
+"""A reader and a writer of tar archives, made for layers: names are bytes, and an entry costs microseconds.
+
+Read are v7, ustar, pax, GNU and star headers, GNU's four sparse formats included; what the reader gives out is
+checked as far as an archive alone can be checked. Written is ustar, with a pax header in front of an entry only where
+ustar cannot say it; equal entries give equal bytes.
+
+Formats: POSIX.1-2017 pax ("ustar Interchange Format", "pax Extended Header"); GNU tar manual, "Tar Internals".
+"""
+
+import os
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, NoReturn, Protocol
+from zlib import adler32
+
+from sampan.errors import Conflict, Invalid
+from sampan.layers import pax, sparse
+
+FILE, HARD_LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+
+_BLOCK = 512
+_ZEROS = bytes(_BLOCK)
+_CHUNK = 1 << 18
+_BUFFER = 1 << 20
+_SECOND = 1_000_000_000
+_ID_MAX = 0xFFFF_FFFE  # 0xFFFFFFFF means "leave as it is" to chown(2)
+_TIME_MAX = 1 << 92  # nanoseconds: what time_t holds
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+
+# name mode uid gid size mtime checksum kind link magic+version (uname gname) major minor prefix trailer
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
+_USTAR = b"ustar\x00"
+_GNU = b"ustar "
+_KINDS = {
+    b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE, b"1": HARD_LINK, b"2": SYMLINK, b"3": CHAR, b"4": BLOCK,
+    b"5": DIRECTORY, b"D": DIRECTORY, b"6": FIFO,
+}  # fmt: skip
+_WITH_DATA = frozenset((b"0", b"\0", b"7", b"S", b"D"))  # as Go's archive/tar, hence Docker, reads them
+_SPECIAL = frozenset((b"x", b"X", b"g", b"L", b"K", b"V"))
+_LONG = {b"L": b"\0name", b"K": b"\0link"}  # beside pax records, whose keys have no NUL
+
+
+class Source(Protocol):
+    """Bytes to be read; at the end, and only there, the answer is empty."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Limits(NamedTuple):
+    """What an archive may ask for before it is refused as Invalid."""
+
+    entries: int = 4_000_000
+    header: int = 1 << 20
+    """Bytes of one extended header or sparse map."""
+    path: int = 4095
+    """Bytes of a name or a link's target: PATH_MAX without its final NUL."""
+    size: int = 1 << 40
+    """Bytes of the whole archive, and of any one file when its holes are counted."""
+
+
+LIMITS = Limits()
+
+
+class Entry:
+    """One member of an archive.
+
+    ``kind`` is one of the constants above; ``mtime`` is in nanoseconds; ``size`` is that of the file, holes included.
+    ``sparse`` lists the ranges that are stored, or is None when all is.
+    """
+
+    __slots__ = (
+        "_source", "gid", "kind", "link", "major", "minor", "mode", "mtime", "name", "size", "sparse", "uid", "xattrs",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: bytes,
+        kind: bytes = FILE,
+        mode: int = 0o644,
+        uid: int = 0,
+        gid: int = 0,
+        size: int = 0,
+        mtime: int = 0,
+        link: bytes = b"",
+        major: int = 0,
+        minor: int = 0,
+        xattrs: dict[bytes, bytes] | None = None,
+        sparse: sparse.Map | None = None,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.mode = mode
+        self.uid = uid
+        self.gid = gid
+        self.size = size
+        self.mtime = mtime
+        self.link = link
+        self.major = major
+        self.minor = minor
+        self.xattrs = {} if xattrs is None else xattrs
+        self.sparse = sparse
+        self._source: _Window | None = None
+
+    def __repr__(self) -> str:
+        return f"Entry({self.name!r}, {self.kind!r}, mode={self.mode:o}, size={self.size})"
+
+    def chunks(self) -> Iterator[memoryview]:
+        """The stored bytes, in order, once, and only until the next entry is asked for. Raises Invalid (truncated)."""
+        return self._source.data() if self._source else iter(())
+
+    def copy_to(self, fd: int) -> None:
+        """Writes the content to the empty regular file ``fd``, holes as holes. Raises Invalid, OSError."""
+        if self.sparse is None:
+            for chunk in self.chunks():
+                _write(fd, chunk)
+            return
+        os.ftruncate(fd, self.size)
+        chunks, chunk = self.chunks(), memoryview(b"")
+        for offset, length in self.sparse:
+            os.lseek(fd, offset, os.SEEK_SET)
+            while length:
+                chunk = chunk or next(chunks)
+                _write(fd, chunk[:length])
+                length, chunk = length - len(chunk[:length]), chunk[length:]
+
+
+def _write(fd: int, data: memoryview) -> None:
+    while (written := os.write(fd, data)) < len(data):
+        data = data[written:]
+
+
+class _Window:
+    """An archive as a stream: the part read last, and what is left of the current entry's data."""
+
+    __slots__ = ("_budget", "_bytes", "_left", "_padding", "_read", "_start")
+
+    def __init__(self, source: Source, budget: int) -> None:
+        self._read = source.read
+        self._bytes = b""
+        self._start = 0
+        self._left = 0
+        self._padding = 0
+        self._budget = budget
+
+    def _more(self) -> bytes:
+        data = self._read(_CHUNK)
+        self._budget -= len(data)
+        if self._budget < 0:
+            raise Invalid("the layer is larger than its limit allows")
+        return data
+
+    def take(self, count: int) -> bytes:
+        """The next ``count`` bytes; fewer only at the end of the stream."""
+        start, end = self._start, self._start + count
+        if end > len(self._bytes):
+            parts = [self._bytes[start:]]
+            missing = count - len(parts[0])
+            while missing > 0 and (data := self._more()):
+                parts.append(data)
+                missing -= len(data)
+            self._bytes = b"".join(parts)
+            start, end = 0, count
+        self._start = end
+        return self._bytes[start:end]
+
+    def exactly(self, count: int) -> bytes:
+        data = self.take(count)
+        if len(data) < count:
+            _truncated()
+        return data
+
+    def padded(self, count: int) -> bytes:
+        """``count`` bytes, the padding after them left out."""
+        return self.exactly(count + -count % _BLOCK)[:count]
+
+    def begin(self, stored: int) -> None:
+        """What follows is ``stored`` bytes of an entry's data."""
+        self._left = stored
+        self._padding = -stored % _BLOCK
+
+    def data(self) -> Iterator[memoryview]:
+        while self._left:
+            if self._start >= len(self._bytes):
+                self._bytes, self._start = self._more() or _truncated(), 0
+            chunk = memoryview(self._bytes)[self._start : self._start + self._left]
+            self._start += len(chunk)
+            self._left -= len(chunk)
+            yield chunk
+
+    def end(self) -> None:
+        """Passes over what nobody read of the entry's data."""
+        self._start += self._left + self._padding
+        self._left = self._padding = 0
+        while (beyond := self._start - len(self._bytes)) > 0:
+            self._bytes, self._start = self._more() or _truncated(), beyond
+
+    def drain(self) -> None:
+        while self._more():
+            pass
+
+
+def _truncated() -> NoReturn:
+    raise Invalid("the layer is truncated: the archive ends in the middle of an entry")
+
+
+def read(stream: Source, limits: Limits = LIMITS) -> Iterator[Entry]:
+    """The entries of an uncompressed archive, in order; data that is not read is passed over.
+
+    Reads the stream to its very end, also what lies after the archive, so that a digest taken on the way is that of
+    all of it. Only regular files carry data. Raises Invalid for whatever is malformed or beyond ``limits``.
+    """
+    window = _Window(stream, limits.size)
+    common: dict[bytes, bytes] = {}
+    own: dict[bytes, bytes] = {}
+    count = 0
+    while header := window.take(_BLOCK):
+        if header == _ZEROS:
+            if window.take(_BLOCK).strip(b"\0"):
+                raise Invalid("the layer is not a tar archive: an empty block stands where a header should")
+            break
+        count += 1
+        if count > limits.entries:
+            raise Invalid(f"the layer has more than {limits.entries} entries")
+        fields = _fields(header)
+        kind, size = fields[7], _number(fields[4])
+        if kind in _SPECIAL:
+            _special(kind, size, window, common, own, limits)
+            continue
+        entry = _entry(fields, size)
+        records = {**common, **own} if common else own
+        stored = _extend(entry, records, size) if records else size
+        if kind == b"S" or (records and entry.kind == FILE and _is_sparse(records)):
+            stored = _sparse(entry, header, records, stored, window, limits)
+        if kind == b"\0" and entry.name.endswith(b"/"):
+            entry.kind = DIRECTORY
+        own = {}
+        _check(entry, stored, limits)
+        window.begin(stored if kind in _WITH_DATA else 0)
+        if entry.kind == FILE:
+            entry._source = window
+        else:
+            entry.size = 0
+        yield entry
+        window.end()
+    if own:
+        _truncated()
+    window.drain()
+
+
+def _fields(header: bytes) -> tuple[bytes, ...]:
+    if len(header) < _BLOCK:
+        _truncated()
+    fields = _HEADER.unpack(header)
+    # The low half of Adler-32 is 1 + the sum of the bytes, modulo 65521: the header's checksum at a tenth of the price
+    # of sum(). The checksum's own bytes count as eight spaces.
+    expected = _number(fields[6]) + sum(fields[6]) - 8 * 0x20
+    if (expected + 1) % 65521 != adler32(header) & 0xFFFF and expected != sum(header) - 256 * sum(
+        b > 127 for b in header
+    ):
+        raise Invalid("the layer is not a tar archive, or a damaged one: a header's checksum is wrong")
+    return fields
+
+
+def _number(field: bytes) -> int:
+    """A number of a header: octal digits, or two's complement in base 256 when the first bit is set (GNU)."""
+    digits = field.strip(b"\0 ")
+    if not digits:
+        return 0
+    if not digits.isdigit():
+        if field[0] & 0x80:
+            half = 1 << 8 * len(field) - 1
+            value = int.from_bytes(field, "big") - half
+            return value - half if field[0] & 0x40 else value
+        digits = digits.partition(b"\0")[0].rstrip(b" ")
+    if not digits.isdigit() or b"8" in digits or b"9" in digits:
+        raise Invalid(f"the layer has a header with an impossible number: {field!r}")
+    return int(digits, 8)
+
+
+def _special(
+    kind: bytes, size: int, window: _Window, common: dict[bytes, bytes], own: dict[bytes, bytes], limits: Limits
+) -> None:
+    """Takes in a header that is about the next entry, or about all that follow."""
+    if not 0 <= size <= limits.header:
+        raise Invalid(f"the layer has an extended header of {size} bytes")
+    data = window.padded(size)
+    if kind == b"g":
+        common.update(pax.parse(data))
+    elif kind in b"xX":
+        own.update(pax.parse(data))
+    elif kind in _LONG:
+        own[_LONG[kind]] = data.partition(b"\0")[0]
+
+
+def _entry(fields: tuple[bytes, ...], size: int) -> Entry:
+    name, mode, uid, gid, _, mtime, _, kind, link, magic, major, minor, prefix, trailer = fields
+    if kind not in _KINDS:
+        raise Invalid(f"the layer has an entry of unknown type {kind!r}")
+    name = name.partition(b"\0")[0]
+    if magic.startswith(_USTAR) and prefix[0]:
+        if trailer.endswith(b"tar\0"):  # star keeps two times behind a shorter prefix
+            prefix = prefix[:131]
+        name = prefix.partition(b"\0")[0] + b"/" + name
+    entry = Entry(
+        name, _KINDS[kind], _number(mode) & 0o7777, _number(uid), _number(gid), size, _number(mtime) * _SECOND
+    )
+    if link[0]:
+        entry.link = link.partition(b"\0")[0]
+    if kind in b"34" and magic.startswith((_USTAR, _GNU)):
+        entry.major, entry.minor = _number(major), _number(minor)
+    return entry
+
+
+def _extend(entry: Entry, records: Mapping[bytes, bytes], stored: int) -> int:
+    """Lets pax records and GNU's long names replace what the header says; returns the bytes that are stored.
+
+    An empty value takes a record back, so that the header counts again.
+    """
+    get = records.get
+    entry.name = get(_LONG[b"L"]) or get(b"GNU.sparse.name") or get(b"path") or entry.name
+    entry.link = get(_LONG[b"K"]) or get(b"linkpath") or entry.link
+    if value := get(b"uid"):
+        entry.uid = pax.number(value, "uid")
+    if value := get(b"gid"):
+        entry.gid = pax.number(value, "gid")
+    if value := get(b"mtime"):
+        entry.mtime = pax.nanoseconds(value)
+    if value := get(b"size"):
+        entry.size = stored = pax.number(value, "size")
+    for key, value in records.items():
+        if key.startswith(pax.XATTR):
+            entry.xattrs[key[len(pax.XATTR) :].replace(b"%3D", b"=").replace(b"%25", b"%")] = value
+    return stored
+
+
+def _is_sparse(records: Mapping[bytes, bytes]) -> bool:
+    return bool(records.get(pax.SPARSE_MAP)) or records.get(b"GNU.sparse.major") == b"1"
+
+
+def _sparse(
+    entry: Entry,
+    header: bytes,
+    records: Mapping[bytes, bytes],
+    stored: int,
+    window: _Window,
+    limits: Limits,
+) -> int:
+    """Sets size and map of a sparse entry; returns how many bytes of data follow."""
+    if header[156:157] == b"S":
+        entry.size = _number(header[sparse.OLD_SIZE])
+        numbers = sparse.old_map(header, window.exactly, _number, limits.header)
+    else:
+        size = records.get(b"GNU.sparse.size") or records.get(b"GNU.sparse.realsize") or b""
+        entry.size = pax.number(size, "size")
+        if records.get(b"GNU.sparse.major") == b"1":
+            numbers, used = sparse.leading_map(window.exactly, stored, limits.header)
+            stored -= used
+        else:
+            numbers = sparse.record_map(records[pax.SPARSE_MAP])
+    entry.sparse = sparse.checked(numbers, entry.size, stored)
+    return stored
+
+
+def _check(entry: Entry, stored: int, limits: Limits) -> None:
+    if not entry.name:
+        raise Invalid("the layer has an entry without a name")
+    if len(entry.name) > limits.path or len(entry.link) > limits.path:
+        raise Invalid(f"the layer has a name or link of more than {limits.path} bytes: {entry.name[:80]!r}…")
+    if not (0 <= entry.size <= limits.size and 0 <= stored <= limits.size):
+        raise Invalid(f"{entry.name!r} in the layer has an impossible size: {entry.size}")
+    if not (0 <= entry.uid <= _ID_MAX and 0 <= entry.gid <= _ID_MAX):
+        raise Invalid(f"{entry.name!r} in the layer has an impossible owner: {entry.uid}:{entry.gid}")
+    if not -_TIME_MAX < entry.mtime < _TIME_MAX:
+        raise Invalid(f"{entry.name!r} in the layer has an impossible time")
+
+
+class Writer:
+    """Writes an archive through ``write``, which gets bytes that are its own to keep, about 1 MiB at a time.
+
+    Times are written in whole seconds, as Docker does: a pax header for every file's nanoseconds would add a kilobyte
+    to each, and would make layers differ that are equal to everyone else.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, entry: Entry, source: int | bytes | None = None) -> None:
+        """Adds ``entry``; a regular file's ``entry.size`` bytes come from ``source``, a descriptor or the bytes.
+
+        Raises Conflict when the source has fewer bytes than that, Invalid when the format cannot hold the entry.
+        """
+        self._put(encode(entry))
+        if entry.kind != FILE or not entry.size:
+            return
+        left = entry.size
+        while left:
+            data = os.read(source, min(left, _BUFFER)) if isinstance(source, int) else (source or b"")[:left]
+            if not data or (len(data) < left and not isinstance(source, int)):
+                raise Conflict(f"{os.fsdecode(entry.name)} became shorter while it was read")
+            self._put(data)
+            left -= len(data)
+        if padding := -entry.size % _BLOCK:
+            self._put(_ZEROS[:padding])
+
+    def finish(self) -> None:
+        """Ends the archive and hands over what is left."""
+        self._put(_ZEROS * 2)
+        self._flush()
+
+    def _put(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size >= _BUFFER:
+            self._flush()
+
+    def _flush(self) -> None:
+        parts, self._parts, self._size = self._parts, [], 0
+        self._write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
+def encode(entry: Entry) -> bytes:
+    """The header of ``entry``, after a pax header where ustar is too narrow for it. Raises Invalid."""
+    name, link, size, prefix = entry.name, entry.link, entry.size if entry.kind == FILE else 0, b""
+    uid, gid, seconds = entry.uid, entry.gid, entry.mtime // _SECOND
+    records = {pax.XATTR + key.replace(b"%", b"%25").replace(b"=", b"%3D"): entry.xattrs[key] for key in entry.xattrs}
+    if 0 in name or 0 in link or entry.major > _OCTAL_7 or entry.minor > _OCTAL_7:
+        raise Invalid(f"{name!r} cannot be stored in a layer")
+    if entry.kind == DIRECTORY:
+        name += b"/"
+    if len(name) > 100:
+        cut = name.find(b"/", len(name) - 101, len(name) - 1)
+        if 0 < cut <= 155:
+            name, prefix = name[cut + 1 :], name[:cut]
+        else:
+            records[b"path"] = name
+            name = name[:100]
+    if len(link) > 100:
+        records[b"linkpath"] = link
+    if size > _OCTAL_11:
+        records[b"size"], size = b"%d" % size, 0
+    if uid > _OCTAL_7:
+        records[b"uid"], uid = b"%d" % uid, 0
+    if gid > _OCTAL_7:
+        records[b"gid"], gid = b"%d" % gid, 0
+    if not 0 <= seconds <= _OCTAL_11:
+        records[b"mtime"], seconds = b"%d" % seconds, 0
+    header = _header(name, entry.kind, entry.mode, uid, gid, size, seconds, link, entry.major, entry.minor, prefix)
+    if not records:
+        return header
+    body = pax.compose(records)
+    above = b"PaxHeaders.0/" + name.rstrip(b"/").rpartition(b"/")[2][:80]
+    extended = _header(above, b"x", 0o644, 0, 0, len(body), 0, b"", 0, 0, b"")
+    return b"".join((extended, body, bytes(-len(body) % _BLOCK), header))
+
+
+def _header(
+    name: bytes, kind: bytes, mode: int, uid: int, gid: int, size: int, seconds: int,
+    link: bytes, major: int, minor: int, prefix: bytes,
+) -> bytes:  # fmt: skip
+    header = _HEADER.pack(
+        name, b"%07o" % mode, b"%07o" % uid, b"%07o" % gid, b"%011o" % size, b"%011o" % seconds, b" " * 8,
+        kind, link, b"ustar\x0000", b"%07o" % major, b"%07o" % minor, prefix, b"",
+    )  # fmt: skip
+    # Adler-32's low half is the sum plus one unless that reaches 65521, which half a block of zeros rules out.
+    total = (adler32(header) & 0xFFFF) - 1 if header.count(0) >= _BLOCK // 2 else sum(header)
+    return b"%b%06o\0 %b" % (header[:148], total, header[156:])
