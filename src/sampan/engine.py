@@ -10,6 +10,7 @@ from sampan import paths as locations
 if TYPE_CHECKING:
     import sqlite3
 
+    from sampan.containers.lifecycle import Stores
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.images import Images
@@ -61,6 +62,16 @@ class Engine:
         from sampan.snapshots.overlay import Overlay
 
         return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless)
+
+    @cached_property
+    def containers(self) -> "Stores":
+        """All that the verbs of containers need."""
+        from sampan.containers.lifecycle import Stores
+        from sampan.containers.record import Containers
+        from sampan.volumes import Volumes
+
+        containers = Containers(self.database, self.paths.containers)
+        return Stores(self.paths, containers, self.snapshots, Volumes(self.paths.volumes), self.rootless)
 
     def collect(self) -> int | None:
         """Frees what nothing keeps any more (``store.collect``)."""

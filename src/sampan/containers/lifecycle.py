@@ -229,7 +229,8 @@ def _furnish(container: Container, image: "Image", config: "ImageConfig", stores
         with open(f"{container.directory}/{name}", "w") as file:
             file.write(text)
     stop_signal = options.stop_signal or config.config.stop_signal
-    settled = options._replace(mounts=mounts_as_recorded(mounts, stores), stop_signal=stop_signal)
+    args = tuple(spec.command(options, config.config))
+    settled = options._replace(mounts=mounts_as_recorded(mounts, stores), stop_signal=stop_signal, args=args)
     stores.containers.update(container.id, settled)
 
 
@@ -326,3 +327,11 @@ def _await_exit(end: socket.socket, seconds: float | None) -> bool:
         return False
     except OSError:
         return True
+
+
+def take_over_removal(monitor: Monitor) -> None:
+    """Tells the monitor of a container that has ended, and that was to be removed then, that we do it."""
+    try:
+        monitor.end.send(streams.KEEP)
+    except OSError:
+        return

@@ -13,12 +13,11 @@ import os
 import selectors
 import signal
 import socket
-import termios
 from typing import Any
 
 from sampan.containers import logs, record, streams
 from sampan.containers.record import State
-from sampan.linux import syscalls
+from sampan.linux import syscalls, terminal
 from sampan.runtime import handshake, parent
 
 _BACKLOG = 1 << 20
@@ -85,14 +84,14 @@ class Monitor:
         job = self._job
         with open(f"{self._directory}/config.json", "rb") as file:
             spec = json.loads(file.read())
-        theirs, terminal = self._make_streams(spec), bool(spec["process"].get("terminal"))
+        theirs = self._make_streams(spec)
         try:
             self._process = parent.create(spec, self._directory, overlay=job["overlay"], stdio=theirs)
         finally:
             for fd in set(theirs):
                 os.close(fd)
         self._attach_network()
-        self._terminal = self._process.ready(terminal=terminal)
+        self._terminal = self._process.ready(terminal=bool(spec["process"].get("terminal")))
         if self._terminal >= 0:
             self._outputs[self._terminal] = 1
             self._input = self._terminal
@@ -273,7 +272,8 @@ class Monitor:
         elif kind == streams.ATTACH:
             client.attached = True
         elif kind == streams.RESIZE and self._terminal >= 0:
-            resize(self._terminal, *(int(word) for word in data.split()))
+            rows, columns = data.split()
+            terminal.set_size(self._terminal, int(rows), int(columns))
 
     def _write_input(self) -> None:
         if self._input < 0:
@@ -332,12 +332,6 @@ class Monitor:
         self._selector.unregister(client.end)
         client.end.close()
         self._throttle()
-
-
-def resize(terminal: int, rows: int, columns: int) -> None:
-    """Sets a terminal's size (ioctl_tty(2), TIOCSWINSZ)."""
-    size = b"".join(min(value, 0xFFFF).to_bytes(2, "little") for value in (rows, columns, 0, 0))
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
 
 
 def _take_lock(path: str) -> int:

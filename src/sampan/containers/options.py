@@ -18,7 +18,7 @@ class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
     ``command`` and ``entrypoint`` are None where the image's own count. ``ports`` holds the texts of ``-p``; ``user``
-    and ``workdir`` are as written, "" for the image's.
+    and ``workdir`` are as written, "" for the image's. ``args`` is what is executed, settled at creation.
     """
 
     command: tuple[str, ...] | None = None
@@ -36,6 +36,7 @@ class Options(NamedTuple):
     interactive: bool = False
     terminal: bool = False
     auto_remove: bool = False
+    args: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Options":
@@ -47,6 +48,7 @@ class Options(NamedTuple):
                 "entrypoint": _texts(value.get("entrypoint")),
                 "env": tuple(value.get("env") or ()),
                 "mounts": tuple(Mount(*mount) for mount in value.get("mounts") or ()),
+                "args": tuple(value.get("args") or ()),
                 "ports": tuple(value.get("ports") or ()),
                 "labels": tuple((key, text) for key, text in value.get("labels") or ()),
             }

@@ -27,7 +27,8 @@ class Process:
 
     def __init__(self, runtime: int, end: socket.socket) -> None:
         self._runtime = runtime
-        self._end = end
+        self.end = end
+        """Readable once there is news of the program, such as its end."""
         self._code: int | None = None
         try:
             self.pid = int(handshake.expect(end, b"pid ")[0][4:])
@@ -35,15 +36,19 @@ class Process:
             self.close()
             raise
 
+    def console(self) -> int:
+        """The master side of the terminal that was asked for. To be called before ``start``."""
+        return handshake.expect(self.end, handshake.CONSOLE)[1][0]
+
     def start(self) -> None:
         """Lets the program run. Raises CommandMissing or NotExecutable if it cannot be."""
-        self._end.send(handshake.START)
-        handshake.expect(self._end, b"running")
+        self.end.send(handshake.START)
+        handshake.expect(self.end, b"running")
 
     def wait(self) -> int:
         """Waits for the program's end and gives its exit code, 128+n for signal n."""
         if self._code is None:
-            self._code = int(handshake.expect(self._end, b"exit ")[0][5:])
+            self._code = int(handshake.expect(self.end, b"exit ")[0][5:])
         return self._code
 
     def kill(self, signal: int) -> None:
@@ -56,7 +61,7 @@ class Process:
     def close(self) -> None:
         """Ends what is left of the container and waits until it is gone. May be called again."""
         if self._runtime:
-            self._end.close()
+            self.end.close()
             os.waitpid(self._runtime, 0)
             self._runtime = 0
 
@@ -76,7 +81,7 @@ def create(
     os.makedirs(os.path.join(bundle, spec["root"]["path"]), exist_ok=True)
     with open(f"{bundle}/config.json", "w") as file:
         json.dump(spec, file)
-    job = {"bundle": bundle, "overlay": rootfs}
+    job = {"bundle": bundle, "overlay": rootfs, "terminal": bool(spec["process"].get("terminal"))}
     return _begin("sampan.runtime.main", job, stdio)
 
 
@@ -84,7 +89,8 @@ def enter(
     pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str, stdio: tuple[int, int, int]
 ) -> Process:
     """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``."""
-    job = {"pid": pid, "process": process, "seccomp": seccomp, "cgroup": cgroup}
+    terminal = bool(process.get("terminal"))
+    job = {"pid": pid, "process": process, "seccomp": seccomp, "cgroup": cgroup, "terminal": terminal}
     return _begin("sampan.runtime.main", job, stdio)
 
 

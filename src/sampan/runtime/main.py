@@ -26,7 +26,11 @@ def main() -> None:
         os._exit(1)
     try:
         handshake.tell_pid(end, process.pid)
-        process.ready()
+        terminal = bool(job.get("terminal"))
+        console = process.ready(terminal=terminal)
+        if terminal:
+            handshake.tell_console(end, console)
+            os.close(console)
         if end.recv(64) == handshake.START:
             process.start()
             end.send(b"running")

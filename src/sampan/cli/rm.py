@@ -1,0 +1,35 @@
+"""``sampan rm``: remove containers."""
+
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import NotFound
+
+COMMAND = Command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    (
+        Flag("-f, --force", "Force the removal of a running container (uses SIGKILL)"),
+        Flag("-v, --volumes", "Remove anonymous volumes associated with the container"),
+    ),
+    least=1,
+    most=None,
+    needs_userns=True,
+    later="-l --link",
+)
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import lifecycle
+
+    force, stores = arguments.on("force"), context.engine.containers
+
+    def remove(name: str) -> None:
+        try:
+            container = stores.containers.find(name)
+        except NotFound:
+            if force:  # as Docker: what is not there needs no removal
+                return
+            raise
+        lifecycle.remove(container, stores, force=force, volumes=arguments.on("volumes"))
+        context.print(name)
+
+    return context.each(arguments.positionals, remove)

@@ -1,0 +1,55 @@
+"""``sampan run``: make a container from an image and run a command in it."""
+
+from sampan.cli import creation
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+
+COMMAND = Command(
+    "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    (
+        Flag("-d, --detach", "Run container in background and print container ID"),
+        *creation.FLAGS,
+    ),
+    least=1,
+    most=None,
+    interspersed=False,
+    needs_userns=True,
+    error_exit=125,
+    later=creation.LATER,
+    examples=(
+        ("sampan run --rm python python -c 'print(1)'", "One command, and nothing is left of the container"),
+        ("sampan run -d -p 8000:8000 --name web hello", "A server in the background, reachable at port 8000"),
+        ("sampan run -it --rm python sh", "A shell to look around with"),
+    ),
+)
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import lifecycle, session
+
+    # First of all, so that the monitor's start goes on beside everything below.
+    monitor = lifecycle.prelaunch()
+    detach = arguments.on("detach")
+    try:
+        stores, container = creation.create(arguments, context)
+    except BaseException:
+        monitor.close()
+        raise
+    options = container.options
+    try:
+        lifecycle.start(container, stores, monitor, attach=not detach)
+    except BaseException:
+        # It never ran: nobody would look for it.
+        lifecycle.remove(container, stores, force=True, volumes=True)
+        raise
+    if detach:
+        monitor.close()
+        context.print(container.id)
+        return 0
+    with monitor.end:
+        code = session.attach(monitor.end, interactive=options.interactive, tty=options.terminal)
+        if options.auto_remove:
+            lifecycle.take_over_removal(monitor)
+    if options.auto_remove:
+        lifecycle.remove(container, stores, volumes=True)
+    return code

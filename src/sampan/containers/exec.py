@@ -1,0 +1,120 @@
+"""A further program in a running container."""
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from sampan.containers import session
+from sampan.containers.record import Container
+from sampan.errors import Conflict
+from sampan.linux import terminal
+from sampan.runtime import launch
+
+
+class Request(NamedTuple):
+    """What to execute, and how; "" and () mean: as the container itself."""
+
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    interactive: bool = False
+    terminal: bool = False
+
+
+def execute(container: Container, request: Request) -> int:
+    """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code.
+
+    Raises Conflict if the container is not running, CommandMissing and NotExecutable.
+    """
+    state = container.state()
+    if state.status != "running":
+        raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
+    with open(f"{container.directory}/config.json", "rb") as file:
+        spec = json.loads(file.read())
+    process = _process(spec["process"], request, state.pid)
+    seccomp = (spec.get("linux") or {}).get("seccomp")
+    if request.terminal:
+        return _with_terminal(state.pid, process, seccomp, container.cgroup, interactive=request.interactive)
+    return _with_pipes(state.pid, process, seccomp, container.cgroup, interactive=request.interactive)
+
+
+def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]:
+    process = {**base, "args": list(request.args), "terminal": request.terminal}
+    values = dict(entry.split("=", 1) for entry in (*base["env"], *request.env) if "=" in entry)
+    if request.terminal:
+        values.setdefault("TERM", "xterm")
+    if request.user:
+        user = _user(request.user, pid)
+        process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+        if not any(entry.startswith("HOME=") for entry in request.env):
+            values["HOME"] = user.home
+        granted = base["capabilities"]["bounding"] if user.uid == 0 else []
+        process["capabilities"] = {**base["capabilities"], "effective": granted, "permitted": granted}
+    process["env"] = [f"{key}={value}" for key, value in values.items()]
+    process["cwd"] = request.workdir or base["cwd"]
+    return process
+
+
+def _user(text: str, pid: int) -> Any:
+    """A user of the running container, as its files of now name them."""
+    from sampan.linux import beneath
+    from sampan.snapshots import users
+
+    root = beneath.open_root(f"/proc/{pid}/root")
+    try:
+
+        def read(path: bytes, limit: int) -> bytes | None:
+            try:
+                return beneath.read_file(root, path, limit)
+            except FileNotFoundError:
+                return None
+
+        return users.resolve(text, read)
+    finally:
+        os.close(root)
+
+
+def _with_pipes(pid: int, process: dict[str, Any], seccomp: Any, cgroup: str, *, interactive: bool) -> int:
+    # Pipes, not the caller's own descriptors: a program could open a file behind those anew through /proc/self/fd.
+    out_read, out_write = os.pipe()
+    error_read, error_write = os.pipe()
+    in_read, in_write = os.pipe() if interactive else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1)
+    try:
+        entered = launch.enter(pid, process, seccomp, cgroup, (in_read, out_write, error_write))
+    finally:
+        for fd in (in_read, out_write, error_write):
+            os.close(fd)
+    try:
+        with session.signals(entered.kill):
+            entered.start()
+            session.pump({out_read: 1, error_read: 2}, in_write, entered.end)
+            return entered.wait()
+    finally:
+        entered.close()
+
+
+def _with_terminal(pid: int, process: dict[str, Any], seccomp: Any, cgroup: str, *, interactive: bool) -> int:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        entered = launch.enter(pid, process, seccomp, cgroup, (null, null, null))
+    finally:
+        os.close(null)
+    try:
+        master = entered.console()
+
+        def on_signal(number: int) -> None:
+            size = terminal.size(0) or terminal.size(1)
+            if number != 28:  # SIGWINCH
+                entered.kill(number)
+            elif size:
+                terminal.set_size(master, *size)
+
+        on_signal(28)
+        raw = terminal.raw(0 if interactive else -1)
+        with raw, session.signals(on_signal):
+            entered.start()
+            session.pump({master: 1}, master if interactive else -1, entered.end)
+            return entered.wait()
+    finally:
+        entered.close()
