@@ -74,10 +74,13 @@ def _image(text: str, policy: str, context: "Context") -> "Image":
         except NotFound:
             if policy == "never":
                 raise
-    from sampan.cli import pull
+    from sampan.cli.progress import Transfers
+    from sampan.cli.pull import fetch
+    from sampan.oci import platform, reference
 
     sys.stderr.write(f"Unable to find image '{text}' locally\n")
-    return pull.fetch(text, context)
+    with Transfers(sys.stderr, quiet=False) as transfers:
+        return fetch(reference.parse(text).tagged(), context.engine, platform.host(), transfers)
 
 
 def _options(arguments: "Parsed") -> "Options":

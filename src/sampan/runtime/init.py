@@ -270,7 +270,7 @@ def _become(user: dict[str, Any]) -> None:
     groups = list(user.get("additionalGids") or ())
     os.umask(user.get("umask", 0o022))
     try:
-        _set_groups(groups)
+        _set_groups(groups, gid)
         os.setresgid(gid, gid, gid)
         prctl(syscalls.PR_SET_KEEPCAPS, 1)
         os.setresuid(uid, uid, uid)
@@ -284,13 +284,13 @@ def _become(user: dict[str, Any]) -> None:
         ) from None
 
 
-def _set_groups(groups: list[int]) -> None:
+def _set_groups(groups: list[int], gid: int) -> None:
     try:
         os.setgroups(groups)
     except PermissionError:
         # A user namespace with a single group forbids the call; then there are no others to have or to lose.
         with open("/proc/self/setgroups", "rb", buffering=0) as file:
-            if file.read().strip() != b"deny" or groups:
+            if file.read().strip() != b"deny" or set(groups) - {gid}:
                 raise
 
 
