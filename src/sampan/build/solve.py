@@ -1,0 +1,188 @@
+"""The solver: what a graph's target needs is taken from the cache or performed, each distinct step once.
+
+It knows no Dockerfile and no disk: how a step is looked up and performed is told by a ``Work``. First everything is
+walked in order as far as the cache goes, in this thread alone; what remains is performed as soon as its inputs are
+there, side by side in threads (commands and I/O release the interpreter's lock).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from sampan.build import graph
+from sampan.build.graph import STEPS, Source, Step
+from sampan.errors import SampanError
+from sampan.events import Event, Report, StepCached, StepFinished, StepOutput, StepStarted
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+
+Result = TypeVar("Result")
+Output = Callable[[int, bytes], None]
+"""Takes what a step's command wrote: 1 or 2 for the stream, and the bytes."""
+
+
+class Work(Protocol[Result]):
+    """How steps are looked up and performed. ``inputs`` are the results of ``step.inputs``, in that order."""
+
+    def recall(self, step: Step, inputs: Sequence[Result]) -> Result | None:
+        """The result that the cache has; None if it has none."""
+
+    def perform(self, step: Step, inputs: Sequence[Result], output: Output) -> Result:
+        """Does it, and lets the cache know. Called from several threads."""
+
+    def cancel(self) -> None:
+        """Makes every ``perform`` that is under way, or begins later, end soon, by an exception."""
+
+
+def solve(target: Step, work: Work[Result], report: Report, *, jobs: int = 4) -> Result:
+    """The result of ``target``. At most ``jobs`` steps are performed at once.
+
+    When a step fails the others are cancelled, and what it raised is raised here, its line named. An interrupt
+    (KeyboardInterrupt) cancels too; nothing runs any more when this function is left.
+    """
+    solving = _Solving(target, work, report)
+    solving.recall()
+    if solving.missing:
+        solving.perform(jobs)
+    return solving.results[len(solving.steps) - 1]
+
+
+def distinct(target: Step) -> tuple[list[Step], list[list[int]]]:
+    """The steps that ``target`` needs, those that say the same only once, inputs first and the target last; and each
+    one's inputs, as positions in that list."""
+    steps: list[Step] = []
+    inputs: list[list[int]] = []
+    positions: dict[int, int] = {}
+    known: dict[tuple[object, ...], int] = {}
+    for step in graph.ordered(target):
+        definition = _definition(step, positions)
+        position = known.setdefault(definition, len(steps))
+        if position == len(steps):
+            steps.append(step)
+            inputs.append([positions[id(needed)] for needed in step.inputs])
+        positions[id(step)] = position
+    return steps, inputs
+
+
+def _definition(step: Step, positions: dict[int, int]) -> tuple[object, ...]:
+    """What makes two steps the same: all but where they stand. Other steps are told by their positions."""
+    if isinstance(step, Source):
+        return ("Source", step.image.id)
+    parts: list[object] = [type(step).__name__]
+    for name, value in zip(step._fields, step, strict=True):
+        if isinstance(value, STEPS):
+            parts.append(("step", positions[id(value)]))
+        elif name == "origin":
+            parts.append(("context", id(value)))
+        elif name not in ("stage", "text", "line"):
+            parts.append(value)
+    return tuple(parts)
+
+
+class _Solving(Generic[Result]):
+    """A graph being solved: what is done, and what is missing."""
+
+    def __init__(self, target: Step, work: Work[Result], report: Report) -> None:
+        self.steps, self._inputs = distinct(target)
+        self.results: dict[int, Result] = {}
+        self._work = work
+        self._report = _in_turn(report)
+
+    @property
+    def missing(self) -> list[int]:
+        return [position for position in range(len(self.steps)) if position not in self.results]
+
+    def recall(self) -> None:
+        """Takes from the cache all whose inputs are known."""
+        for position, step in enumerate(self.steps):
+            if self._ready(position):
+                with _naming(step):
+                    result = self._work.recall(step, self._known(position))
+                if result is not None:
+                    self._started(position)
+                    self._report(StepCached(position + 1))
+                    self.results[position] = result
+
+    def perform(self, jobs: int) -> None:
+        """Performs what is missing."""
+        import queue
+        import threading
+
+        ended: SimpleQueue[tuple[int, Result | BaseException]] = queue.SimpleQueue()
+        tried = {position for position in self.missing if self._ready(position)}
+        threads: dict[int, threading.Thread] = {}
+        try:
+            while missing := self.missing:
+                for position in missing:
+                    if len(threads) < jobs and position not in threads and self._ready(position):
+                        arguments = (position, position in tried, ended)
+                        threads[position] = threading.Thread(target=self._run, args=arguments, daemon=True)
+                        threads[position].start()
+                position, result = ended.get()
+                threads.pop(position).join()
+                if isinstance(result, BaseException):
+                    raise result
+                self.results[position] = result
+        except BaseException:
+            self._work.cancel()
+            for thread in threads.values():
+                if thread.ident:
+                    thread.join()
+            raise
+
+    def _run(self, position: int, tried: bool, ended: "SimpleQueue[tuple[int, Result | BaseException]]") -> None:
+        try:
+            with _naming(self.steps[position]):
+                ended.put((position, self._perform(position, tried)))
+        except BaseException as error:
+            ended.put((position, error))
+
+    def _perform(self, position: int, tried: bool) -> Result:
+        step, inputs, number = self.steps[position], self._known(position), position + 1
+        self._started(position)
+        cached = None if tried else self._work.recall(step, inputs)
+        if cached is not None:
+            self._report(StepCached(number))
+            return cached
+        began = time.monotonic()
+        result = self._work.perform(step, inputs, lambda stream, data: self._report(StepOutput(number, stream, data)))
+        self._report(StepFinished(number, time.monotonic() - began))
+        return result
+
+    def _ready(self, position: int) -> bool:
+        return all(needed in self.results for needed in self._inputs[position])
+
+    def _known(self, position: int) -> list[Result]:
+        return [self.results[needed] for needed in self._inputs[position]]
+
+    def _started(self, position: int) -> None:
+        step = self.steps[position]
+        self._report(StepStarted(position + 1, len(self.steps), step.stage, step.text))
+
+
+class _naming:
+    """Puts the line of a step in front of the message of an error that leaves the block."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
+        if isinstance(error, SampanError) and self._step.line:
+            error.message = f"line {self._step.line}: {error.message}"
+
+
+def _in_turn(report: Report) -> Report:
+    """The same listener for several threads."""
+    from threading import Lock
+
+    lock = Lock()
+
+    def locked(event: Event) -> None:
+        with lock:
+            report(event)
+
+    return locked
