@@ -126,7 +126,7 @@ def _check(suite: str, packages: list[str], variant: str) -> None:
 def _mmdebstrap(
     tool: str, suite: str, packages: list[str], variant: str, mirrors: list[Repository], blobs: Blobs
 ) -> Layer:
-    command = [tool, "--quiet", f"--variant={variant}", "--format=tar", "--skip=output/dev"]
+    command = [tool, f"--variant={variant}", "--format=tar", "--skip=output/dev"]
     command += [f"--include={','.join(packages)}"] if packages else []
     # By way of the environment, since other users can read command lines.
     command.append('--setup-hook=printf %s "$SAMPAN_APT_SETTINGS" >>"$MMDEBSTRAP_APT_CONFIG"')
@@ -198,11 +198,12 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[IO[byt
 def _failure(tool: str, text: str) -> Unavailable:
     """From what the tool said: its first complaint tells the cause, the later ones what came of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    complaint = next((line for line in lines if re.match(r"(?:E|Err|error|fatal)\b", line)), lines[-1] if lines else "")
+    complaints = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    complaint = next(iter(complaints or lines[-1:]), "it does not say why")
     hint = None
     if "chroot mode" in complaint or "subuid" in text:
         hint = "an ordinary user needs an entry in /etc/subuid and /etc/subgid, or the package fakechroot"
-    return Unavailable(f"{tool} failed: {complaint or 'it does not say why'}", hint=hint)
+    return Unavailable(f"{tool} failed: {complaint}", hint=hint)
 
 
 def _lent_settings() -> str:
