@@ -62,7 +62,7 @@ def verb(name: str, command: "Command", width: int = WIDTH) -> str:
     blocks = [usage(name, command), commands.COMMANDS[name][1]]
     if command.details:
         blocks.append("\n".join(_wrap(command.details, width)))
-    others = [alias for alias, target in commands.ALIASES.items() if target[0] == name]
+    others = aliases(name)
     if others:
         blocks.append("Aliases:\n  " + ", ".join(f"sampan {alias}" for alias in (*others, name)))
     if command.flags:
@@ -71,6 +71,11 @@ def verb(name: str, command: "Command", width: int = WIDTH) -> str:
         lines = [f"  {line}\n      {meaning}" for line, meaning in command.examples]
         blocks.append("\n".join(["Examples:", *lines]))
     return "\n\n".join(blocks) + "\n"
+
+
+def aliases(name: str) -> list[str]:
+    """The verbs of two words that mean this one."""
+    return [alias for alias, target in commands.ALIASES.items() if target[0] == name]
 
 
 def usage(name: str, command: "Command") -> str:

@@ -1,0 +1,93 @@
+"""The start-up bill: which modules a command line loads. Times differ from machine to machine, modules do not."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROBE = """
+import sys
+before = set(sys.modules)
+from sampan.cli.main import main
+code = main(sys.argv[1:])
+print()
+print(code, *sorted(set(sys.modules) - before))
+"""
+FRONT_DOOR = {
+    f"sampan{name}" for name in ("", ".errors", ".cli", ".cli.commands", ".cli.context", ".cli.flags", ".cli.main")
+}
+HEAVY = (
+    "argparse asyncio concurrent dataclasses decimal difflib email gettext hashlib http importlib.metadata inspect "
+    "isal logging multiprocessing pathlib pickle queue random rich shutil ssl subprocess tempfile textwrap threading "
+    "traceback unittest urllib urllib3 uuid xml zipfile zstandard tarfile"
+).split()
+"""What costs more than it gives on the way to a container. Each may be loaded by the verb that cannot do without it."""
+
+
+def loaded(tmp_path: Path, *words: str, code: int = 0) -> set[str]:
+    """The modules that a command line loads besides those that the interpreter starts with."""
+    run = subprocess.run(
+        [sys.executable, "-c", _PROBE, "--root", str(tmp_path / "root"), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found, *modules = run.stdout.splitlines()[-1].split()
+    assert int(found) == code, run.stderr
+    return set(modules)
+
+
+def heavy(modules: set[str]) -> list[str]:
+    return sorted(name for name in modules if any(name == each or name.startswith(f"{each}.") for each in HEAVY))
+
+
+def test_version_flag_loads_the_front_door_alone(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "--version") == FRONT_DOOR
+
+
+def test_help_loads_no_verb(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "--help") == FRONT_DOOR | {"sampan.cli.help"}
+
+
+def test_version_loads_no_engine(tmp_path: Path) -> None:
+    modules = loaded(tmp_path, "version")
+    assert heavy(modules) == []
+    assert {name for name in modules if name.startswith("sampan.")} == FRONT_DOOR - {"sampan"} | {
+        "sampan.cli.output",
+        "sampan.cli.version",
+        "sampan.oci",
+        "sampan.oci.platform",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["ps"], 0),
+        (["ps", "-a"], 0),
+        (["images"], 0),
+        (["run", "--pull=never", "nosuch"], 125),
+        (["exec", "nosuch", "true"], 1),
+        (["logs", "nosuch"], 1),
+        (["stop", "nosuch"], 1),
+        (["rm", "nosuch"], 1),
+        (["inspect", "nosuch"], 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_the_hot_path_stays_light(tmp_path: Path, words: list[str], code: int) -> None:
+    modules = loaded(tmp_path, *words, code=code)
+    assert heavy(modules) == []
+    others = {name for name in modules if name.startswith(("sampan.registry", "sampan.build", "sampan.api"))}
+    assert others == set()
+
+
+def test_the_package_itself_loads_nothing(tmp_path: Path) -> None:
+    probe = "import sys; before = set(sys.modules); import sampan; print(*sorted(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert run.stdout.split() == ["sampan"]
+
+
+def test_a_heavy_module_would_be_found() -> None:
+    assert heavy({"os", "http.client", "urllib.parse", "json", "httpx"}) == ["http.client", "urllib.parse"]
