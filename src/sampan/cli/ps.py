@@ -7,7 +7,8 @@ from sampan.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.containers.record import Container, State
+    from sampan.containers.record import Container
+    from sampan.containers.state import State
 
 COMMAND = Command(
     "[OPTIONS]",

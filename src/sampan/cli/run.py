@@ -25,10 +25,12 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers import lifecycle, session
+    from sampan.containers.prelaunch import prelaunch
 
     # First of all, so that the monitor's start goes on beside everything below.
-    monitor = lifecycle.prelaunch()
+    monitor = prelaunch()
+    from sampan.containers import lifecycle, session
+
     detach = arguments.on("detach")
     try:
         stores, container = creation.create(arguments, context)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from sampan.containers.options import Mount, Options
-from sampan.containers.record import Container, State
+from sampan.containers.record import Container
+from sampan.containers.state import State
 from sampan.oci.config import ContainerConfig
 from sampan.runtime import defaults
 

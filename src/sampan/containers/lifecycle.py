@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.containers import names, spec, streams
 from sampan.containers.options import Mount, Options
-from sampan.containers.record import Container, Containers, State, read_state
+from sampan.containers.prelaunch import Monitor, prelaunch
+from sampan.containers.record import Container, Containers
+from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, Invalid, NotFound, Unavailable
-from sampan.runtime import handshake, launch
+from sampan.runtime import handshake
 from sampan.volumes import Volumes, anonymous_name, is_anonymous
 
 if TYPE_CHECKING:
@@ -29,30 +31,6 @@ class Stores(NamedTuple):
     snapshots: "Overlay"
     volumes: Volumes
     rootless: bool
-
-
-class Monitor:
-    """A monitor that was started and waits to hear of its container, or is connected with us while that runs."""
-
-    def __init__(self, pid: int, end: socket.socket) -> None:
-        self.pid = pid
-        self.end = end
-
-    def close(self) -> None:
-        """Ends the connection. A monitor without a container then ends; one with a container goes on by itself."""
-        self.end.close()
-
-
-def prelaunch() -> Monitor:
-    """Starts a monitor that has no container yet, so that it starts while the container is still being described."""
-    ours, theirs = handshake.pair()
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        pid = launch.spawn("sampan.containers.monitor", (null, null, null), theirs.fileno())
-    finally:
-        theirs.close()
-        os.close(null)
-    return Monitor(pid, ours)
 
 
 def create(

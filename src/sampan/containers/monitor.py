@@ -15,8 +15,8 @@ import signal
 import socket
 from typing import Any
 
-from sampan.containers import logs, record, streams
-from sampan.containers.record import State
+from sampan.containers import logs, streams
+from sampan.containers.state import State, write_state
 from sampan.linux import syscalls, terminal
 from sampan.runtime import handshake, parent
 
@@ -99,7 +99,7 @@ class Monitor:
         self._server = streams.listen(f"{self._directory}/monitor.sock")
         self._process.start()
         self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
-        record.write_state(self._directory, self._state)
+        write_state(self._directory, self._state)
         self._control.send(streams.RUNNING)
         self._register()
 
@@ -210,7 +210,7 @@ class Monitor:
         self._detach_network()
         self._process.close()
         state = self._state._replace(status="exited", pid=0, exit_code=code, finished=logs.timestamp())
-        record.write_state(self._directory, state)
+        write_state(self._directory, state)
         self._server.close()
         os.unlink(f"{self._directory}/monitor.sock")
         for client in self._clients:

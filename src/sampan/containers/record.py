@@ -1,32 +1,16 @@
 """Containers: what was asked of each (a row in the database), and how it fares (a file that its monitor writes)."""
 
 import json
-import os
 import sqlite3
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sampan.containers.options import Options
+from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, NotFound
 from sampan.linux import locks
 
 _COLUMNS = "id, name, image_id, image_name, created, options"
 _HEX = frozenset("0123456789abcdef")
-
-
-class State(NamedTuple):
-    """How a container fares. ``status`` is Docker's: created, running, exited, dead.
-
-    ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge.
-    """
-
-    status: str = "created"
-    pid: int = 0
-    exit_code: int = 0
-    started: str = ""
-    finished: str = ""
-    error: str = ""
-    address: str = ""
-    ports: tuple[tuple[str, int, int, str], ...] = ()
 
 
 class Container(NamedTuple):
@@ -136,25 +120,3 @@ class Containers:
         identifier, name, image_id, image_name, created = row[:5]
         options = Options.from_json(json.loads(row[5]))
         return Container(identifier, name, image_id, image_name, created, options, self.directory(identifier))
-
-
-def read_state(directory: str) -> State:
-    """What the monitor wrote last; "created" if it has not written yet."""
-    try:
-        with open(f"{directory}/state.json", "rb") as file:
-            value: dict[str, Any] = json.loads(file.read())
-    except FileNotFoundError:
-        return State()
-    value["ports"] = tuple(tuple(port) for port in value["ports"])
-    return State(**value)
-
-
-def write_state(directory: str, state: State) -> None:
-    """Replaces the state with one rename, so that a reader never sees half of one."""
-    temporary = f"{directory}/state.json.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, json.dumps(state._asdict(), separators=(",", ":")).encode())
-    finally:
-        os.close(fd)
-    os.rename(temporary, f"{directory}/state.json")

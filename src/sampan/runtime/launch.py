@@ -6,15 +6,17 @@ from a detached read-only mount: nobody in a container can open it for writing, 
 (CVE-2019-5736).
 """
 
-import json
 import os
-import socket
 import sys
-from collections.abc import Sequence
-from typing import Any
 
 from sampan.errors import SampanError
 from sampan.runtime import handshake
+
+TYPE_CHECKING = False  # nothing is imported here that the start of a monitor does not need
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from typing import Any
 
 _MESSAGE = 1 << 20
 
@@ -25,7 +27,7 @@ class Process:
     Closing it, or dying, kills the container.
     """
 
-    def __init__(self, runtime: int, end: socket.socket) -> None:
+    def __init__(self, runtime: int, end: "socket.socket") -> None:
         self._runtime = runtime
         self.end = end
         """Readable once there is news of the program, such as its end."""
@@ -67,7 +69,7 @@ class Process:
 
 
 def create(
-    spec: dict[str, Any],
+    spec: "dict[str, Any]",
     bundle: str,
     *,
     rootfs: tuple[tuple[str, ...], str, str, bool] | None,
@@ -78,6 +80,8 @@ def create(
     ``bundle`` is a directory of the caller's for config.json and the mount point; ``rootfs`` is what to mount there (a
     ``snapshots.overlay.Rootfs``); ``stdio`` are the program's standard descriptors. Raises SampanError.
     """
+    import json
+
     os.makedirs(os.path.join(bundle, spec["root"]["path"]), exist_ok=True)
     with open(f"{bundle}/config.json", "w") as file:
         json.dump(spec, file)
@@ -86,7 +90,7 @@ def create(
 
 
 def enter(
-    pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str, stdio: tuple[int, int, int]
+    pid: int, process: "dict[str, Any]", seccomp: "dict[str, Any] | None", cgroup: str, stdio: tuple[int, int, int]
 ) -> Process:
     """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``."""
     terminal = bool(process.get("terminal"))
@@ -94,7 +98,10 @@ def enter(
     return _begin("sampan.runtime.main", job, stdio)
 
 
-def _begin(module: str, job: dict[str, Any], stdio: tuple[int, int, int]) -> Process:
+def _begin(module: str, job: "dict[str, Any]", stdio: tuple[int, int, int]) -> Process:
+    import json
+    import socket
+
     ours, theirs = handshake.pair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MESSAGE)
     try:
@@ -105,7 +112,7 @@ def _begin(module: str, job: dict[str, Any], stdio: tuple[int, int, int]) -> Pro
     return Process(runtime, ours)
 
 
-def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Sequence[str] = ()) -> int:
+def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: "Sequence[str]" = ()) -> int:
     """Starts ``module``'s ``main()`` in a fresh ``python -SI``, in a session of its own, and gives its pid.
 
     It gets ``stdio`` as its standard descriptors and ``control`` as descriptor 3, and no others, so that an open file
@@ -113,7 +120,7 @@ def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Seq
     """
     home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     # The name is a constant of ours and the path is quoted: nothing foreign becomes code.
-    code = f"import sys;sys.path.append({home!r});from {module} import main;main()"
+    code = f"import gc,sys;gc.disable();sys.path.append({home!r});from {module} import main;main()"
     interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
     executable = _read_only(interpreter)
     duplicates = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(_above((*stdio, control)))]
@@ -152,7 +159,7 @@ def _read_only(path: str) -> int:
     return fd
 
 
-def _above(fds: Sequence[int]) -> list[int]:
+def _above(fds: "Sequence[int]") -> list[int]:
     """Copies of descriptors with numbers from 10 on, so that placing one never overwrites the next."""
     import fcntl
 
