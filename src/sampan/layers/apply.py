@@ -29,9 +29,9 @@ from sampan.layers.tarball import (
     SYMLINK,
     Entry,
     Limits,
-    Source,
     read,
 )  # fmt: skip
+from sampan.layers.window import Source
 from sampan.linux import beneath
 from sampan.oci.digest import Digest
 

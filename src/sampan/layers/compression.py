@@ -10,7 +10,7 @@ from typing import Any, cast
 from isal import isal_zlib
 
 from sampan.errors import Corrupt, Invalid
-from sampan.layers.tarball import Source
+from sampan.layers.window import Source
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
 

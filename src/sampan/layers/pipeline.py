@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from sampan.layers.tarball import Source
+from sampan.layers.window import Source
 
 CHUNK = 1 << 18
 _AHEAD = 32

@@ -10,20 +10,21 @@ Formats: POSIX.1-2017 pax ("ustar Interchange Format", "pax Extended Header"); G
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple
 from zlib import adler32
 
 from sampan.errors import Conflict, Invalid
 from sampan.layers import pax, sparse
+from sampan.layers.window import Source, Window, truncated
 
 FILE, HARD_LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
-_CHUNK = 1 << 18
 _BUFFER = 1 << 20
 _SECOND = 1_000_000_000
 _ID_MAX = 0xFFFF_FFFE  # 0xFFFFFFFF means "leave as it is" to chown(2)
+_DEVICE_MAX = (1 << 20) - 1  # what Linux has for a minor number
 _TIME_MAX = 1 << 92  # nanoseconds: what time_t holds
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
@@ -36,15 +37,9 @@ _KINDS = {
     b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE, b"1": HARD_LINK, b"2": SYMLINK, b"3": CHAR, b"4": BLOCK,
     b"5": DIRECTORY, b"D": DIRECTORY, b"6": FIFO,
 }  # fmt: skip
-_WITH_DATA = frozenset((b"0", b"\0", b"7", b"S", b"D"))  # as Go's archive/tar, hence Docker, reads them
+_COMMON_MAX = 64  # records of a global header, each of which costs time at every entry
 _SPECIAL = frozenset((b"x", b"X", b"g", b"L", b"K", b"V"))
 _LONG = {b"L": b"\0name", b"K": b"\0link"}  # beside pax records, whose keys have no NUL
-
-
-class Source(Protocol):
-    """Bytes to be read; at the end, and only there, the answer is empty."""
-
-    def read(self, size: int, /) -> bytes: ...
 
 
 class Limits(NamedTuple):
@@ -100,7 +95,7 @@ class Entry:
         self.minor = minor
         self.xattrs = {} if xattrs is None else xattrs
         self.sparse = sparse
-        self._source: _Window | None = None
+        self._source: Window | None = None
 
     def __repr__(self) -> str:
         return f"Entry({self.name!r}, {self.kind!r}, mode={self.mode:o}, size={self.size})"
@@ -130,78 +125,38 @@ def _write(fd: int, data: memoryview) -> None:
         data = data[written:]
 
 
-class _Window:
-    """An archive as a stream: the part read last, and what is left of the current entry's data."""
+class _Extended:
+    """What extended headers have said about entries to come: about all of them, and about the next."""
 
-    __slots__ = ("_budget", "_bytes", "_left", "_padding", "_read", "_start")
+    __slots__ = ("_common", "_longs", "_own")
 
-    def __init__(self, source: Source, budget: int) -> None:
-        self._read = source.read
-        self._bytes = b""
-        self._start = 0
-        self._left = 0
-        self._padding = 0
-        self._budget = budget
+    def __init__(self) -> None:
+        self._common: dict[bytes, bytes] = {}
+        self._own: dict[bytes, bytes] = {}
+        self._longs: dict[bytes, bytes] = {}
 
-    def _more(self) -> bytes:
-        data = self._read(_CHUNK)
-        self._budget -= len(data)
-        if self._budget < 0:
-            raise Invalid("the layer is larger than its limit allows")
-        return data
+    def add(self, kind: bytes, data: bytes) -> None:
+        if kind == b"g":
+            self._common.update(pax.parse(data))
+            if len(self._common) > _COMMON_MAX:
+                raise Invalid("the layer has too large a global header")
+        elif kind in b"xX":
+            self._own = pax.parse(data)
+        elif kind in _LONG:
+            self._longs[_LONG[kind]] = data.partition(b"\0")[0]
 
-    def take(self, count: int) -> bytes:
-        """The next ``count`` bytes; fewer only at the end of the stream."""
-        start, end = self._start, self._start + count
-        if end > len(self._bytes):
-            parts = [self._bytes[start:]]
-            missing = count - len(parts[0])
-            while missing > 0 and (data := self._more()):
-                parts.append(data)
-                missing -= len(data)
-            self._bytes = b"".join(parts)
-            start, end = 0, count
-        self._start = end
-        return self._bytes[start:end]
+    @property
+    def incomplete(self) -> bool:
+        """Whether something was said about an entry that did not come."""
+        return bool(self._own or self._longs)
 
-    def exactly(self, count: int) -> bytes:
-        data = self.take(count)
-        if len(data) < count:
-            _truncated()
-        return data
-
-    def padded(self, count: int) -> bytes:
-        """``count`` bytes, the padding after them left out."""
-        return self.exactly(count + -count % _BLOCK)[:count]
-
-    def begin(self, stored: int) -> None:
-        """What follows is ``stored`` bytes of an entry's data."""
-        self._left = stored
-        self._padding = -stored % _BLOCK
-
-    def data(self) -> Iterator[memoryview]:
-        while self._left:
-            if self._start >= len(self._bytes):
-                self._bytes, self._start = self._more() or _truncated(), 0
-            chunk = memoryview(self._bytes)[self._start : self._start + self._left]
-            self._start += len(chunk)
-            self._left -= len(chunk)
-            yield chunk
-
-    def end(self) -> None:
-        """Passes over what nobody read of the entry's data."""
-        self._start += self._left + self._padding
-        self._left = self._padding = 0
-        while (beyond := self._start - len(self._bytes)) > 0:
-            self._bytes, self._start = self._more() or _truncated(), beyond
-
-    def drain(self) -> None:
-        while self._more():
-            pass
-
-
-def _truncated() -> NoReturn:
-    raise Invalid("the layer is truncated: the archive ends in the middle of an entry")
+    def take(self) -> dict[bytes, bytes]:
+        """The records that hold for the next entry."""
+        if not (self._common or self._own or self._longs):
+            return self._own
+        records = {**self._common, **self._own, **self._longs}
+        self._own, self._longs = {}, {}
+        return records
 
 
 def read(stream: Source, limits: Limits = LIMITS) -> Iterator[Entry]:
@@ -210,9 +165,8 @@ def read(stream: Source, limits: Limits = LIMITS) -> Iterator[Entry]:
     Reads the stream to its very end, also what lies after the archive, so that a digest taken on the way is that of
     all of it. Only regular files carry data. Raises Invalid for whatever is malformed or beyond ``limits``.
     """
-    window = _Window(stream, limits.size)
-    common: dict[bytes, bytes] = {}
-    own: dict[bytes, bytes] = {}
+    window = Window(stream, limits.size)
+    extended = _Extended()
     count = 0
     while header := window.take(_BLOCK):
         if header == _ZEROS:
@@ -225,41 +179,45 @@ def read(stream: Source, limits: Limits = LIMITS) -> Iterator[Entry]:
         fields = _fields(header)
         kind, size = fields[7], _number(fields[4])
         if kind in _SPECIAL:
-            _special(kind, size, window, common, own, limits)
+            if not 0 <= size <= limits.header:
+                raise Invalid(f"the layer has an extended header of {size} bytes")
+            extended.add(kind, window.padded(size))
             continue
         entry = _entry(fields, size)
-        records = {**common, **own} if common else own
+        records = extended.take()
         stored = _extend(entry, records, size) if records else size
         if kind == b"S" or (records and entry.kind == FILE and _is_sparse(records)):
             stored = _sparse(entry, header, records, stored, window, limits)
         if kind == b"\0" and entry.name.endswith(b"/"):
             entry.kind = DIRECTORY
-        own = {}
         _check(entry, stored, limits)
-        window.begin(stored if kind in _WITH_DATA else 0)
         if entry.kind == FILE:
             entry._source = window
         else:
             entry.size = 0
+        window.begin(stored if entry.kind == FILE or kind == b"D" else 0)  # as Go's archive/tar, hence Docker, reads it
         yield entry
         window.end()
-    if own:
-        _truncated()
+    if extended.incomplete:
+        truncated()
     window.drain()
 
 
 def _fields(header: bytes) -> tuple[bytes, ...]:
     if len(header) < _BLOCK:
-        _truncated()
+        truncated()
     fields = _HEADER.unpack(header)
     # The low half of Adler-32 is 1 + the sum of the bytes, modulo 65521: the header's checksum at a tenth of the price
     # of sum(). The checksum's own bytes count as eight spaces.
     expected = _number(fields[6]) + sum(fields[6]) - 8 * 0x20
-    if (expected + 1) % 65521 != adler32(header) & 0xFFFF and expected != sum(header) - 256 * sum(
-        b > 127 for b in header
-    ):
+    if (expected + 1) % 65521 != adler32(header) & 0xFFFF and expected != _signed_sum(header):
         raise Invalid("the layer is not a tar archive, or a damaged one: a header's checksum is wrong")
     return fields
+
+
+def _signed_sum(header: bytes) -> int:
+    """The checksum as some early programs took it, over signed bytes."""
+    return sum(header) - 256 * sum(byte > 127 for byte in header)
 
 
 def _number(field: bytes) -> int:
@@ -276,21 +234,6 @@ def _number(field: bytes) -> int:
     if not digits.isdigit() or b"8" in digits or b"9" in digits:
         raise Invalid(f"the layer has a header with an impossible number: {field!r}")
     return int(digits, 8)
-
-
-def _special(
-    kind: bytes, size: int, window: _Window, common: dict[bytes, bytes], own: dict[bytes, bytes], limits: Limits
-) -> None:
-    """Takes in a header that is about the next entry, or about all that follow."""
-    if not 0 <= size <= limits.header:
-        raise Invalid(f"the layer has an extended header of {size} bytes")
-    data = window.padded(size)
-    if kind == b"g":
-        common.update(pax.parse(data))
-    elif kind in b"xX":
-        own.update(pax.parse(data))
-    elif kind in _LONG:
-        own[_LONG[kind]] = data.partition(b"\0")[0]
 
 
 def _entry(fields: tuple[bytes, ...], size: int) -> Entry:
@@ -343,7 +286,7 @@ def _sparse(
     header: bytes,
     records: Mapping[bytes, bytes],
     stored: int,
-    window: _Window,
+    window: Window,
     limits: Limits,
 ) -> int:
     """Sets size and map of a sparse entry; returns how many bytes of data follow."""
@@ -371,6 +314,8 @@ def _check(entry: Entry, stored: int, limits: Limits) -> None:
         raise Invalid(f"{entry.name!r} in the layer has an impossible size: {entry.size}")
     if not (0 <= entry.uid <= _ID_MAX and 0 <= entry.gid <= _ID_MAX):
         raise Invalid(f"{entry.name!r} in the layer has an impossible owner: {entry.uid}:{entry.gid}")
+    if not (0 <= entry.major <= _DEVICE_MAX and 0 <= entry.minor <= _DEVICE_MAX):
+        raise Invalid(f"{entry.name!r} in the layer has an impossible device number")
     if not -_TIME_MAX < entry.mtime < _TIME_MAX:
         raise Invalid(f"{entry.name!r} in the layer has an impossible time")
 
@@ -397,8 +342,8 @@ class Writer:
             return
         left = entry.size
         while left:
-            data = os.read(source, min(left, _BUFFER)) if isinstance(source, int) else (source or b"")[:left]
-            if not data or (len(data) < left and not isinstance(source, int)):
+            data = os.read(source, min(left, _BUFFER)) if isinstance(source, int) else source
+            if not data or len(data) > left:
                 raise Conflict(f"{os.fsdecode(entry.name)} became shorter while it was read")
             self._put(data)
             left -= len(data)

@@ -57,14 +57,15 @@ def pack(
 ) -> Layer:
     """Stores the upper directory behind ``root_fd`` as a layer blob, in bounded memory.
 
-    Reading and hashing go on in this thread, compressing in another: the two take about as long. Raises what ``write`` raises, and
-    Invalid for a ``compression`` other than "none", "gzip" and "zstd".
+    Reading and hashing go on in this thread, compressing in another: the two take about as long. Raises what
+    ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
     """
-    plain, stored = Hashing(), Hashing()
+    plain, stored = Hashing(), 0
     with blobs.writer() as blob:
 
         def keep(data: bytes) -> None:
-            stored.update(data)
+            nonlocal stored
+            stored += len(data)
             blob.write(data)
 
         deflate = Deflate(keep, compression)
@@ -78,4 +79,4 @@ def pack(
             size = write(root_fd, pass_on, userxattr=userxattr, epoch=epoch)
         deflate.finish()
         digest = blob.commit()
-    return Layer(plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored.size), size)
+    return Layer(plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored), size)
