@@ -93,4 +93,4 @@ def _ports(state: "State") -> str:
         return ""
     from sampan.networks import ports
 
-    return ports.describe([ports.Port(*port) for port in state.ports])
+    return ports.display(ports.Port(*port) for port in state.ports)

@@ -44,6 +44,8 @@ def main(arguments: Parsed, context: Context) -> int:
         # It never ran: nobody would look for it.
         lifecycle.remove(container, stores, force=True, volumes=True)
         raise
+    if monitor.warning:
+        context.warn(monitor.warning)
     if detach:
         monitor.close()
         context.print(container.id)

@@ -89,7 +89,8 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
     }
     try:
         monitor.end.send(json.dumps(job).encode())
-        handshake.expect(monitor.end, streams.RUNNING)
+        message, _ = handshake.expect(monitor.end, streams.RUNNING)
+        monitor.warning = message.removeprefix(streams.RUNNING).decode()
     except BaseException:
         monitor.close()
         os.waitpid(monitor.pid, 0)

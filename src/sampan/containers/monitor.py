@@ -100,7 +100,7 @@ class Monitor:
         self._process.start()
         self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
         write_state(self._directory, self._state)
-        self._control.send(streams.RUNNING)
+        self._control.send(streams.RUNNING + (self._network.warning.encode() if self._network else b""))
         self._register()
 
     def undo(self) -> None:
@@ -139,13 +139,17 @@ class Monitor:
         job, process = self._job, self._process
         if job["network"] != "bridge" or not process:
             return
-        from sampan.networks import attachment
+        from sampan.networks.attachment import Attachment
 
-        self._network = attachment.attach(job, process.pid, self._selector)
-        address = self._network.address
-        self._state = self._state._replace(address=address, ports=self._network.ports)
+        network = self._network = Attachment(job["id"], job["networks"])
+        network.reserve(job["ports"])
+        if job["rootless"]:
+            network.join_user_mode(process.pid, self._selector)
+        else:
+            network.join_bridge(process.pid)
+        self._state = self._state._replace(address=network.address, ports=network.ports)
         with open(f"{self._directory}/hosts", "a") as file:
-            file.write(f"{address}\t{job['hostname']} {job['name']}\n" if address else "")
+            file.write(f"{network.address or '127.0.0.1'}\t{job['hostname']} {job['name']}\n")
 
     def _detach_network(self) -> None:
         if self._network:

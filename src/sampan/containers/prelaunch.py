@@ -12,6 +12,8 @@ class Monitor:
     def __init__(self, pid: int, end: socket.socket) -> None:
         self.pid = pid
         self.end = end
+        self.warning = ""
+        """What the user should know of the container that it started."""
 
     def close(self) -> None:
         """Ends the connection. A monitor without a container then ends; one with a container goes on by itself."""

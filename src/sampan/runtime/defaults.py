@@ -72,6 +72,14 @@ def mounts(*, own_network: bool, shm_bytes: int = SHM_BYTES) -> list[dict[str, A
     ]
 
 
+def sysctls(*, rootless: bool) -> dict[str, str]:
+    """Settings of a network namespace of its own, as Docker has them: what is privileged elsewhere is not in there."""
+    settings = {"net.ipv4.ip_unprivileged_port_start": "0"}
+    if not rootless:  # groups that do not exist in the user namespace cannot be named
+        settings["net.ipv4.ping_group_range"] = "0 2147483647"
+    return settings
+
+
 def bind(source: str, destination: str, *options: str) -> dict[str, Any]:
     """A bind mount of a path of the host."""
     return _mount(destination, "bind", *(options or ("rbind", "rprivate")), source=source)
@@ -127,6 +135,7 @@ def base_spec(
             "namespaces": [{"type": kind} for kind in namespaces],
             "cgroupsPath": cgroup,
             "resources": {},
+            "sysctl": sysctls(rootless=rootless) if own_network else {},
             "seccomp": profile.seccomp(capabilities, os.uname().machine),
             "maskedPaths": masked_paths(),
             "readonlyPaths": list(READONLY_PATHS),

@@ -1,0 +1,79 @@
+"""A container's connection to the world, made and undone by its monitor: the bridge as root, else a user-mode network."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sampan.errors import Unavailable
+from sampan.networks import ports as published
+from sampan.networks.ports import Port, Reservation
+
+if TYPE_CHECKING:
+    from selectors import BaseSelector
+
+    from sampan.networks.forward import Forwarder
+    from sampan.networks.rootless import Helper
+
+
+class Attachment:
+    """What a container is connected with. ``warning`` is what the user should know of it."""
+
+    def __init__(self, container_id: str, directory: str) -> None:
+        self._container_id = container_id
+        self._directory = directory
+        self._reservations: list[Reservation] = []
+        self._forwarder: Forwarder | None = None
+        self._helper: Helper | None = None
+        self._bridged = False
+        self.address = ""
+        self.warning = ""
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The published ports with their final numbers."""
+        return tuple(reservation.port for reservation in self._reservations)
+
+    def reserve(self, texts: Sequence[str]) -> None:
+        """Takes the host's ports that ``-p`` names. Raises Conflict if one is in use."""
+        self._reservations = published.reserve_all(published.parse_all(texts))
+
+    def join_bridge(self, pid: int) -> None:
+        """Connects the network namespace of ``pid`` with the bridge."""
+        from sampan.networks import bridge
+
+        endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports)
+        self._bridged = True
+        self.address = endpoint.address
+
+    def join_user_mode(self, pid: int, selector: "BaseSelector") -> None:
+        """Connects it as an ordinary user may: outwards through pasta or slirp4netns, inwards through this process."""
+        from sampan.networks import forward, rootless
+
+        try:
+            self._helper = rootless.connect(pid)
+        except Unavailable as error:
+            self.warning = f"{error.message}; the container cannot reach the network ({error.hint})"
+            rootless.raise_loopback(pid)
+        if self._reservations:
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self._forwarder = forward.Forwarder(selector, self._reservations, namespace)
+            finally:
+                os.close(namespace)
+
+    def close(self) -> None:
+        """Undoes everything. May be called again."""
+        if self._forwarder:
+            self._forwarder.close()
+            self._forwarder = None
+        if self._helper:
+            self._helper.close()
+            self._helper = None
+        if self._bridged:
+            from sampan.networks import bridge
+
+            self._bridged = False
+            bridge.detach(self._directory, self._container_id)
+        for reservation in self._reservations:
+            reservation.close()
+        self._reservations = []
