@@ -17,7 +17,7 @@ from sampan.oci.manifest import MAX_BYTES
 from sampan.oci.reference import DEFAULT_REGISTRY
 from sampan.registry.auth import Authenticator
 from sampan.registry.credentials import Credentials
-from sampan.registry.http import Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
+from sampan.registry.http import CHUNK, Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
 from sampan.registry.refusals import refusal
 
 HUB_HOST = "registry-1.docker.io"
@@ -147,7 +147,8 @@ class Client:
             if done < wanted.size:
                 raise Cut(f"the registry {self.registry} sent {done} of the {wanted.size} bytes of {wanted.digest}")
 
-        self._transport.persist(proceed, lambda: done)
+        # Attempts count anew with every MiB, so that a large blob survives many cuts, and a trickle ends some time.
+        self._transport.persist(proceed, lambda: done // CHUNK)
 
     def upload(self, repository: str, digest: Digest, size: int, body: Body, source: str | None = None) -> bool:
         """Sends a blob of ``size`` bytes, in one piece; ``body`` gives its chunks, anew for each attempt.
