@@ -25,6 +25,7 @@ COMMAND = Command(
     ),
 )
 _NONE = "<none>"
+_GLOB = frozenset("*?[")
 
 
 def main(arguments: Parsed, context: Context) -> int:
@@ -45,13 +46,13 @@ def main(arguments: Parsed, context: Context) -> int:
 
 
 def _filters(arguments: Parsed) -> tuple[list[str], bool | None]:
-    patterns, dangling = list(arguments.positionals), None
+    patterns, dangling = [_pattern(text) for text in arguments.positionals], None
     for text in arguments.texts("filter"):
         key, equals, value = text.partition("=")
         if not equals:
             raise Invalid(f"invalid filter {text!r}", hint="write it as NAME=VALUE")
         if key == "reference":
-            patterns.append(value)
+            patterns.append(_pattern(value))
         elif key == "dangling" and value in ("true", "1", "false", "0"):
             dangling = value in ("true", "1")
         elif key == "dangling":
@@ -61,14 +62,19 @@ def _filters(arguments: Parsed) -> tuple[list[str], bool | None]:
     return patterns, dangling
 
 
-def _matches(name: Name, pattern: str) -> bool:
-    """Whether ``pattern`` is the name, its repository, or matches one of them as a file name pattern."""
-    familiar = (name.reference.familiar(), name.reference.familiar_name)
-    if any(letter in pattern for letter in "*?["):
-        from fnmatch import fnmatchcase
+def _pattern(text: str) -> str:
+    """``text`` in its familiar form, unless it is a pattern as for file names. Raises Invalid."""
+    return text if _GLOB.intersection(text) else references.parse(text).familiar()
 
-        return any(text.count("/") == pattern.count("/") and fnmatchcase(text, pattern) for text in familiar)
-    return references.parse(pattern).familiar() in familiar
+
+def _matches(name: Name, pattern: str) -> bool:
+    """Whether ``pattern`` is or matches the whole name or its repository; ``*`` does not reach across ``/``."""
+    familiar = (name.reference.familiar(), name.reference.familiar_name)
+    if not _GLOB.intersection(pattern):
+        return pattern in familiar
+    from fnmatch import fnmatchcase
+
+    return any(text.count("/") == pattern.count("/") and fnmatchcase(text, pattern) for text in familiar)
 
 
 def _show(rows: list[tuple[Image, Name | None]], arguments: Parsed, context: Context) -> None:
