@@ -1,0 +1,474 @@
+"""What each instruction does to its stage: an ``apply_X`` for every instruction X adds a step, or changes the config.
+
+The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), for there are tools that read them.
+"""
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from sampan.build import graph
+from sampan.build.dockerfile import instructions, lines, words
+from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
+from sampan.build.dockerfile.lines import Heredoc, Line
+from sampan.build.dockerfile.words import Rules
+from sampan.build.graph import Context, Step
+from sampan.errors import Invalid, Unsupported
+from sampan.events import Report, Warned
+from sampan.oci.config import ContainerConfig
+from sampan.oci.platform import Platform
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DEFAULT_SHELL = ("/bin/sh", "-c")
+_COMMENT = "buildkit.dockerfile.v0"
+
+
+class Scope(NamedTuple):
+    """What is the same for all stages of a build."""
+
+    build_args: Mapping[str, str]
+    globals: Mapping[str, str]
+    """The platform ARGs and those before the first FROM, with their values."""
+    proxies: Mapping[str, str]
+    """Predefined proxy ARGs that were given: every RUN sees them."""
+    escape: str
+    report: Report
+
+
+class StageState:
+    """A stage in the making: its last step, and the image's config so far."""
+
+    __slots__ = ("args", "author", "cmd_is_own", "config", "env", "history", "label", "platform", "prefix", "scope",
+                 "step", "triggers")  # fmt: skip
+
+    def __init__(self, scope: Scope, label: str, step: Step, config: ContainerConfig, platform: Platform) -> None:
+        self.scope = scope
+        self.label = label
+        self.step = step
+        self.config = config._replace(on_build=())
+        self.triggers = config.on_build
+        """ONBUILD instructions of the base, to be performed first."""
+        self.platform = platform
+        self.history: list[dict[str, Any]] = []
+        self.author = ""
+        # An entry without "=" (malformed; it would name a variable of the host's) is left out.
+        self.env = dict(entry.split("=", 1) for entry in config.env if entry.find("=") > 0)
+        self.env.setdefault("PATH", DEFAULT_PATH)
+        self.args: dict[str, str | None] = {}
+        self.cmd_is_own = False
+        """CMD was set in this stage, not inherited."""
+        self.prefix = ""
+
+    @property
+    def directory(self) -> str:
+        return self.config.working_dir or "/"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What ``$name`` stands for; ENV beats an ARG of the same name."""
+        return {**{name: value for name, value in self.args.items() if value is not None}, **self.env}
+
+    def child(self, label: str) -> "StageState":
+        """The beginning of a stage that is FROM this one."""
+        state = StageState(self.scope, label, self.step, self.config, self.platform)
+        state.env = dict(self.env)
+        state.args = dict(self.args)
+        state.history = list(self.history)
+        state.author = self.author
+        return state
+
+    def enter(self, path: str) -> None:
+        """Changes the working directory, from the present one if ``path`` is relative."""
+        if path:
+            self.config = self.config._replace(working_dir=_joined_path(self.directory, path))
+
+    def final_config(self) -> ContainerConfig:
+        return self.config._replace(env=self.environment())
+
+    def environment(self) -> tuple[str, ...]:
+        return tuple(f"{name}={value}" for name, value in self.env.items())
+
+    def expand(self, line: Line, text: str, variables: Mapping[str, str] | None = None) -> str:
+        """Raises Invalid, showing ``line``."""
+        try:
+            known = self.variables if variables is None else variables
+            return words.expand(text, known, Rules(self.scope.escape))
+        except Invalid as error:
+            raise line.fault(error.message, text) from None
+
+    def shell(self, script: str) -> tuple[str, ...]:
+        return (*(self.config.shell or _DEFAULT_SHELL), script)
+
+    def argv(self, command: Command) -> tuple[str, ...]:
+        return self.shell("".join(command.words)) if command.shell else command.words
+
+    def did(self, what: str, *, layer: bool = False) -> None:
+        """Adds a history entry."""
+        entry: dict[str, Any] = {"created_by": what, "comment": _COMMENT}
+        self.history.append(entry if layer else {**entry, "empty_layer": True})
+
+    def shown(self, line: Line) -> str:
+        """What progress shows for ``line``: as written, no variable expanded."""
+        text = " ".join(line.text.split())
+        if line.heredocs:
+            first, *more = line.heredocs[0].content.strip().split("\n")
+            text += f" ({first}{'…' if more else ''})"
+        return self.prefix + text
+
+
+def apply(state: StageState, instruction: Instruction, origin: Context | Step) -> None:
+    """Performs one instruction on ``state``; COPY and ADD take files from ``origin``.
+
+    Raises Invalid or Unsupported, showing the line.
+    """
+    if isinstance(instruction, Transfer):
+        apply_transfer(state, instruction, origin)
+    else:
+        _APPLY[type(instruction)](state, instruction)
+
+
+def apply_arg(state: StageState, arg: instructions.Arg) -> None:
+    declared = []
+    for name, default in arg.definitions:
+        # One after the other: unlike in ENV, a definition sees those before it on the same line.
+        value = state.scope.build_args.get(name)
+        if value is None and default is not None:
+            value = state.expand(arg.line, default)
+        elif value is None:
+            value = state.scope.globals.get(name)
+        state.args[name] = value
+        declared.append(name if value is None else f"{name}={value}")
+    state.did(f"ARG {' '.join(declared)}")
+
+
+def apply_env(state: StageState, env: instructions.Env) -> None:
+    pairs = _expanded(state, env.line, env.pairs)
+    state.env.update(pairs)
+    state.did(f"ENV {_joined(pairs)}")
+
+
+def apply_label(state: StageState, label: instructions.Label) -> None:
+    pairs = _expanded(state, label.line, label.pairs)
+    state.config = state.config._replace(labels={**state.config.labels, **dict(pairs)})
+    state.did(f"LABEL {_joined(pairs)}")
+
+
+def apply_run(state: StageState, run: instructions.Run) -> None:
+    _refuse_unbuilt(run)
+    _doubt(state, run.line, run.command)
+    argv = state.argv(run.command._replace(words=(_script(run),)) if run.command.shell else run.command)
+    args = {name: value for name, value in state.args.items() if value is not None and name not in state.env}
+    proxies = {name: value for name, value in state.scope.proxies.items() if name not in state.variables}
+    state.step = graph.Run(
+        state.step,
+        argv,
+        state.environment(),
+        state.config.user,
+        state.directory,
+        tuple(args.items()),
+        tuple(proxies.items()),
+        run.network or "default",
+        state.label,
+        state.shown(run.line),
+        run.line.number,
+    )
+    seen = [f"{name}={state.variables.get(name, '')}" for name in state.args]
+    counted = [f"|{len(seen)}", *seen] if seen else []
+    state.did(f"RUN {' '.join((*counted, *argv))} # buildkit", layer=True)
+
+
+def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step) -> None:
+    """COPY and ADD."""
+    line, keyword = transfer.line, transfer.keyword
+    _refuse_unbuilt_transfer(transfer)
+    chown, chmod = state.expand(line, transfer.chown), state.expand(line, transfer.chmod)
+    sources = [state.expand(line, source) for source in transfer.sources]
+    dest = state.expand(line, transfer.dest)
+    for source in sources:
+        _check_source(state, transfer, source)
+    _check_mode(line, chmod)
+    inline = tuple((document.name, _inline(state, line, document)) for document in transfer.inline)
+    absolute = _destination(state.directory, dest)
+    if len(sources) + len(inline) > 1 and not absolute.endswith("/"):
+        _warn(
+            state, line, f"{keyword} of several sources: the destination {dest} is taken for a directory; end it in /"
+        )
+        absolute += "/"
+    state.step = graph.Copy(
+        state.step,
+        tuple(_inside(source) for source in sources),
+        origin,
+        absolute,
+        chown,
+        chmod,
+        keyword == "ADD" if transfer.unpack is None else transfer.unpack,
+        inline,
+        state.label,
+        state.shown(line),
+        line.number,
+    )
+    flags = [f"--{flag}={value}" for flag, value in (("chown", chown), ("chmod", chmod)) if value]
+    names = [f"<<{name}" for name, _ in inline]
+    state.did(f"{' '.join((keyword, *flags, *sources, *names, dest))} # buildkit", layer=True)
+
+
+def apply_workdir(state: StageState, workdir: instructions.Workdir) -> None:
+    state.enter(state.expand(workdir.line, workdir.path))
+    path = state.directory
+    if path != "/":
+        state.step = graph.MakeDirectory(
+            state.step, path, state.config.user, state.label, state.shown(workdir.line), workdir.line.number
+        )
+    state.did(f"WORKDIR {path}", layer=path != "/")
+
+
+def apply_user(state: StageState, user: instructions.User) -> None:
+    state.config = state.config._replace(user=state.expand(user.line, user.user))
+    state.did(f"USER {state.config.user}")
+
+
+def apply_volume(state: StageState, volume: instructions.Volume) -> None:
+    paths = [state.expand(volume.line, path) for path in volume.paths]
+    if not all(paths):
+        raise volume.line.fault("VOLUME specified can not be an empty string")
+    state.config = state.config._replace(volumes=tuple(dict.fromkeys((*state.config.volumes, *paths))))
+    state.did(f"VOLUME [{' '.join(paths)}]")
+
+
+def apply_expose(state: StageState, expose: instructions.Expose) -> None:
+    ports: list[str] = []
+    for written in expose.ports:
+        try:
+            expanded = words.expand_words(written, state.variables, Rules(state.scope.escape))
+        except Invalid as error:
+            raise expose.line.fault(error.message, written) from None
+        for text in expanded:
+            ports += _ports(expose.line, text, written)
+    state.config = state.config._replace(exposed_ports=tuple(dict.fromkeys((*state.config.exposed_ports, *ports))))
+    state.did(f"EXPOSE [{' '.join(ports)}]")
+
+
+def apply_cmd(state: StageState, cmd: instructions.Cmd) -> None:
+    _doubt(state, cmd.line, cmd.command)
+    argv = state.argv(cmd.command)
+    state.config = state.config._replace(cmd=argv)
+    state.cmd_is_own = True
+    state.did(f"CMD {_quoted(argv)}")
+
+
+def apply_entrypoint(state: StageState, entrypoint: instructions.Entrypoint) -> None:
+    _doubt(state, entrypoint.line, entrypoint.command)
+    argv = state.argv(entrypoint.command)
+    # A CMD that the base was made with gives arguments to the base's ENTRYPOINT, not to this one.
+    cmd = state.config.cmd if state.cmd_is_own else None
+    state.config = state.config._replace(entrypoint=argv or None, cmd=cmd)
+    state.did(f"ENTRYPOINT {_quoted(argv)}")
+
+
+def apply_shell(state: StageState, shell: instructions.Shell) -> None:
+    state.config = state.config._replace(shell=shell.words)
+    state.did(f"SHELL [{' '.join(shell.words)}]")
+
+
+def apply_stopsignal(state: StageState, stop: instructions.StopSignal) -> None:
+    signal = state.expand(stop.line, stop.signal)
+    _check_signal(stop.line, signal)
+    state.config = state.config._replace(stop_signal=signal)
+    state.did(f"STOPSIGNAL {signal}")
+
+
+def apply_healthcheck(state: StageState, check: instructions.Healthcheck) -> None:
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
+    }
+    value: dict[str, Any] = {"Test": list(check.test), **times, "Retries": check.retries}
+    state.config = state.config._replace(healthcheck={name: item for name, item in value.items() if item})
+    spans = " ".join(f"{name}:{_go_duration(span)}" for name, span in times.items())
+    state.did(f"HEALTHCHECK {{Test:[{' '.join(check.test)}] {spans} Retries:{check.retries}}}")
+
+
+def apply_maintainer(state: StageState, maintainer: instructions.Maintainer) -> None:
+    state.author = maintainer.name
+    state.did(f"MAINTAINER {maintainer.name}")
+
+
+def apply_onbuild(state: StageState, onbuild: instructions.OnBuild) -> None:
+    state.config = state.config._replace(on_build=(*state.config.on_build, onbuild.trigger))
+
+
+_APPLY: dict[type, Callable[[StageState, Any], None]] = {
+    instructions.Arg: apply_arg,
+    instructions.Cmd: apply_cmd,
+    instructions.Entrypoint: apply_entrypoint,
+    instructions.Env: apply_env,
+    instructions.Expose: apply_expose,
+    instructions.Healthcheck: apply_healthcheck,
+    instructions.Label: apply_label,
+    instructions.Maintainer: apply_maintainer,
+    instructions.OnBuild: apply_onbuild,
+    instructions.Run: apply_run,
+    instructions.Shell: apply_shell,
+    instructions.StopSignal: apply_stopsignal,
+    instructions.User: apply_user,
+    instructions.Volume: apply_volume,
+    instructions.Workdir: apply_workdir,
+}
+
+
+def _warn(state: StageState, line: Line, message: str) -> None:
+    state.scope.report(Warned(f"{line.filename}:{line.number}: {message}"))
+
+
+def _doubt(state: StageState, line: Line, command: Command) -> None:
+    if instructions.looks_like_exec_form(command):
+        _warn(state, line, f"{line.text.split()[0]} looks like a JSON array but is none, so a shell runs it as it is")
+
+
+def _unsupported(line: Line, what: str, at: str = "", hint: str | None = None) -> Exception:
+    return line.fault(f"{what} is not supported yet", at or what, hint=hint, kind=Unsupported)
+
+
+def _refuse_unbuilt(run: instructions.Run) -> None:
+    if run.mounts:
+        raise _unsupported(run.line, f"RUN --mount={run.mounts[0]}", "--mount")
+    if run.devices:
+        raise _unsupported(run.line, "RUN --device", "--device")
+    if run.network not in ("", "default", "none", "host"):
+        raise run.line.fault(f"unknown network {run.network}", "--network", hint="one of default, none, host")
+    if run.network == "host":
+        raise _unsupported(run.line, "RUN --network=host", "--network")
+    if run.security not in ("", "sandbox", "insecure"):
+        raise run.line.fault(f"unknown security mode {run.security}", "--security", hint="sandbox or insecure")
+    if run.security == "insecure":
+        raise _unsupported(run.line, "RUN --security=insecure", "--security")
+
+
+def _refuse_unbuilt_transfer(transfer: Transfer) -> None:
+    for flag, given in (
+        ("link", transfer.link),
+        ("parents", transfer.parents),
+        ("exclude", transfer.exclude),
+        ("checksum", transfer.checksum),
+        ("keep-git-dir", transfer.keep_git_dir),
+    ):
+        if given:
+            raise _unsupported(transfer.line, f"{transfer.keyword} --{flag}", f"--{flag}")
+
+
+_GIT = re.compile(r"(?:git|ssh)://|[\w.-]+@[\w.-]+:(?!//)|https?://[^#?]+\.git(?:[#?]|\Z)")
+
+
+def _check_source(state: StageState, transfer: Transfer, source: str) -> None:
+    line, keyword = transfer.line, transfer.keyword
+    if _GIT.match(source) or source.startswith(("http://", "https://")):
+        kind = "a git repository" if _GIT.match(source) else "a URL"
+        if keyword == "COPY":
+            raise line.fault(f"the source cannot be {kind} for COPY", source, hint="use ADD")
+        raise _unsupported(line, f"ADD of {kind}", source)
+    if not source:
+        _warn(state, line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
+
+
+def _check_mode(line: Line, mode: str) -> None:
+    if not mode or re.fullmatch(r"0*[0-7]{1,4}", mode):
+        return
+    if re.fullmatch(r"(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,|\Z))+", mode):
+        raise _unsupported(line, f"--chmod={mode}", "--chmod", "write it in octal")
+    raise line.fault(f"--chmod is not a mode: {mode}", "--chmod", hint="octal, between 0 and 07777")
+
+
+def _check_signal(line: Line, name: str) -> None:
+    from signal import SIGRTMAX, SIGRTMIN, Signals
+
+    if re.fullmatch(r"[1-9][0-9]?", name):
+        return
+    short = name.upper().removeprefix("SIG")
+    real_time = re.fullmatch(r"RT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)", short)
+    known = [signal.name.removeprefix("SIG") for signal in Signals]
+    if short not in known and not (real_time and int(real_time[1] or real_time[2] or 0) <= SIGRTMAX - SIGRTMIN):
+        hint = instructions.did_you_mean(short, known, "SIG{}")
+        raise line.fault(f"unknown signal: {name}", line.text.split()[-1], hint=hint)
+
+
+def _expanded(state: StageState, line: Line, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    """All with the values from before the instruction: in ``ENV a=1 b=$a``, b gets the old a."""
+    variables = state.variables
+    found = [(state.expand(line, name, variables), state.expand(line, value, variables)) for name, value in pairs]
+    if not all(name for name, _ in found):
+        raise line.fault(f"{line.text.split()[0].upper()} names can not be blank")
+    return found
+
+
+def _joined(pairs: list[tuple[str, str]]) -> str:
+    return " ".join(f"{name}={value}" for name, value in pairs)
+
+
+def _script(run: instructions.Run) -> str:
+    """The text for the shell: here-documents are put back behind it, or are the script if there is nothing else."""
+    text = "".join(run.command.words)
+    if not run.line.heredocs:
+        return text
+    if not lines.heredoc(text):
+        return text + "".join(f"\n{document.content}{document.name}" for document in run.line.heredocs)
+    body = run.line.heredocs[0].body
+    if body.startswith("#!"):
+        raise _unsupported(run.line, "a here-document with an interpreter of its own (#!)", "<<", "RUN python3 <<EOF")
+    return body
+
+
+def _inline(state: StageState, line: Line, document: Heredoc) -> bytes:
+    body = document.body
+    if document.expands:
+        try:
+            body = words.expand(body, state.variables, Rules(quotes=False))
+        except Invalid as error:
+            raise line.fault(f"here-document {document.name}: {error.message}", "<<") from None
+    return body.encode(errors="surrogateescape")
+
+
+def _joined_path(directory: str, path: str) -> str:
+    # normpath() alone would keep two slashes at the beginning, which POSIX allows to mean something else.
+    return posixpath.normpath("/" + posixpath.join(directory, path).lstrip("/"))
+
+
+def _destination(directory: str, dest: str) -> str:
+    path = _joined_path(directory, dest)
+    return path + "/" if path != "/" and (dest in ("", ".") or dest.endswith(("/", "/."))) else path
+
+
+def _inside(source: str) -> str:
+    """A source relative to its root, which ``..`` does not leave."""
+    return _joined_path("/", source)[1:] or "."
+
+
+def _ports(line: Line, text: str, written: str) -> list[str]:
+    """``[[ip:]host:]first[-last][/protocol]`` as ``port/protocol`` for each port; only the container's counts."""
+    match = re.fullmatch(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp)?)?", text, re.ASCII | re.IGNORECASE)
+    first = int(match[1]) if match else 0
+    last = int(match[2] or first) if match else 0
+    if not match or not 0 <= first <= last <= 65535:
+        raise line.fault(f"invalid port: {text}", written, hint="a number up to 65535, for example 8000 or 53/udp")
+    return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
+
+
+def _quoted(argv: tuple[str, ...]) -> str:
+    return f"[{' '.join(json.dumps(word, ensure_ascii=False) for word in argv)}]"
+
+
+def _go_duration(span: int) -> str:
+    """Nanoseconds as Go's ``time.Duration`` prints them: ``1m30s``."""
+    if 0 < span < 10**9:
+        return f"{_decimal(span, 6)}ms"
+    minutes, rest = divmod(span, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{_decimal(rest, 9)}s"
+
+
+def _decimal(value: int, places: int) -> str:
+    whole, fraction = divmod(value, 10**places)
+    return f"{whole}.{fraction:0{places}d}".rstrip("0").rstrip(".") if fraction else str(whole)

@@ -1,0 +1,63 @@
+"""Build arguments before any stage: those that are predefined, and the ARGs before the first FROM."""
+
+from collections.abc import Iterable, Mapping
+
+from sampan.build.dockerfile import words
+from sampan.build.dockerfile.instructions import Arg, From, Instruction
+from sampan.build.dockerfile.words import Rules
+from sampan.errors import Invalid
+from sampan.oci import platform as platforms
+from sampan.oci.platform import Platform
+
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+PROXY_ARGS = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
+"""Arguments that every RUN sees without an ARG, and that stay out of cache keys and history."""
+
+
+def platform_args(target: Platform, stage: str, build_args: Mapping[str, str]) -> dict[str, str]:
+    """What ``ARG TARGETARCH`` and its kin mean: for FROM, and for stages that declare them."""
+    build = platforms.host()
+    values = {
+        "BUILDPLATFORM": str(build),
+        "BUILDOS": build.os,
+        "BUILDOSVERSION": "",
+        "BUILDARCH": build.architecture,
+        "BUILDVARIANT": build.variant,
+        "TARGETPLATFORM": str(target),
+        "TARGETOS": target.os,
+        "TARGETOSVERSION": "",
+        "TARGETARCH": target.architecture,
+        "TARGETVARIANT": target.variant,
+        "TARGETSTAGE": stage or "default",
+    }
+    return {name: build_args.get(name, value) for name, value in values.items()}
+
+
+def global_args(
+    preamble: Iterable[Arg], predefined: Mapping[str, str], build_args: Mapping[str, str], escape: str
+) -> dict[str, str]:
+    """The values of all arguments outside any stage. Raises Invalid, showing the line."""
+    values = dict(predefined)
+    for arg in preamble:
+        for name, default in arg.definitions:
+            try:
+                value = build_args.get(name, None if default is None else words.expand(default, values, Rules(escape)))
+            except Invalid as error:
+                raise arg.line.fault(error.message, default or "") from None
+            if value is not None:
+                values[name] = value
+    return values
+
+
+def proxies(build_args: Mapping[str, str]) -> dict[str, str]:
+    """The proxy arguments that were given, each in upper and lower case, for programs read the one or the other."""
+    return {
+        name: build_args.get(name, build_args.get(name.swapcase(), ""))
+        for name in sorted(PROXY_ARGS)
+        if name in build_args or name.swapcase() in build_args
+    }
+
+
+def declared(found: Iterable[From | Instruction]) -> set[str]:
+    """The names of all ARGs among ``found``."""
+    return {name for arg in found if isinstance(arg, Arg) for name, _ in arg.definitions}

@@ -1,0 +1,285 @@
+"""A Dockerfile into a build graph: stages onto their bases, ARGs into their scopes, ONBUILD triggers into their place.
+
+Only the stages that the target needs are translated, each once and in the order of the file; what their instructions do
+is in ``apply``.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
+from sampan.build.dockerfile.apply import Scope, StageState
+from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Transfer, did_you_mean
+from sampan.build.dockerfile.lines import Line
+from sampan.build.dockerfile.stages import Stage
+from sampan.build.dockerfile.words import Rules
+from sampan.build.graph import Context, Graph, Scratch, Source, Step
+from sampan.errors import Invalid, NotFound, SampanError, Unsupported
+from sampan.events import Report, Warned
+from sampan.oci import platform as platforms
+from sampan.oci import reference as references
+from sampan.oci.config import ContainerConfig, ImageConfig
+from sampan.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from sampan.store.images import Image
+
+Resolve = Callable[[str, Platform], "tuple[Image, ImageConfig]"]
+"""Gives the image of that name for that platform, which is then in the store, and its config. Raises SampanError."""
+
+_IMAGE = "docker-image://"
+_NO_HISTORY = {"comment": "the history of this layer is not known"}
+
+
+def translate(
+    text: bytes,
+    *,
+    filename: str,
+    context: Context,
+    resolve: Resolve,
+    platform: Platform,
+    build_args: Mapping[str, str],
+    target: str | None,
+    contexts: Mapping[str, str],
+    report: Report,
+) -> Graph:
+    """The graph that builds stage ``target`` (a name or number; the last stage if None) of a Dockerfile.
+
+    ``context`` is what COPY copies from. ``contexts`` have a name and stand in for images and stages of that name: each
+    is ``docker-image://NAME`` or the path of a directory. Raises Invalid, NotFound or Unsupported, showing the line,
+    and what ``resolve`` raises.
+    """
+    dockerfile = stages.parse(text, filename)
+    for warning in dockerfile.warnings:
+        report(Warned(warning))
+    wanted = stages.target(dockerfile.stages, target)
+    predefined = arguments.platform_args(platform, wanted.base.name, build_args)
+    global_args = arguments.global_args(dockerfile.preamble, predefined, build_args, dockerfile.escape)
+    scope = Scope(build_args, global_args, arguments.proxies(build_args), dockerfile.escape, report)
+    build = _Build(dockerfile.stages, scope, context, resolve, platform, contexts)
+    state = build.state(wanted)
+    used = arguments.declared(dockerfile.preamble) | build.declared | predefined.keys() | arguments.PROXY_ARGS
+    for name in sorted(build_args.keys() - used):
+        report(Warned(f"the build argument {name} is not used: no ARG declares it"))
+    config = ImageConfig(state.platform, state.final_config(), history=tuple(state.history), author=state.author)
+    return Graph(state.step, config)
+
+
+class _Build:
+    """One translation: the stages and images that it has met."""
+
+    __slots__ = (
+        "_context", "_contexts", "_images", "_numbers", "_platform", "_resolve", "_scope", "_stages", "_states",
+        "declared",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        all_stages: tuple[Stage, ...],
+        scope: Scope,
+        context: Context,
+        resolve: Resolve,
+        platform: Platform,
+        contexts: Mapping[str, str],
+    ) -> None:
+        self._stages = all_stages
+        self._scope = scope
+        self._context = context
+        self._resolve = resolve
+        self._platform = platform
+        self._contexts = {_context_name(name): value for name, value in contexts.items()}
+        self._states: dict[int, StageState] = {}
+        self._images: dict[tuple[str, Platform], tuple[Image, ImageConfig, Step]] = {}
+        self._numbers: dict[str, list[int]] = {}
+        self.declared: set[str] = set()
+        """Names of the ARGs of all stages, needed or not."""
+        for stage in all_stages:
+            self._numbers.setdefault(stage.base.name, []).append(stage.number)
+            self.declared |= arguments.declared(stage.body)
+
+    def state(self, stage: Stage) -> StageState:
+        """What ``stage`` comes to. The stages that it needs are translated before it."""
+        for needed in stages.needed(stage, self._dependencies):
+            if needed.number not in self._states:
+                self._states[needed.number] = self._translated(needed)
+        return self._states[stage.number]
+
+    def _dependencies(self, stage: Stage) -> Iterator[Stage]:
+        if stage.number in self._states or self._replacement(stage) is not None:
+            return
+        body = stage.body
+        base = self._earlier(stage, self._base_name(stage))
+        if base:
+            yield base
+            triggers = [found.trigger for found in base.body if isinstance(found, OnBuild)]
+            body = (*_triggers(stage, triggers, base.label), *body)
+        for found in body:
+            if isinstance(found, Transfer) and found.from_ and (earlier := self._copied_stage(stage, found)):
+                yield earlier
+
+    def _translated(self, stage: Stage) -> StageState:
+        label = stage.label if len(self._stages) > 1 else ""
+        replacement = self._replacement(stage)
+        if replacement is not None:
+            return self._from_context(stage, label, stage.base.name, replacement)
+        base = self._base_name(stage)
+        state = self._begun(stage, label, base)
+        state.prefix = "ONBUILD "
+        for trigger in _triggers(stage, state.triggers, base):
+            self.declared |= arguments.declared([trigger])
+            apply.apply(state, trigger, self._origin(stage, trigger))
+        state.prefix = ""
+        for instruction in stage.body:
+            apply.apply(state, instruction, self._origin(stage, instruction))
+        return state
+
+    def _begun(self, stage: Stage, label: str, base: str) -> StageState:
+        """``stage`` before its first instruction."""
+        earlier = self._earlier(stage, base)
+        if earlier:
+            return self._states[earlier.number].child(label)
+        if base == "scratch":
+            step = Scratch(label, line=stage.base.line.number)
+            return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._stage_platform(stage))
+        return self._from_context(stage, label, base, self._contexts.get(_context_name(base), _IMAGE + base))
+
+    def _from_context(self, stage: Stage, label: str, name: str, value: str) -> StageState:
+        line = stage.base.line
+        if not value.startswith(_IMAGE):
+            what = f"FROM {name}, a build context that is no image,"
+            raise line.fault(f"{what} is not supported yet", stage.base.image, kind=Unsupported)
+        image = value.removeprefix(_IMAGE)
+        _, config, step = self._image(stage, line, image, self._stage_platform(stage), label)
+        state = StageState(self._scope, label, step, config.config, config.platform)
+        state.enter(config.config.working_dir)
+        state.history = _history(config)
+        state.author = config.author
+        return state
+
+    def _origin(self, stage: Stage, transfer: Instruction) -> Context | Step:
+        """Where files come from: the context, or what ``--from`` names: an earlier stage, a named context, an image."""
+        if not isinstance(transfer, Transfer) or not transfer.from_:
+            return self._context
+        name = transfer.from_
+        earlier = self._copied_stage(stage, transfer)
+        if earlier:
+            return self.state(earlier).step
+        if name == "scratch":
+            return Scratch()
+        value = self._contexts.get(_context_name(name), _IMAGE + name)
+        if value.startswith(_IMAGE):
+            label = stage.label if len(self._stages) > 1 else ""
+            return self._image(stage, transfer.line, value.removeprefix(_IMAGE), self._platform, label)[2]
+        return _directory(transfer, value)
+
+    def _image(
+        self, stage: Stage, line: Line, name: str, platform: Platform, label: str
+    ) -> "tuple[Image, ImageConfig, Step]":
+        found = self._images.get((name, platform))
+        if not found:
+            try:
+                image, config = self._resolve(name, platform)
+            except SampanError as error:
+                hint = error.hint
+                if isinstance(error, NotFound):
+                    hint = did_you_mean(name, self._names_before(stage), "the stage {}") or hint
+                raise line.fault(error.message, name, hint=hint, kind=type(error)) from error
+            step = Source(image, label, f"FROM {name}", line.number) if image.chain else Scratch(label, f"FROM {name}")
+            found = self._images[name, platform] = (image, config, step)
+        return found
+
+    def _replacement(self, stage: Stage) -> str | None:
+        """The named context that stands in for the whole stage."""
+        return self._contexts.get(_context_name(stage.base.name)) if stage.base.name else None
+
+    def _earlier(self, stage: Stage, name: str) -> Stage | None:
+        """The last stage of that name before ``stage``: only what stands above can shadow an image."""
+        numbers = self._numbers.get(name.lower(), []) if name else []
+        index = bisect_left(numbers, stage.number)
+        return self._stages[numbers[index - 1]] if index else None
+
+    def _copied_stage(self, stage: Stage, transfer: Transfer) -> Stage | None:
+        """The stage that ``--from`` names, if it does. Raises Invalid if that is not above."""
+        line, name = transfer.line, transfer.from_
+        if "$" in name:
+            hint = "add a stage, FROM $NAME AS x with an ARG before the first FROM, and copy from that"
+            raise line.fault("variables are not expanded in --from", name, hint=hint)
+        if name.isdecimal():
+            if len(name) < 9 and int(name) < stage.number:
+                return self._stages[int(name)]
+            raise line.fault(f"there is no stage {name} before this one", f"--from={name}", hint="stages count from 0")
+        earlier = self._earlier(stage, name)
+        if not earlier and name.lower() in self._numbers:
+            where = "itself" if name.lower() == stage.base.name else "a stage that comes later"
+            raise line.fault(f"cannot copy from {name}: that is {where}", f"--from={name}")
+        return earlier
+
+    def _names_before(self, stage: Stage) -> list[str]:
+        return [name for name, numbers in self._numbers.items() if name and numbers[0] < stage.number]
+
+    def _base_name(self, stage: Stage) -> str:
+        base = _expanded(stage.base, stage.base.image, self._scope)
+        if not base:
+            hint = "give the ARG before the first FROM a default, or pass --build-arg"
+            raise stage.base.line.fault(f"the base image {stage.base.image} is empty", stage.base.image, hint=hint)
+        return base
+
+    def _stage_platform(self, stage: Stage) -> Platform:
+        written = stage.base.platform
+        if not written:
+            return self._platform
+        expanded = _expanded(stage.base, written, self._scope)
+        if not expanded:
+            raise stage.base.line.fault(f"the platform {written} is empty", written)
+        try:
+            return platforms.parse(expanded)
+        except Invalid as error:
+            raise stage.base.line.fault(error.message, written, hint=error.hint) from None
+
+
+def _expanded(base: From, text: str, scope: Scope) -> str:
+    try:
+        return words.expand(text, scope.globals, Rules(scope.escape))
+    except Invalid as error:
+        raise base.line.fault(error.message, text) from None
+
+
+def _triggers(stage: Stage, texts: "tuple[str, ...] | list[str]", base: str) -> list[Instruction]:
+    """ONBUILD triggers as instructions. Raises Invalid for what cannot be one."""
+    found: list[Instruction] = []
+    for text in texts:
+        document = lines.parse(text.encode(errors="surrogatepass"), f"ONBUILD of {base}")
+        if len(document.lines) != 1:
+            raise stage.base.line.fault(f"an ONBUILD trigger of {base} is not one instruction", stage.base.image)
+        trigger = instructions.parse(document.lines[0])
+        if isinstance(trigger, From | OnBuild | Maintainer):
+            raise document.lines[0].fault("this instruction cannot be an ONBUILD trigger")
+        found.append(trigger)
+    return found
+
+
+def _directory(transfer: Transfer, value: str) -> Context:
+    from sampan.build import context
+
+    scheme, separator, _ = value.partition("://")
+    if separator or value.startswith("target:"):
+        what = f"a build context from {scheme if separator else 'target'}"
+        raise transfer.line.fault(f"{what} is not supported yet", "--from", kind=Unsupported)
+    return context.open_context(value)
+
+
+def _context_name(name: str) -> str:
+    """Names of contexts compare as image names do: ``python:latest`` is ``docker.io/library/python``."""
+    try:
+        return references.parse(name.lower()).tagged().canonical()
+    except Invalid:
+        return name.lower()
+
+
+def _history(config: ImageConfig) -> list[dict[str, Any]]:
+    """The history of a base image; made up if it does not tell of each layer."""
+    history = [dict(entry) for entry in config.history]
+    if sum(not entry.get("empty_layer") for entry in history) == len(config.diff_ids):
+        return history
+    return [dict(_NO_HISTORY) for _ in config.diff_ids]
