@@ -168,12 +168,12 @@ class FaultyRegistry:
         if seen.method == "PUT" and "/uploads/" in path:
             digest = sha256(seen.body)
             right = query == f"state=kept&digest={digest.replace(':', '%3A')}"
-            return self._keep(f"/blobs/{digest}", seen) if right else Answer(400, {}, _error("DIGEST_INVALID"))
+            return self._keep(f"/blobs/{digest}", seen) if right else Answer(400, {}, error("DIGEST_INVALID"))
         if seen.method == "PUT":
             return self._keep(f"/manifests/{path.rpartition('/')[2]}", seen)
         found = next((answer for end, answer in self.content.items() if path.endswith(end)), None)
         if found is None:
-            return Answer(404, {}, _error("MANIFEST_UNKNOWN" if "manifests" in path else "BLOB_UNKNOWN"))
+            return Answer(404, {}, error("MANIFEST_UNKNOWN" if "manifests" in path else "BLOB_UNKNOWN"))
         start = re.fullmatch(r"bytes=(\d+)-", seen.headers.get("range", ""))
         if not start:
             return found
@@ -185,7 +185,8 @@ class FaultyRegistry:
         return Answer(201, {"Location": end}, b"")
 
 
-def _error(code: str) -> bytes:
+def error(code: str) -> bytes:
+    """The body of an error, as registries write it."""
     return b'{"errors":[{"code":"%s","message":"the message"}]}' % code.encode()
 
 

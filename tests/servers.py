@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -101,7 +102,14 @@ def make_certificate(directory: Path, name: str) -> tuple[str, str]:
     certificate, key = str(directory / f"{name}.crt"), str(directory / f"{name}.key")
     _openssl(
         *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN=sampan test {name}"),
-        *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        *(
+            "-addext",
+            "subjectAltName=DNS:localhost,DNS:registry.test,IP:127.0.0.1",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ),
     )
     return certificate, key
 
@@ -216,3 +224,44 @@ def serving(handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1") -> I
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Proxy(NamedTuple):
+    """``seen`` has the head of each request to the proxy itself."""
+
+    address: str
+    seen: list[str]
+
+
+@contextlib.contextmanager
+def proxy(routes: dict[str, str]) -> Iterator[Proxy]:
+    """An HTTP proxy that tunnels (CONNECT, RFC 9110 section 9.3.6) to the real address of each host:port in routes."""
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            seen.append(f"{self.requestline}\n{self.headers}")
+            if self.path not in routes:
+                self.send_error(502)
+                return
+            host, _, port = routes[self.path].rpartition(":")
+            with socket.create_connection((host, int(port))) as target:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=_pour, args=(target, self.connection))
+                back.start()
+                _pour(self.connection, target)
+                back.join()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield Proxy(address, seen)
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)

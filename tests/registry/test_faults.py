@@ -288,12 +288,12 @@ def test_a_push_that_goes_well_on_another_try(scene: Scene, pattern: str, faults
 @pytest.mark.parametrize(
     ("pattern", "fault", "kind", "text"),
     [
-        ("^PUT .*/uploads/", instead(400, faulty._error("DIGEST_INVALID")), Corrupt, "the message"),
+        ("^PUT .*/uploads/", instead(400, faulty.error("DIGEST_INVALID")), Corrupt, "the message"),
         ("^PUT .*/uploads/", instead(413), Invalid, "status 413"),
-        ("^PUT .*/uploads/", instead(500, faulty._error("UNKNOWN")), Unavailable, r"the message \(status 500\)"),
+        ("^PUT .*/uploads/", instead(500, faulty.error("UNKNOWN")), Unavailable, r"the message \(status 500\)"),
         ("^POST", instead(403), Denied, "status 403"),
         ("^POST", instead(202, Location="ftp://x/"), Invalid, "not an HTTP address"),
-        ("^PUT .*/manifests/", instead(400, faulty._error("MANIFEST_INVALID")), Invalid, "the message"),
+        ("^PUT .*/manifests/", instead(400, faulty.error("MANIFEST_INVALID")), Invalid, "the message"),
     ],
 )
 def test_a_push_that_fails(scene: Scene, pattern: str, fault: Fault, kind: type[SampanError], text: str) -> None:
@@ -329,8 +329,20 @@ def test_an_interrupted_pull_does_not_wait_and_leaves_nothing(scene: Scene) -> N
 
 @pytest.mark.parametrize("port", ["127.0.0.1:1", "localhost:1", "[::1]:1"])
 def test_nobody_there(port: str) -> None:
-    with pytest.raises(Unavailable, match="does not answer: "):
-        connect(port, patience=HASTY)
+    with connect(port, patience=HASTY) as client, pytest.raises(Unavailable, match="does not answer: "):
+        client.ping()
+
+
+def test_a_server_that_is_no_registry(scene: Scene) -> None:
+    scene.registry.does(".", instead(404, b"<html>"), always=True)
+    with connect(scene.registry.address, patience=HASTY) as client, pytest.raises(NotFound, match="status 404"):
+        client.ping()
+
+
+def test_a_registry_that_is_broken(scene: Scene) -> None:
+    scene.registry.does(".", instead(503, faulty.error("UNKNOWN")), always=True)
+    with pytest.raises(Unavailable, match=r"cannot do it now: the message \(status 503\)"):
+        scene.pull()
 
 
 def test_a_name_that_does_not_resolve() -> None:

@@ -17,7 +17,7 @@ from sampan.oci.manifest import MAX_BYTES
 from sampan.oci.reference import DEFAULT_REGISTRY
 from sampan.registry.auth import Authenticator
 from sampan.registry.credentials import Credentials
-from sampan.registry.http import CHUNK, Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
+from sampan.registry.http import CHUNK, Busy, Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
 from sampan.registry.refusals import refusal
 
 HUB_HOST = "registry-1.docker.io"
@@ -49,7 +49,7 @@ def connect(
     """A client for ``registry`` (``host[:port]``, as in a reference), which asks ``find`` for credentials if need be.
 
     HTTPS, always, but for registries on this machine, which may do without: what they speak is found out by asking.
-    ``push``: for writing too. ``offline``: ask for an identity token (login). Raises Unavailable.
+    ``push``: for writing too. ``offline``: ask for an identity token (login). Raises Invalid.
     """
     host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
     transport = Transport(str(origin(f"https://{host}")), connections=connections, patience=patience)
@@ -62,15 +62,17 @@ def connect(
 
 
 def _speaks_plain_http(transport: Transport, host: str) -> bool:
-    """Whether a server on this machine answers as a registry does, without TLS.
+    """Whether a server on this machine speaks HTTP without TLS.
 
     Docker tries TLS first. This way round costs no certificate store to be loaded, and gives away no more: the
-    question is anonymous, and a server that speaks TLS answers it with an error or not at all.
+    question is anonymous, and a server that speaks TLS answers it with status 400, or not at all.
     """
     try:
         with transport.send(Request("GET", f"http://{host}/v2/", repeatable=False)) as response:
-            return response.status in (200, 401)
-    except Cut:
+            return response.status != 400
+    except Busy:
+        return True
+    except Unavailable:
         return False
 
 
