@@ -120,8 +120,9 @@ def test_an_empty_blob() -> None:
 
 def test_a_failure_leaves_the_screen_in_order() -> None:
     stream = io.StringIO()
-    with pytest.raises(KeyboardInterrupt), Transfers(stream, columns=80) as transfers:
-        transfers(events.Transferring(ONE, 500, 1000))
+    transfers = Transfers(stream, columns=80)
+    transfers(events.Transferring(ONE, 500, 1000))
+    with pytest.raises(KeyboardInterrupt), transfers:
         raise KeyboardInterrupt
     assert "\x1b[" in stream.getvalue()
     assert screen(stream.getvalue()) == [""]

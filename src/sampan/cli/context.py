@@ -66,8 +66,11 @@ class Context:
             _complain(f"sampan: {failure.message}")
         if failure.hint:
             _complain(f"hint: {failure.hint}")
-        own = failure.exit_code
-        return self.command.error_exit if own == 1 and self.command and not failure.usage else own
+        if failure.usage:
+            self._show_usage()
+        elif failure.exit_code == 1 and self.command:
+            return self.command.error_exit
+        return failure.exit_code
 
     def each(self, names: "Iterable[str]", action: "Callable[[str], object]") -> int:
         """Does ``action`` for every name, also after one of them failed, and gives the exit code for all."""
@@ -80,8 +83,18 @@ class Context:
                 worst = max(worst, self.tell(error))
         return worst
 
+    def _show_usage(self) -> None:
+        from sampan.cli import help
+
+        if self.command:
+            _complain(f"\n{help.usage(self.verb, self.command)}")
+        _complain(f"\nRun '{f'sampan {self.verb}'.rstrip()} --help' for more information")
+
 
 def _complain(text: str) -> None:
     # What is told may come from an image or a server: nothing in it may steer the terminal.
     shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in text)
-    sys.stderr.write(f"{shown}\n")
+    try:
+        sys.stderr.write(f"{shown}\n")
+    except OSError:
+        return  # there is nobody left to be told

@@ -33,10 +33,22 @@ def run() -> None:
     """The console script."""
     import os
 
+    _occupy_standard_streams()
     code = main(sys.argv[1:])
-    sys.stderr.flush()
     # Tearing the interpreter down takes 4 ms; everything is closed and flushed, and the kernel frees the rest.
     os._exit(code)
+
+
+def _occupy_standard_streams() -> None:
+    """Puts /dev/null where a standard stream is closed, or the next file opened would be taken for that stream."""
+    import os
+
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r"))
 
 
 def main(arguments: list[str]) -> int:
@@ -45,9 +57,6 @@ def main(arguments: list[str]) -> int:
     try:
         code = _main(arguments, context)
         sys.stdout.flush()
-    except UsageError as error:
-        code = context.tell(error)
-        _show_usage(context)
     except BaseException as error:
         code = _failed(error, context)
     try:
@@ -142,15 +151,6 @@ def _help(words: list[str], context: Context) -> int:
 def _take_persistent(parsed: Parsed, context: Context) -> None:
     context.debug = context.debug or parsed.on("debug")
     context.root = parsed.text("root") or context.root
-
-
-def _show_usage(context: Context) -> None:
-    from sampan.cli import help
-
-    if context.command:
-        sys.stderr.write(f"\n{help.usage(context.verb, context.command)}\n")
-    name = f"sampan {context.verb}".rstrip()
-    sys.stderr.write(f"\nRun '{name} --help' for more information\n")
 
 
 def _failed(error: BaseException, context: Context) -> int:
