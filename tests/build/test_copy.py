@@ -19,7 +19,7 @@ import trees
 from sampan.build.copy import Attributes, Destination, copy
 from sampan.build.source import ContextFiles, select
 from sampan.build.unpack import unpack
-from sampan.errors import Invalid, NotFound
+from sampan.errors import Denied, Invalid, NotFound
 from sampan.snapshots.lookup import Tree
 from trees import Directory, File, Hard, Link, PlainContext
 
@@ -287,7 +287,7 @@ def test_a_file_that_becomes_a_link_is_not_followed(case: Case) -> None:
         selected = select(files, "a")
         os.unlink(case.context / "a")
         os.symlink(case.canary, case.context / "a")
-        with pytest.raises(OSError):
+        with pytest.raises(Denied):
             copy(files, selected, "/new", to, Attributes((0, 0), None, True))
 
 

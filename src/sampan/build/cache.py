@@ -28,10 +28,11 @@ _SETTLED = 100_000_000
 
 
 class Built(NamedTuple):
-    """What a step made: a layer, and the chain id that its snapshot has."""
+    """What a step made: a layer, the chain id that its snapshot has, and when (RFC 3339)."""
 
     layer: Layer
     chain: Digest
+    created: str
 
 
 class Cache:
@@ -50,13 +51,14 @@ class Cache:
         if self._fresh:
             return None
         row = self._db.execute(
-            "SELECT diff_id, digest, media_type, blob_size, size, chain, used FROM build_cache WHERE key=?", (key,)
+            "SELECT diff_id, digest, media_type, blob_size, size, chain, created, used FROM build_cache WHERE key=?",
+            (key,),
         ).fetchone()
         if row is None:
             return None
-        diff_id, digest, media_type, blob_size, size, chain, used = row
+        diff_id, digest, media_type, blob_size, size, chain, created, used = row
         layer = Layer(Digest(diff_id), Descriptor(media_type, Digest(digest), blob_size), size)
-        built = Built(layer, Digest(chain))
+        built = Built(layer, Digest(chain), created)
         if not (self._blobs.has(layer.descriptor.digest) and self._snapshots.has(built.chain)):
             return None
         if float(used) < time.time() - _USE_COUNTS_AFTER:
@@ -76,7 +78,7 @@ class Cache:
                 descriptor.size,
                 layer.size,
                 built.chain,
-                _now(),
+                built.created,
                 _now(),
             ),
         )

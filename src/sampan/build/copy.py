@@ -8,12 +8,13 @@ in the merged tree, upper directory included, and never leave it; from there on 
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple
 
 from sampan.build.source import Selected
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Denied, Invalid, Unsupported
 from sampan.layers import owners, whiteouts, xattrs
 from sampan.linux import beneath
 from sampan.snapshots.lookup import Found, Tree, View
@@ -43,12 +44,22 @@ class Destination:
     """The file system that is written to: ``upper`` on ``stack``; a context manager.
 
     At its end directories get their times: adding to one changes them. ``now`` (seconds since 1970) is the time of what
-    is made. ``rootless``: owners and attributes that are refused are left out, and user.overlay.* is read.
+    is made. ``rootless``: owners and attributes that are refused are left out, and user.overlay.* is read. ``check`` is
+    called before each file, and may raise.
     """
 
-    __slots__ = ("_links", "_now", "_own", "_rootless", "_times", "_upper", "tree")
+    __slots__ = ("_links", "_now", "_own", "_rootless", "_times", "_upper", "check", "tree")
 
-    def __init__(self, upper: str, stack: tuple[str, ...], *, rootless: bool, now: float) -> None:
+    def __init__(
+        self,
+        upper: str,
+        stack: tuple[str, ...],
+        *,
+        rootless: bool,
+        now: float,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.check = check
         self.tree = Tree((upper, *stack), rootless)
         self._upper = beneath.open_root(upper)
         self._own = owners.choose(rootless)
@@ -125,6 +136,9 @@ class Destination:
     def store_xattrs(self, fd: int, values: Mapping[bytes, bytes]) -> None:
         xattrs.store(fd, values, rootless=self._rootless)
 
+    def set_made_now(self, fd: int) -> None:
+        os.utime(fd, ns=(self._now, self._now))
+
     def free(self, above: int, path: bytes) -> None:
         """Makes sure that a file can be made at ``path``, in the directory that ``above`` is open for.
 
@@ -173,6 +187,18 @@ class Destination:
             os.close(fd)
         return True
 
+    def make_stub(self, path: bytes, *, is_file: bool) -> None:
+        """Makes an empty file or directory, with its parents, as something to mount on. Root's, 0644 or 0755."""
+        if not is_file:
+            os.close(self.directory(path, (0, 0), 0o755))
+            return
+        parent, _, name = path.rpartition(b"/")
+        above = self.directory(parent, (0, 0), 0o755)
+        try:
+            os.close(os.open(name, _NEW_FILE, 0o644, dir_fd=above))
+        finally:
+            os.close(above)
+
     def linked(self, status: os.stat_result, path: bytes, above: int) -> bool:
         """Makes ``path`` a hard link if the same file was placed before; else remembers it as the first."""
         if status.st_nlink < 2:
@@ -210,20 +236,40 @@ def copy(view: View, selected: list[Selected], dest: str, to: Destination, attri
 
 def place(view: View, match: Selected, dest: str, to: Destination, attributes: Attributes) -> None:
     """Places one match; see ``copy``."""
-    owner, mode = attributes.for_parents
-    target = resolve_destination(to, dest)
-    if match.is_directory:
-        fd = to.directory(target.path, owner, mode)
-        try:
-            _merge(view, match.path, target.path, fd, to, attributes)
-        finally:
-            os.close(fd)
+    if not match.is_directory:
+        with _directory_for(match.name, dest, to, attributes) as (above, path):
+            _place_file(view, match.path, match.status, path, above, to, attributes)
         return
-    into = dest.endswith(("/", "/.")) or (target.status is not None and stat.S_ISDIR(target.status.st_mode))
-    path = join(target.path, match.name) if into else target.path
-    above = to.directory(path.rpartition(b"/")[0], owner, mode)
+    target = resolve_destination(to, dest).path
+    fd = to.directory(target, *attributes.for_parents)
     try:
-        _place_file(view, match.path, match.status, path, above, to, attributes)
+        _merge(view, match.path, target, fd, to, attributes)
+    finally:
+        os.close(fd)
+
+
+def place_text(name: str, content: bytes, dest: str, to: Destination, attributes: Attributes) -> None:
+    """Places a file of the frontend's own making (a here-document)."""
+    with _directory_for(os.fsencode(name), dest, to, attributes) as (above, path):
+        to.free(above, path)
+        with open(os.open(path.rpartition(b"/")[2], _NEW_FILE, 0o600, dir_fd=above), "wb") as file:
+            file.write(content)
+            file.flush()
+            to.describe(
+                file.fileno(), attributes.owner or (0, 0), 0o644 if attributes.mode is None else attributes.mode
+            )
+            to.set_made_now(file.fileno())
+
+
+@contextmanager
+def _directory_for(name: bytes, dest: str, to: Destination, attributes: Attributes) -> Iterator[tuple[int, bytes]]:
+    """The directory that a file called ``name`` comes to lie in, open, and the file's path."""
+    target = resolve_destination(to, dest)
+    into = target.is_directory or dest.endswith(("/", "/."))
+    path = join(target.path, name) if into else target.path
+    above = to.directory(path.rpartition(b"/")[0], *attributes.for_parents)
+    try:
+        yield above, path
     finally:
         os.close(above)
 
@@ -279,6 +325,7 @@ def _place_directory(
 def _place_file(
     view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
 ) -> None:
+    to.check()
     if stat.S_ISSOCK(status.st_mode):
         return  # a socket means nothing without the process that listens on it, and a layer cannot hold one
     to.free(above, path)
@@ -292,7 +339,10 @@ def _place_file(
 def _place_regular(
     view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
 ) -> None:
-    reading = view.open(origin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        reading = view.open(origin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise Denied(f"{_shown(origin)} cannot be read: {error.strerror}") from None
     try:
         writing = os.open(path.rpartition(b"/")[2], _NEW_FILE, 0o600, dir_fd=above)
         try:

@@ -111,6 +111,16 @@ def below(view: View, directory: bytes, inner: bytes = b"") -> Iterator[Entry]:
             yield from below(view, path, within)
 
 
+def unchanged(view: View, selected: list[Selected]) -> bool:
+    """Whether all files are still as they were when they were selected."""
+    for match in selected:
+        if not _is_still(view, match.path, match.status):
+            return False
+        if match.is_directory and not all(_is_still(view, *entry[1:]) for entry in below(view, match.path)):
+            return False
+    return True
+
+
 def content_key(view: View, selected: list[Selected], owners: bool, digest: Digester) -> str:
     """A digest (hexadecimal) of all that a copy of ``selected`` depends on: names, modes, links, contents.
 
@@ -156,6 +166,19 @@ def _facts(
         yield view.readlink(path)
     elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         yield b"%d" % status.st_rdev
+
+
+def _is_still(view: View, path: bytes, status: os.stat_result) -> bool:
+    try:
+        fd = view.open(path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        now = os.fstat(fd)
+    finally:
+        os.close(fd)
+    times = (now.st_mtime_ns, now.st_ctime_ns) == (status.st_mtime_ns, status.st_ctime_ns)
+    return os.path.samestat(now, status) and (times or stat.S_ISDIR(now.st_mode))
 
 
 def _selected(view: View, path: bytes, source: str) -> Selected:

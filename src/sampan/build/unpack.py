@@ -13,7 +13,8 @@ from sampan.build.copy import Attributes, Destination, join, resolve_destination
 from sampan.build.source import Selected
 from sampan.errors import Corrupt, Invalid, SampanError
 from sampan.layers import compression, tarball
-from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry, Source
+from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.layers.window import Source
 from sampan.snapshots.lookup import View
 
 _CHUNK = 1 << 18
@@ -34,6 +35,7 @@ def unpack(view: View, match: Selected, dest: str, to: Destination, attributes: 
     try:
         with open(view.open(match.path), "rb", buffering=0) as file:
             for entry in tarball.read(_inflate(file)):
+                to.check()
                 _place(entry, target, to)
     except OSError as error:
         raise Invalid(f"{os.fsdecode(match.name)} cannot be unpacked: {error.strerror}: {error.filename}") from None

@@ -27,6 +27,10 @@ class Found(NamedTuple):
     path: bytes
     status: os.stat_result | None
 
+    @property
+    def is_directory(self) -> bool:
+        return self.status is not None and stat.S_ISDIR(self.status.st_mode)
+
 
 class View(Protocol):
     """Files below some root. Every path is relative to it and free of links, as ``resolve`` and ``children`` do it."""

@@ -1,0 +1,37 @@
+"""A graph made into an image: what every frontend ends in."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sampan.build.export import export
+from sampan.build.graph import Graph
+from sampan.build.perform import Build, Stores
+from sampan.build.solve import solve
+from sampan.events import Report
+
+if TYPE_CHECKING:
+    from sampan.build.run import Host
+    from sampan.oci.reference import Reference
+    from sampan.store.images import Image, Images
+
+
+def make(
+    graph: Graph,
+    names: "Sequence[Reference]",
+    stores: Stores,
+    images: "Images",
+    host: "Host",
+    report: Report,
+    *,
+    epoch: int | None = None,
+    fresh: bool = False,
+    jobs: int = 4,
+) -> "Image":
+    """Solves ``graph`` and stores the image under ``names`` (each with a tag).
+
+    ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache. The caller holds a lease. Raises SampanError, and OSError for
+    what the machine refuses; then no name has changed, and nothing runs or is mounted.
+    """
+    with Build(stores, host, report, epoch=epoch, fresh=fresh) as work:
+        state = solve(graph.target, work, report, jobs=jobs)
+    return export(graph.config, state, names, stores, images, epoch=epoch)

@@ -1,0 +1,282 @@
+"""How each kind of step is keyed and performed: the ``Work`` of a real build.
+
+A key says all that a step's result depends on, by the chain ids of its inputs and not by how these came about. A COPY
+from a stage has two: one by the stage's chain id, which costs nothing, and one by the content that it selects; so a
+stage that was built anew, and came out the same where it matters, invalidates nothing.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from sampan.build import source as sources
+from sampan.build.cache import Built, Cache, FileDigests
+from sampan.build.cancellation import CancellableBlobs, Cancellation
+from sampan.build.graph import STEPS, Copy, MakeDirectory, Run, Scratch, Source, Step
+from sampan.build.source import ContextFiles, Digester, Selected, read_digest
+from sampan.errors import Invalid, NotFound
+from sampan.events import Report
+from sampan.oci import config as configs
+from sampan.oci import manifest as manifests
+from sampan.oci.digest import Digest, chain_ids, sha256
+from sampan.oci.manifest import Manifest
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from sampan.build.copy import Attributes, Destination
+    from sampan.build.graph import Context
+    from sampan.build.run import Host
+    from sampan.build.solve import Output
+    from sampan.layers.write import Layer
+    from sampan.snapshots.lookup import View
+    from sampan.snapshots.overlay import Overlay
+    from sampan.store.blobs import Blobs
+    from sampan.store.images import Image
+
+
+class Dated(NamedTuple):
+    """A layer, and when it was made (RFC 3339; empty for one of a base image, whose history says it)."""
+
+    layer: "Layer"
+    created: str
+
+
+class State(NamedTuple):
+    """What a step leads to: layers, lowest first, and the chain id that their snapshot has (None without layers)."""
+
+    chain: Digest | None
+    layers: tuple[Dated, ...]
+
+
+class Stores(NamedTuple):
+    """The stores that a build works on."""
+
+    database: "sqlite3.Connection"
+    blobs: "Blobs"
+    snapshots: "Overlay"
+
+
+class Build:
+    """The work of one build (``solve.Work``); a context manager.
+
+    ``epoch`` (seconds since 1970) makes results reproducible: it is the time of what is made, and no time in a layer is
+    later. ``fresh`` looks up nothing in the cache.
+    """
+
+    def __init__(self, stores: Stores, host: "Host", report: Report, *, epoch: int | None, fresh: bool) -> None:
+        self._stores = stores
+        self._host = host
+        self._report = report
+        self._epoch = epoch
+        self._cache = Cache(stores.database, stores.blobs, stores.snapshots, fresh=fresh)
+        self._cancellation = Cancellation()
+        self._opened = ExitStack()
+        self._contexts: dict[int, tuple[ContextFiles, FileDigests]] = {}
+        self._keys: dict[int, list[str]] = {}
+
+    def __enter__(self) -> "Build":
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        for _, digests in self._contexts.values():
+            digests.save()
+        self._opened.close()
+
+    def cancel(self) -> None:
+        self._cancellation.cancel()
+
+    def recall(self, step: Step, inputs: Sequence[State]) -> State | None:
+        """See ``solve.Work``. What a source holds needs no cache."""
+        if isinstance(step, Scratch):
+            return State(None, ())
+        if isinstance(step, Source):
+            return self._image(step.image)
+        keys = self._keys[id(step)] = []
+        for key in self._make_keys(step, inputs):
+            built = self._cache.get(key)
+            if built:
+                for missed in keys:
+                    self._cache.put(missed, built)
+                return _upon(inputs[0], built)
+            keys.append(key)
+        return None
+
+    def perform(self, step: Step, inputs: Sequence[State], output: "Output") -> State:
+        """See ``solve.Work``: a new snapshot on the parent's, the step's doing in it, and a layer of what changed."""
+        parent, snapshots = inputs[0], self._stores.snapshots
+        self._cancellation.check()
+        key = f"build-{os.getpid()}-{os.urandom(8).hex()}"
+        upper = snapshots.prepare(key, parent.chain)
+        try:
+            settled = self._act(step, inputs, key, upper, output)
+            layer = self._pack(upper)
+            chain = chain_ids((parent.chain, layer.diff_id))[-1] if parent.chain else layer.diff_id
+            snapshots.commit(key, chain, layer.size)
+        except BaseException:
+            snapshots.remove(key)
+            raise
+        built = Built(layer, chain, timestamp(self._epoch))
+        for each in self._keys[id(step)] if settled else ():
+            self._cache.put(each, built)
+        return _upon(parent, built)
+
+    # -- keys -----------------------------------------------------------------------------------------------------
+
+    def _make_keys(self, step: Step, inputs: Sequence[State]) -> Iterator[str]:
+        """The keys of a step, the cheapest to make first."""
+        about: tuple[object, ...] = (type(step).__name__, self._epoch, inputs[0].chain)
+        if isinstance(step, Run):
+            yield _key(*about, step.argv, step.env, step.args, step.user, step.cwd, step.network)
+        elif isinstance(step, MakeDirectory):
+            yield _key(*about, step.path, step.user)
+        elif isinstance(step, Copy):
+            about = (*about, step.dest, step.chown, step.chmod, step.unpack, step.inline)
+            if isinstance(step.origin, STEPS):
+                yield _key(*about, inputs[1].chain, step.sources)
+            with self._view(step.origin, inputs) as (view, digest):
+                contents = [
+                    sources.content_key(view, _select(step, view, source), isinstance(step.origin, STEPS), digest)
+                    for source in step.sources
+                ]
+            yield _key(*about, contents)
+
+    @contextmanager
+    def _view(self, origin: "Context | Step", inputs: Sequence[State]) -> "Iterator[tuple[View, Digester]]":
+        """The files that are copied from, and how their digests are found."""
+        if isinstance(origin, STEPS):
+            from sampan.snapshots.lookup import Tree
+
+            snapshots = self._stores.snapshots
+            with Tree(snapshots.stack(inputs[1].chain), snapshots.userxattr) as tree:
+                yield tree, read_digest
+            return
+        if id(origin) not in self._contexts:
+            files = self._opened.enter_context(ContextFiles(origin))
+            self._contexts[id(origin)] = (files, FileDigests(self._stores.database, origin.root))
+        yield self._contexts[id(origin)]
+
+    # -- performing -----------------------------------------------------------------------------------------------
+
+    def _act(self, step: Step, inputs: Sequence[State], key: str, upper: str, output: "Output") -> bool:
+        """Does what the step says in the new snapshot; gives whether the result is what its key stands for."""
+        stack = self._stores.snapshots.stack(inputs[0].chain)
+        _resemble(upper, stack, self._host.rootless)
+        if isinstance(step, Run):
+            from sampan.build.run import run
+
+            run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._report)
+            return True
+        from sampan.build.copy import Destination
+
+        now = time.time() if self._epoch is None else self._epoch
+        with Destination(upper, stack, rootless=self._host.rootless, now=now, check=self._cancellation.check) as to:
+            if isinstance(step, Copy):
+                return self._copy(step, inputs, to)
+            if isinstance(step, MakeDirectory):
+                _make_directory(step, to)
+        return True
+
+    def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination") -> bool:
+        from sampan.build.copy import place, place_text
+        from sampan.build.unpack import unpack
+
+        attributes, settled = _attributes(step, to), True
+        with self._view(step.origin, inputs) as (view, _):
+            for source in step.sources:
+                selected = _select(step, view, source)
+                for match in selected:
+                    if not (step.unpack and unpack(view, match, step.dest, to, attributes)):
+                        place(view, match, step.dest, to, attributes)
+                settled = settled and (isinstance(step.origin, STEPS) or sources.unchanged(view, selected))
+        for name, content in step.inline:
+            place_text(name, content, step.dest, to, attributes)
+        return settled
+
+    def _pack(self, upper: str) -> "Layer":
+        from sampan.layers.write import pack
+
+        fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            blobs = CancellableBlobs(self._stores.blobs, self._cancellation)
+            return pack(fd, blobs, userxattr=self._stores.snapshots.userxattr, epoch=self._epoch)
+        finally:
+            os.close(fd)
+
+    def _image(self, image: "Image") -> State:
+        from sampan.layers.write import Layer
+
+        manifest = manifests.parse(self._stores.blobs.read(image.manifest.digest), image.manifest.media_type)
+        assert isinstance(manifest, Manifest)
+        diff_ids = configs.parse(self._stores.blobs.read(image.id)).diff_ids
+        layers = (Layer(diff_id, layer, 0) for diff_id, layer in zip(diff_ids, manifest.layers, strict=True))
+        return State(image.chain, tuple(Dated(layer, "") for layer in layers))
+
+
+def timestamp(epoch: int | None) -> str:
+    """A time (seconds since 1970; None: now) in RFC 3339, as image configs have it."""
+    now = time.time() if epoch is None else epoch
+    fraction = "" if epoch is not None else f".{int(now % 1 * 1_000_000_000):09d}"
+    return time.strftime(f"%Y-%m-%dT%H:%M:%S{fraction}Z", time.gmtime(now))
+
+
+def _upon(parent: State, built: Built) -> State:
+    return State(built.chain, (*parent.layers, Dated(built.layer, built.created)))
+
+
+def _key(*parts: object) -> str:
+    # repr() of texts, numbers, bytes and tuples of them is unambiguous: every text is quoted.
+    return sha256(repr(parts).encode()).encoded
+
+
+def _select(step: Copy, view: "View", source: str) -> list[Selected]:
+    try:
+        return sources.select(view, source)
+    except NotFound:
+        from sampan.build.context import Directory, missing
+
+        if isinstance(step.origin, Directory):
+            raise missing(step.origin, source) from None
+        raise
+
+
+def _attributes(step: Copy, to: "Destination") -> "Attributes":
+    from sampan.build.copy import Attributes
+    from sampan.snapshots import users
+
+    from_stage = isinstance(step.origin, STEPS)
+    owner = users.resolve_owner(step.chown, to.tree.read_file) if step.chown else None if from_stage else (0, 0)
+    return Attributes(owner, _mode(step.chmod), xattrs=from_stage)
+
+
+def _mode(text: str) -> int | None:
+    if not text:
+        return None
+    if not 1 <= len(text) <= 5 or not set(text) <= set("01234567") or int(text, 8) > 0o7777:
+        raise Invalid(f"--chmod={text} is not a mode", hint="write it in octal digits, for example 755")
+    return int(text, 8)
+
+
+def _make_directory(step: MakeDirectory, to: "Destination") -> None:
+    """WORKDIR: as with BuildKit, what is made belongs to USER, parents included, and what is there stays as it is."""
+    from sampan.build.copy import resolve_destination
+    from sampan.snapshots import users
+
+    found = resolve_destination(to, step.path)
+    if found.status is None:
+        user = users.resolve(step.user, to.tree.read_file)
+        os.close(to.directory(found.path, (user.uid, user.gid), 0o755))
+    elif not found.is_directory:
+        raise Invalid(f"{step.path} in the image is not a directory")
+
+
+def _resemble(upper: str, stack: Sequence[str], rootless: bool) -> None:
+    """Gives the new snapshot's root the mode and owner that the parent's has: overlayfs shows those of the topmost."""
+    if stack:
+        from sampan.layers import owners
+
+        status = os.stat(stack[0])
+        owners.choose(rootless)(os.fsencode(upper), status.st_uid, status.st_gid, None)
+        os.chmod(upper, status.st_mode & 0o7777)

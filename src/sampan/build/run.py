@@ -1,0 +1,222 @@
+"""RUN: a command executed on a snapshot, in a container of its own with the engine's defaults.
+
+What the container needs to be mounted on (/proc, /etc/resolv.conf …) and the image lacks lies in a directory that is
+stacked between the parent and the new snapshot for the length of the step. So nothing of it is in the layer, and
+nothing has to be removed from where the command could have put a link in its place (CVE-2024-23652).
+"""
+
+import os
+import selectors
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sampan.build.cancellation import Cancellation
+from sampan.build.copy import Destination
+from sampan.build.graph import Run
+from sampan.build.solve import Output
+from sampan.errors import SampanError
+from sampan.events import Report, Warned
+from sampan.networks import dns
+from sampan.runtime import defaults, launch
+from sampan.snapshots import users
+from sampan.snapshots.lookup import Tree
+from sampan.snapshots.overlay import Overlay, Rootfs
+
+if TYPE_CHECKING:
+    from sampan.build.hostpip import HostPip
+    from sampan.snapshots.users import User
+
+HOSTNAME = "buildkitsandbox"
+"""What BuildKit calls the machine in which a step runs."""
+_CHUNK = 1 << 16
+
+
+class Host(NamedTuple):
+    """What commands get of the machine. ``temporary`` and ``networks`` are directories of the store."""
+
+    temporary: str
+    networks: str
+    rootless: bool
+    pip: "HostPip | None" = None
+
+
+def run(
+    step: Run,
+    key: str,
+    stack: Sequence[str],
+    snapshots: Overlay,
+    host: Host,
+    cancellation: Cancellation,
+    output: Output,
+    report: Report,
+) -> None:
+    """Executes the command on snapshot ``key``, which lies on ``stack``.
+
+    Raises SampanError if it fails, in its way or ours, and NotFound for a user that the image does not have.
+    """
+    bundle = f"{host.temporary}/{key}"
+    os.makedirs(bundle, mode=0o700)
+    try:
+        with Tree(stack, host.rootless) as tree:
+            user = users.resolve(step.user, tree.read_file)
+        network = _network(step, host, report)
+        spec = compose(step, user, network, host)
+        spec["mounts"] += [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host)]
+        rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
+        code = _execute(spec, bundle, rootfs, network, host, cancellation, output)
+    finally:
+        _remove(bundle)
+    cancellation.check()
+    if code:
+        raise SampanError(f"the command {shown(step)} failed with exit code {code}")
+
+
+def compose(step: Run, user: "User", network: str, host: Host) -> dict[str, Any]:
+    """The runtime spec for a step."""
+    return defaults.base_spec(
+        step.argv,
+        environment(step, user.home, host.pip.environment() if host.pip else {}),
+        step.cwd,
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.groups,
+        hostname="" if network == "host" else HOSTNAME,
+        rootless=host.rootless,
+        network=network,
+    )
+
+
+def environment(step: Run, home: str, extra: dict[str, str]) -> list[str]:
+    """The command's environment, nothing of the builder's own: the ARGs, over them the image's ENV."""
+    values = {"PATH": defaults.PATH, "HOME": home, **extra, **dict(step.unkeyed), **dict(step.args)}
+    values |= dict(entry.split("=", 1) for entry in step.env if "=" in entry)
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def shown(step: Run) -> str:
+    """The command as a person would quote it: one line, and not endless."""
+    text = " ".join(" ".join(step.argv).split())
+    return f"'{text if len(text) <= 200 else text[:199] + '…'}'"
+
+
+def _network(step: Run, host: Host, report: Report) -> str:
+    if step.network in ("none", "host"):
+        return step.network
+    if not host.rootless:
+        return "bridge"
+    report(Warned("RUN uses the network of the host"))
+    return "host"
+
+
+def _files(bundle: str, host: Host) -> Iterator[tuple[str, str]]:
+    """What is mounted into every step: paths of the host, and where."""
+    for name, text in (("resolv.conf", dns.resolv_conf()), ("hosts", dns.hosts(()))):
+        with open(f"{bundle}/{name}", "w") as file:
+            file.write(text)
+        os.chmod(f"{bundle}/{name}", 0o644)
+        yield f"{bundle}/{name}", f"/etc/{name}"
+    if host.pip:
+        yield from host.pip.binds(bundle)
+
+
+def _furnished(
+    mounts: list[dict[str, Any]], bundle: str, stack: Sequence[str], rootfs: Rootfs, rootless: bool
+) -> Rootfs:
+    """``rootfs`` with a directory above the parent's that has every mount point which the image lacks.
+
+    Destinations become free of links, as they are found now: a link that leads nowhere would be in the way.
+    """
+    stubs = f"{bundle}/stubs"
+    os.mkdir(stubs, 0o755)
+    covered: list[str] = []
+    with Destination(stubs, tuple(stack), rootless=rootless, now=0) as to:
+        for mount in mounts:
+            wanted, is_bind = mount["destination"], mount["type"] == "bind"
+            if wanted.startswith(tuple(f"{above}/" for above in covered)):
+                continue  # lies in a file system that is mounted before
+            found = to.tree.resolve(os.fsencode(wanted))
+            if is_bind:
+                mount["destination"] = "/" + os.fsdecode(found.path)
+            elif os.fsencode(wanted) != b"/" + found.path:
+                continue  # the runtime has its own opinion of a link in place of /proc
+            covered.append(mount["destination"])
+            if found.status is None:
+                to.make_stub(found.path, is_file=is_bind and not os.path.isdir(mount["source"]))
+    return rootfs._replace(lower=(stubs, *rootfs.lower))
+
+
+def _execute(
+    spec: dict[str, Any],
+    bundle: str,
+    rootfs: Rootfs,
+    network: str,
+    host: Host,
+    cancellation: Cancellation,
+    output: Output,
+) -> int:
+    """Runs the container to its end and gives the exit code."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    pipes = [os.pipe(), os.pipe()]
+    try:
+        process = launch.create(spec, bundle, rootfs=rootfs, stdio=(null, pipes[0][1], pipes[1][1]))
+    except BaseException:
+        for reading, _ in pipes:
+            os.close(reading)
+        raise
+    finally:
+        os.close(null)
+        for _, writing in pipes:
+            os.close(writing)
+    try:
+        with (
+            closing(process),
+            cancellation.ending(lambda: process.kill(signal.SIGKILL)),
+            _connected(process.pid, network, host),
+        ):
+            try:
+                process.start()
+            except SampanError as error:
+                raise SampanError(f"the command cannot be executed: {error.message}", hint=error.hint) from None
+            _forward({pipes[0][0]: 1, pipes[1][0]: 2}, output)
+            return process.wait()
+    finally:
+        for reading, _ in pipes:
+            os.close(reading)
+
+
+@contextmanager
+def _connected(pid: int, network: str, host: Host) -> Iterator[None]:
+    """Gives the container of ``pid`` its network for the length of a ``with`` block."""
+    if network != "bridge":
+        yield
+        return
+    from sampan.networks import bridge
+
+    identifier = os.urandom(32).hex()
+    bridge.attach(host.networks, identifier, pid)
+    try:
+        yield
+    finally:
+        bridge.detach(host.networks, identifier)
+
+
+def _forward(streams: dict[int, int], output: Callable[[int, bytes], None]) -> None:
+    """Passes on what comes from descriptors, each under its stream's number, until all of them end."""
+    with selectors.DefaultSelector() as selector:
+        for fd in streams:
+            selector.register(fd, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                data = os.read(key.fd, _CHUNK)
+                if data:
+                    output(streams[key.fd], data)
+                else:
+                    selector.unregister(key.fd)
+
+
+def _remove(bundle: str) -> None:
+    from sampan.store.trees import remove_tree
+
+    remove_tree(bundle)
