@@ -1,10 +1,65 @@
-"""Names inside a container: the texts of its /etc/resolv.conf and /etc/hosts."""
+"""What a container reads as /etc/resolv.conf and /etc/hosts."""
+
+from collections.abc import Iterable, Sequence
+
+RESOLV_CONF = "/etc/resolv.conf"
+SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
+FALLBACK = ("8.8.8.8", "8.8.4.4")  # as Docker's
+_LIMIT = 1 << 16
+
+_HOSTS = """127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
 
 
-def resolv_conf() -> str:
-    with open("/etc/resolv.conf") as file:
-        return file.read()
+def resolv_conf(
+    servers: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), path: str = RESOLV_CONF
+) -> str:
+    """The text of a container's resolv.conf (resolv.conf(5)): what is given, and for the rest what the host has.
+
+    Name servers on the host's loopback cannot be reached from a container: those behind systemd-resolved take their
+    place, else public ones.
+    """
+    lines = _read(path)
+    found = list(servers) or _reachable(_values(lines, "nameserver"))
+    if not found and path != SYSTEMD_RESOLV_CONF:
+        found = _reachable(_values(_read(SYSTEMD_RESOLV_CONF), "nameserver"))
+    out = [f"nameserver {server}" for server in found or FALLBACK]
+    for keyword, given in (("search", search), ("options", options)):
+        words = list(given) or [word for values in _values(lines, keyword)[-1:] for word in values.split()]
+        if words and words != ["."]:
+            out.append(f"{keyword} {' '.join(words)}")
+    return "\n".join(out) + "\n"
 
 
-def hosts(extra: tuple[str, ...]) -> str:
-    return "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" + "".join(f"{line}\n" for line in extra)
+def host_nameservers(path: str = RESOLV_CONF) -> list[str]:
+    """The host's own name servers, without zones."""
+    return [words.split("%")[0] for words in _values(_read(path), "nameserver")]
+
+
+def hosts(extra: Iterable[tuple[str, str]] = (), address: str = "", names: Sequence[str] = ()) -> str:
+    """The text of a container's hosts file (hosts(5)): ``extra`` are (name, address), ``names`` its own."""
+    own = f"{address}\t{' '.join(names)}\n" if address and names else ""
+    return _HOSTS + "".join(f"{where}\t{name}\n" for name, where in extra) + own
+
+
+def _read(path: str) -> list[list[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(_LIMIT)
+    except OSError:
+        return []
+    return [line.split(None, 1) for line in text.splitlines() if line[:1] not in ("#", ";")]
+
+
+def _values(lines: list[list[str]], keyword: str) -> list[str]:
+    return [words[1].strip() for words in lines if len(words) == 2 and words[0] == keyword]
+
+
+def _reachable(servers: list[str]) -> list[str]:
+    # An address with a zone (fe80::1%eth0) names an interface of the host.
+    return [server for server in servers if not server.startswith("127.") and server != "::1" and "%" not in server]

@@ -1,0 +1,415 @@
+"""The bridge network: containers on a private IPv4 network of this host, with address translation to the world.
+
+The kernel's own state is the truth, and no one needs to run for it: a container's address is its own for as long as the
+host's end of its cable, which is named after the address, exists; and that goes with the container's namespace. Only
+published ports outlive a container whose monitor was killed. ``DIRECTORY/NAME/ID`` tells what to undo then.
+
+A lock of the whole machine is held shared while a container comes or goes, and exclusively while the network itself is
+made or put in order.
+"""
+
+import errno
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sampan.errors import Conflict, SampanError, Unavailable
+from sampan.linux import locks, netlink, nftables
+from sampan.linux.netlink import Link, Socket
+from sampan.networks import firewall
+from sampan.networks.ports import Port
+
+INTERFACE = "eth0"
+_RUN = "/run/sampan"
+
+
+class Network(NamedTuple):
+    """A bridge network's settings. Without ``subnet`` a free one is chosen when the bridge is made."""
+
+    name: str = "bridge"
+    device: str = "sampan0"
+    subnet: str = ""
+
+
+class Endpoint(NamedTuple):
+    """A container's place in a network.
+
+    ``interface`` is the host's end of its cable, ``namespace`` the inode of the network namespace of process ``pid``.
+    """
+
+    address: str
+    prefix: int
+    gateway: str
+    mac: str
+    interface: str
+    ports: tuple[Port, ...]
+    pid: int
+    namespace: int
+
+
+DEFAULT = Network()
+
+
+def attach(
+    directory: str, container_id: str, pid: int, ports: Sequence[Port] = (), network: Network = DEFAULT
+) -> Endpoint:
+    """Connects the network namespace of process ``pid``, and publishes ``ports``, which the caller has reserved.
+
+    Makes the network if it is not there, and leaves it there; all else is undone when a step fails. Raises Conflict if
+    a port leads to another living container, Unavailable if the kernel or the host's addresses do not allow it.
+    """
+    try:
+        detach(directory, container_id, network)  # what an earlier life may have left, whose monitor was killed
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with _Context(directory, network) as context:
+                return _attach(context, _Container(container_id, pid, namespace, tuple(ports)))
+        finally:
+            os.close(namespace)
+    except OSError as error:
+        raise _refusal(f"container {container_id[:12]} gets no place in network {network.name}", error) from None
+
+
+def detach(directory: str, container_id: str, network: Network = DEFAULT) -> None:
+    """Takes away all that ``attach`` made for a container; nothing happens if nothing is there.
+
+    Any process may call it, also while or after another one does.
+    """
+    endpoint = _Files(directory, network).read(container_id)
+    if endpoint is None:
+        return
+    try:
+        with _Context(directory, network) as context, locks.held(context.lock, shared=True):
+            _leave(context, container_id, endpoint)
+    except OSError as error:
+        raise _refusal(f"container {container_id[:12]} cannot leave network {network.name}", error) from None
+
+
+def remove(directory: str, network: Network = DEFAULT) -> None:
+    """Removes the network from this machine, if it is there. Raises Conflict while a container is in it."""
+    try:
+        with _Context(directory, network) as context, locks.held(context.lock):
+            _reclaim(context)
+            link = netlink.find_link(context.route, network.device)
+            if link and any(other.master == link.ifindex for other in netlink.links(context.route)):
+                raise Conflict(f"network {network.name} has containers in it")
+            if link:
+                context.route.perform(netlink.delete_link(network.device))
+            firewall.remove(context.filters, network.device)
+    except OSError as error:
+        raise _refusal(f"network {network.name} cannot be removed", error) from None
+
+
+class _Container(NamedTuple):
+    """Who is to be attached; ``namespace`` is a descriptor."""
+
+    id: str
+    pid: int
+    namespace: int
+    ports: tuple[Port, ...]
+
+
+class _Context:
+    """What all steps need: the settings, the files, and two sockets, which a ``with`` block closes."""
+
+    def __init__(self, directory: str, network: Network) -> None:
+        os.makedirs(_RUN, mode=0o700, exist_ok=True)
+        self.network = network
+        self.device = network.device
+        self.lock = f"{_RUN}/{network.device}.lock"
+        self.files = _Files(directory, network)
+        self.route = Socket()
+        try:
+            self.filters = nftables.open_socket()
+        except BaseException:
+            self.route.close()
+            raise
+
+    def __enter__(self) -> "_Context":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.route.close()
+        self.filters.close()
+
+
+class _Bridge(NamedTuple):
+    link: Link
+    gateway: bytes
+    prefix: int
+
+    @property
+    def network(self) -> bytes:
+        shift = 32 - self.prefix
+        return (int.from_bytes(self.gateway, "big") >> shift << shift).to_bytes(4, "big")
+
+
+def _refusal(what: str, error: OSError) -> Unavailable:
+    hint = "it takes root's CAP_NET_ADMIN and CAP_SYS_ADMIN" if error.errno == errno.EPERM else None
+    return Unavailable(f"{what}: {error.strerror or error}", hint=hint)
+
+
+def _attach(context: _Context, who: _Container) -> Endpoint:
+    refusal: SampanError | None = None
+    for _ in range(3):
+        with locks.held(context.lock, shared=True):
+            bridge = _find(context)
+            if bridge:
+                try:
+                    return _join(context, bridge, who)
+                except Conflict as error:
+                    if refusal:
+                        raise
+                    refusal = error  # perhaps it is only a dead container that holds what is wanted
+        with locks.held(context.lock):
+            _put_in_order(context)
+    raise refusal or Unavailable(f"network {context.network.name} is taken down again and again")
+
+
+# -- one container --------------------------------------------------------------------------------------------------
+
+
+def _join(context: _Context, bridge: _Bridge, who: _Container) -> Endpoint:
+    inner = _enter(who.namespace)
+    with inner:
+        if netlink.find_link(inner, INTERFACE):
+            raise Unavailable(f"container {who.id[:12]} has an interface {INTERFACE} already")
+        address = _lay_cable(context.route, bridge, who.namespace)
+        endpoint = _describe(bridge, address, who)
+        try:
+            context.files.write(who.id, endpoint)
+            _configure(context.route, inner, bridge, endpoint)
+            firewall.publish(context.filters, context.device, firewall.elements(address, who.ports))
+        except BaseException as error:
+            _leave(context, who.id, endpoint)
+            if isinstance(error, FileExistsError):
+                hint = "sampan ps shows which container publishes what"
+                raise Conflict("a published port leads to another container already", hint=hint) from None
+            raise
+        return endpoint
+
+
+def _describe(bridge: _Bridge, address: bytes, who: _Container) -> Endpoint:
+    return Endpoint(
+        socket.inet_ntoa(address),
+        bridge.prefix,
+        socket.inet_ntoa(bridge.gateway),
+        _hardware_address(address).hex(":"),
+        _interface(address),
+        who.ports,
+        who.pid,
+        os.fstat(who.namespace).st_ino,
+    )
+
+
+def _enter(namespace: int) -> Socket:
+    """A socket inside a container's namespace, which is prepared for interfaces without IPv6 (moby CVE-2024-32473)."""
+    with netlink.inside(namespace):
+        _set("net/ipv6/conf/default/disable_ipv6", "1")
+        return Socket()
+
+
+def _lay_cable(route: Socket, bridge: _Bridge, namespace: int) -> bytes:
+    """Leads a cable from the bridge into a namespace, and gives the address that it stands for.
+
+    The kernel lets one interface have a name, so nobody else in this machine has the address. It is chosen at random:
+    the neighbours will seldom remember somebody else who had it.
+    """
+    first, size = int.from_bytes(bridge.network, "big"), 1 << (32 - bridge.prefix)
+    start = int.from_bytes(os.urandom(4), "big")
+    for offset in range(size):
+        number = (start + offset) % size
+        address = (first + number).to_bytes(4, "big")
+        if number in (0, size - 1) or address == bridge.gateway:
+            continue
+        names = _interface(address), INTERFACE
+        try:
+            route.perform(netlink.new_veth(*names, bridge.link, _hardware_address(address), namespace))
+        except FileExistsError:
+            continue
+        return address
+    raise Unavailable("the network has no address left", hint="remove containers, or make it wider")
+
+
+def _interface(address: bytes) -> str:
+    return f"veth{address.hex()}"
+
+
+def _hardware_address(address: bytes) -> bytes:
+    return b"\x02\x42" + address
+
+
+def _configure(route: Socket, inner: Socket, bridge: _Bridge, endpoint: Endpoint) -> None:
+    outside, inside = netlink.find_link(route, endpoint.interface), netlink.find_link(inner, INTERFACE)
+    if not outside or not inside:
+        raise FileNotFoundError(errno.ENODEV, "its interface is gone as soon as it is made")
+    _ignore_ipv6(endpoint.interface)
+    # A packet that br_netfilter redirects to the container that it comes from leaves by the port that it came in by.
+    hairpin = [netlink.set_hairpin(outside.ifindex)] if _get("net/bridge/bridge-nf-call-iptables") == "1" else []
+    inner.perform(
+        netlink.set_up(1),
+        netlink.new_address(inside.ifindex, socket.inet_aton(endpoint.address), endpoint.prefix),
+        netlink.set_up(inside.ifindex),
+        netlink.new_route(inside.ifindex, bridge.gateway),
+    )
+    route.perform(*hairpin, netlink.set_up(outside.ifindex))
+
+
+def _leave(context: _Context, container_id: str, endpoint: Endpoint) -> None:
+    address = socket.inet_aton(endpoint.address)
+    firewall.withdraw(context.filters, context.device, firewall.elements(address, endpoint.ports))
+    if _is_alive(endpoint):
+        _cut(context.route, endpoint)
+    context.files.remove(container_id)
+
+
+def _cut(route: Socket, endpoint: Endpoint) -> None:
+    """Takes 20 ms; the kernel does it by itself, and holds up nobody, when a namespace goes with its last process."""
+    try:
+        route.perform(netlink.delete_link(endpoint.interface))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
+
+
+def _is_alive(endpoint: Endpoint) -> bool:
+    try:
+        return os.stat(f"/proc/{endpoint.pid}/ns/net").st_ino == endpoint.namespace
+    except OSError:
+        return False
+
+
+# -- the network itself ---------------------------------------------------------------------------------------------
+
+
+def _find(context: _Context) -> _Bridge | None:
+    """The bridge, if it and its rules are as they should be."""
+    bridge = _find_device(context)
+    if bridge and firewall.is_complete(context.filters, _bridged(context, bridge)):
+        return bridge
+    return None
+
+
+def _find_device(context: _Context) -> _Bridge | None:
+    link = netlink.find_link(context.route, context.device)
+    if not link or not link.flags & netlink.IFF_UP:
+        return None
+    for found in netlink.addresses(context.route):
+        if found.ifindex == link.ifindex:
+            return _Bridge(link, found.address, found.prefix)
+    return None
+
+
+def _bridged(context: _Context, bridge: _Bridge) -> firewall.Bridged:
+    return firewall.Bridged(context.device, bridge.network, bridge.prefix)
+
+
+def _put_in_order(context: _Context) -> None:
+    """Makes what is missing of the network and takes away what dead containers left; the lock is held."""
+    context.files.make()
+    bridge = _find_device(context)
+    living = _reclaim(context)
+    if bridge:
+        firewall.install(context.filters, _bridged(context, bridge), living)
+        return
+    bridge = _make_device(context)
+    firewall.install(context.filters, _bridged(context, bridge), living)
+    _open(context, bridge)
+
+
+def _reclaim(context: _Context) -> list[firewall.Element]:
+    """Takes away what dead containers left, and gives what the living ones publish; the lock is held."""
+    living = []
+    for container_id, endpoint in context.files.all():
+        if _is_alive(endpoint):
+            living += firewall.elements(socket.inet_aton(endpoint.address), endpoint.ports)
+        else:
+            _leave(context, container_id, endpoint)
+    return living
+
+
+def _make_device(context: _Context) -> _Bridge:
+    """A bridge that is down."""
+    from sampan.networks import subnets
+
+    device, route = context.device, context.route
+    if netlink.find_link(route, device):
+        route.perform(netlink.delete_link(device))  # half made
+    network, prefix = subnets.choose(route, context.network.subnet)
+    gateway = (int.from_bytes(network, "big") + 1).to_bytes(4, "big")
+    route.perform(netlink.new_bridge(device, _hardware_address(gateway), subnets.mtu(route)))
+    link = netlink.find_link(route, device)
+    if not link:
+        raise FileNotFoundError(errno.ENODEV, f"bridge {device} is gone as soon as it is made")
+    return _Bridge(link, gateway, prefix)
+
+
+def _open(context: _Context, bridge: _Bridge) -> None:
+    """Lets packets through a bridge that is new, after its rules: they guard what the first setting opens."""
+    _ignore_ipv6(context.device)
+    _set(f"net/ipv4/conf/{context.device}/route_localnet", "1")
+    _set("net/ipv4/ip_forward", "1")
+    index = bridge.link.ifindex
+    context.route.perform(netlink.new_address(index, bridge.gateway, bridge.prefix), netlink.set_up(index))
+
+
+def _ignore_ipv6(device: str) -> None:
+    """A container's router advertisements must not reroute the host (CVE-2020-13401)."""
+    _set(f"net/ipv6/conf/{device}/accept_ra", "0")
+    _set(f"net/ipv6/conf/{device}/disable_ipv6", "1")
+
+
+def _get(name: str) -> str:
+    try:
+        with open(f"/proc/sys/{name}") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""  # a kernel without IPv6, or without br_netfilter
+
+
+def _set(name: str, value: str) -> None:
+    if _get(name) not in ("", value):
+        with open(f"/proc/sys/{name}", "w") as file:
+            file.write(value)
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+class _Files:
+    """One file for each container in a network: its Endpoint as JSON."""
+
+    def __init__(self, directory: str, network: Network) -> None:
+        self._root = f"{directory}/{network.name}"
+
+    def make(self) -> None:
+        os.makedirs(self._root, mode=0o700, exist_ok=True)
+
+    def read(self, container_id: str) -> Endpoint | None:
+        try:
+            with open(f"{self._root}/{container_id}") as file:
+                endpoint = Endpoint(*json.loads(file.read()))
+        except FileNotFoundError:
+            return None
+        return endpoint._replace(ports=tuple(Port(*port) for port in endpoint.ports))
+
+    def write(self, container_id: str, endpoint: Endpoint) -> None:
+        self.make()
+        aside = f"{self._root}/{container_id}.new"
+        with open(aside, "w") as file:
+            file.write(json.dumps(endpoint))
+        os.rename(aside, f"{self._root}/{container_id}")
+
+    def all(self) -> Iterator[tuple[str, Endpoint]]:
+        for name in os.listdir(self._root):
+            endpoint = None if name.endswith(".new") else self.read(name)
+            if endpoint:
+                yield name, endpoint
+
+    def remove(self, container_id: str) -> None:
+        try:
+            os.unlink(f"{self._root}/{container_id}")
+        except FileNotFoundError:
+            return

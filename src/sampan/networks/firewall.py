@@ -1,0 +1,258 @@
+"""The packet filter of one bridge network: a table named after the bridge, with rules that never change and a map of
+published ports, to which a container adds its own and from which it takes them back.
+
+Map "published" leads from (protocol, port) to (address, port) of a container, map "published_at" from (protocol,
+address, port) for ports published on one address of the host. One table per bridge: removing the table removes all
+traces of that network and of no other.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sampan.errors import Unavailable
+from sampan.linux import nftables
+from sampan.linux.netlink import Message, Socket
+from sampan.linux.nftables import Chain, Rule
+from sampan.networks.ports import Port
+
+_MAPS = {  # with the types of their keys
+    "published": (nftables.TYPE_PROTOCOL, nftables.TYPE_PORT),
+    "published_at": (nftables.TYPE_PROTOCOL, nftables.TYPE_IPV4, nftables.TYPE_PORT),
+}
+_DATA = (nftables.TYPE_IPV4, nftables.TYPE_PORT)
+_NUMBERS = {"tcp": 6, "udp": 17, "sctp": 132}
+_CHAINS = (
+    Chain("guard", "filter", nftables.PREROUTING, nftables.RAW),
+    Chain("arriving", "nat", nftables.PREROUTING, nftables.DSTNAT),
+    Chain("own", "nat", nftables.OUTPUT, nftables.DSTNAT),
+    Chain("passing", "filter", nftables.FORWARD, nftables.FILTER),
+    Chain("leaving", "nat", nftables.POSTROUTING, nftables.SRCNAT),
+)
+_LOOPBACK = bytes((127, 0, 0, 0)), 8
+
+
+class Element(NamedTuple):
+    """What one published port adds to a map."""
+
+    map: str
+    key: bytes
+    data: bytes
+
+
+class Bridged(NamedTuple):
+    """What the rules depend on: the bridge and the IPv4 network behind it."""
+
+    device: str
+    network: bytes
+    prefix: int
+
+
+def rules(bridge: Bridged) -> list[Rule]:
+    """All rules of the table, in order."""
+    device, subnet = bridge.device, (bridge.network, bridge.prefix)
+    into, source = nftables.to_device(device), nftables.source_in(*subnet)
+    published = nftables.connection_has(nftables.CT_STATUS, nftables.STATUS_DNAT)
+    to_published = [
+        Rule(chain, f"redirect what is {name}", (*nftables.destination_is_local(), *_redirect(name)))
+        for chain in ("arriving", "own")
+        for name in _MAPS
+    ]
+    masquerade = nftables.masquerade()
+    return [
+        # route_localnet, which lets the host reach containers from 127.0.0.1, would else let the way back be used by
+        # packets sent to 127.0.0.1 from outside: they reached services of the host (CVE-2020-8558) and ports published
+        # on loopback alone (moby CVE-2025-54388). No such packet is ever legitimate (RFC 1122, 3.2.1.3).
+        Rule(
+            "guard",
+            "loopback addresses come from loopback",
+            (*nftables.from_device("lo", equal=False), *nftables.destination_in(*_LOOPBACK), nftables.drop()),
+        ),
+        *to_published,
+        # Reaching a container's own address by routing through the host would go round -p (as Docker 28 has it).
+        Rule(
+            "passing",
+            "only published ports from outside",
+            (
+                *into,
+                *nftables.from_device(device, equal=False),
+                *nftables.connection_lacks(nftables.CT_STATE, nftables.STATE_ESTABLISHED | nftables.STATE_RELATED),
+                *nftables.connection_lacks(nftables.CT_STATUS, nftables.STATUS_DNAT),
+                nftables.drop(),
+            ),
+        ),
+        Rule("leaving", "to the world", (*source, *nftables.to_device(device, equal=False), masquerade)),
+        # The other container would answer directly, from an address that the asking one never spoke to.
+        Rule("leaving", "between containers by a published port", (*source, *into, *published, masquerade)),
+        Rule("leaving", "from the host's loopback", (*nftables.source_in(*_LOOPBACK), *into, masquerade)),
+    ]
+
+
+def _redirect(name: str) -> tuple[bytes, ...]:
+    first, second, third = nftables.REGISTERS
+    rest: tuple[bytes, ...] = (nftables.load_destination_port(second),)
+    if name == "published_at":
+        rest = nftables.load_destination(second), nftables.load_destination_port(third)
+    return nftables.load_protocol(first), *rest, nftables.look_up(name), nftables.destination_nat()
+
+
+def elements(address: bytes, ports: Iterable[Port]) -> list[Element]:
+    """What a container's published ports add to the maps; those on IPv6 addresses have no place in them."""
+    found = []
+    for port in ports:
+        protocol, target = bytes((_NUMBERS[port.protocol], 0, 0, 0)), address + _port(port.container_port)
+        if port.host_ip in ("", "0.0.0.0"):
+            found.append(Element("published", protocol + _port(port.host_port), target))
+        elif ":" not in port.host_ip:
+            key = protocol + socket.inet_aton(port.host_ip) + _port(port.host_port)
+            found.append(Element("published_at", key, target))
+    return found
+
+
+def _port(number: int) -> bytes:
+    return number.to_bytes(2, "big") + bytes(2)
+
+
+def is_complete(sock: Socket, bridge: Bridged) -> bool:
+    """Whether the table has all its rules, and no others."""
+    wanted: dict[str, list[str]] = {}
+    for rule in rules(bridge):
+        wanted.setdefault(rule.chain, []).append(rule.comment)
+    present = nftables.rules(sock, bridge.device)
+    if {chain: [comment for comment, _ in found] for chain, found in present.items()} != wanted:
+        return False
+    return not _foreign_policy_drops(sock, bridge.device)
+
+
+def install(sock: Socket, bridge: Bridged, published: Iterable[Element]) -> None:
+    """Makes the table anew, at once, with the elements of all containers. Raises OSError, Unavailable."""
+    table = bridge.device
+    messages = [
+        nftables.add_table(table),  # or removing it would fail if it is not there
+        nftables.delete_table(table),
+        nftables.add_table(table),
+        *(nftables.add_chain(table, chain) for chain in _CHAINS),
+        *(nftables.add_map(table, name, key, _DATA, number) for number, (name, key) in enumerate(_MAPS.items())),
+        *(nftables.add_rule(table, rule) for rule in rules(bridge)),
+        *_addition(table, list(published)),
+    ]
+    try:
+        nftables.commit(sock, messages)
+    except FileNotFoundError as error:
+        hint = "load the modules nft_chain_nat, nft_masq and nft_fib_ipv4, or use --network host or none"
+        raise Unavailable(f"the kernel lacks a part of nf_tables: {error.strerror}", hint=hint) from None
+    _open_foreign_policy(sock, table)
+
+
+def remove(sock: Socket, device: str) -> None:
+    """Removes the table of a bridge, if it is there, and what was added elsewhere for it."""
+    nftables.commit(sock, [nftables.add_table(device), nftables.delete_table(device)])
+    _close_foreign_policy(sock, device)
+
+
+def publish(sock: Socket, table: str, published: list[Element]) -> None:
+    """Opens a container's ports. Raises FileExistsError if one of them leads to another container."""
+    if published:
+        nftables.commit(sock, _addition(table, published))
+
+
+def withdraw(sock: Socket, table: str, published: list[Element]) -> None:
+    """Takes a container's ports back; those that are gone, or another container's by now, stay as they are."""
+    if not published or _try(sock, _removal(table, published)):
+        return
+    for element in published:
+        _try(sock, _removal(table, [element]))
+
+
+def _addition(table: str, published: list[Element]) -> list[Message]:
+    return [
+        message
+        for name in _MAPS
+        for message in nftables.add_elements(table, name, [each[1:] for each in published if each.map == name])
+    ]
+
+
+def _removal(table: str, published: list[Element]) -> list[Message]:
+    removal = [
+        message
+        for name in _MAPS
+        for message in nftables.remove_elements(table, name, [each.key for each in published if each.map == name])
+    ]
+    # Adding first makes it fail for a key that leads elsewhere, and succeed for one that is gone.
+    return _addition(table, published) + removal
+
+
+def _try(sock: Socket, messages: list[Message]) -> bool:
+    try:
+        nftables.commit(sock, messages)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOENT):
+            raise
+        return False
+    return True
+
+
+# -- other people's rules -------------------------------------------------------------------------------------------
+# Docker, ufw and others set the policy of iptables' chain FORWARD to DROP. What one table accepts another may still
+# drop, so the bridge needs to be accepted there too: after all other rules, so that only the policy is overruled.
+
+_LEGACY_TABLES = "/proc/net/ip_tables_names"
+
+
+def _foreign_policy_drops(sock: Socket, device: str) -> bool:
+    if not nftables.drops_by_default(sock, "filter", "FORWARD"):
+        return False
+    present = nftables.rules(sock, "filter", "FORWARD").get("FORWARD", [])
+    return {comment for comment, _ in present}.isdisjoint({_comment(device)})
+
+
+def _open_foreign_policy(sock: Socket, device: str) -> None:
+    if _foreign_policy_drops(sock, device):
+        nftables.commit(
+            sock,
+            [
+                nftables.add_rule("filter", Rule("FORWARD", _comment(device), (*end, nftables.accept())))
+                for end in (nftables.from_device(device), nftables.to_device(device))
+            ],
+        )
+    if _has_legacy_tables():
+        _open_legacy_policy(device)
+
+
+def _close_foreign_policy(sock: Socket, device: str) -> None:
+    present = nftables.rules(sock, "filter", "FORWARD").get("FORWARD", [])
+    handles = [handle for comment, handle in present if comment == _comment(device)]
+    if handles:
+        nftables.commit(sock, [nftables.delete_rule("filter", "FORWARD", handle) for handle in handles])
+
+
+def _comment(device: str) -> str:
+    return f"sampan network {device}"
+
+
+def _has_legacy_tables() -> bool:
+    """Whether the older iptables, which nf_tables knows nothing of, filters here."""
+    try:
+        with open(_LEGACY_TABLES) as file:
+            return "filter\n" in file.readlines()
+    except OSError:
+        return False
+
+
+def _open_legacy_policy(device: str) -> None:
+    program = next(
+        (path for path in ("/usr/sbin/iptables-legacy", "/sbin/iptables-legacy") if os.path.exists(path)), ""
+    )
+    if not program:
+        return
+    for option in ("-i", "-o"):
+        rule = ["FORWARD", option, device, "-j", "ACCEPT"]
+        if _run([program, "-w", "-C", *rule]):
+            _run([program, "-w", "-A", *rule])
+
+
+def _run(words: list[str]) -> int:
+    silence = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (1, 2)]
+    return os.waitpid(os.posix_spawn(words[0], words, os.environ, file_actions=silence), 0)[1]

@@ -1,0 +1,67 @@
+"""Which private network is free on this host; asked once, when a bridge is made."""
+
+import socket
+from collections.abc import Iterator
+
+from sampan.errors import Invalid, Unavailable
+from sampan.linux import netlink
+
+_LOCAL_TABLE = 255
+
+Subnet = tuple[bytes, int]
+
+
+def choose(route: netlink.Socket, wanted: str = "") -> Subnet:
+    """The network ``wanted`` (as 10.1.0.0/16), or one that overlaps no address, route or name server of the host.
+
+    Raises Invalid, Unavailable.
+    """
+    taken = list(_taken(route))
+    if wanted:
+        subnet = parse(wanted)
+        if any(_overlap(subnet, other) for other in taken):
+            raise Unavailable(f"network {wanted} overlaps an address or a route of this host")
+        return subnet
+    for subnet in _candidates():
+        if not any(_overlap(subnet, other) for other in taken):
+            return subnet
+    raise Unavailable("every private network overlaps an address or a route of this host")
+
+
+def parse(text: str) -> Subnet:
+    """Raises Invalid unless ``text`` is an IPv4 network with room for two hosts."""
+    address, _, prefix = text.partition("/")
+    try:
+        network, length = socket.inet_aton(address), int(prefix)
+    except (OSError, ValueError):
+        raise Invalid(f"{text!r} is not an IPv4 network", hint="for example 10.1.0.0/16") from None
+    if not 8 <= length <= 29 or int.from_bytes(network, "big") & ((1 << (32 - length)) - 1):
+        raise Invalid(f"{text!r} is not an IPv4 network", hint="for example 10.1.0.0/16")
+    return network, length
+
+
+def mtu(route: netlink.Socket) -> int:
+    """The packet size of the device that leads to the world; 0 if none does."""
+    default = {entry.ifindex for entry in netlink.routes(route) if not entry.prefix and entry.table != _LOCAL_TABLE}
+    return min((link.mtu for link in netlink.links(route) if link.ifindex in default), default=0)
+
+
+def _candidates() -> Iterator[Subnet]:
+    # Away from where Docker (172.17 and up), Podman (10.88) and Kubernetes (10.42, 10.96, 10.244) begin.
+    yield from ((bytes((10, second, 0, 0)), 16) for second in range(201, 240))
+    yield from ((bytes((172, second, 0, 0)), 16) for second in range(31, 17, -1))
+    yield from ((bytes((192, 168, third, 0)), 20) for third in range(16, 256, 16))
+
+
+def _taken(route: netlink.Socket) -> Iterator[Subnet]:
+    from sampan.networks import dns
+
+    yield from ((found.address, found.prefix) for found in netlink.addresses(route))
+    # Default routes, also the two halves that VPNs use in their place, lead everywhere and occupy nothing.
+    yield from ((entry.destination, entry.prefix) for entry in netlink.routes(route) if entry.prefix > 1)
+    yield from ((socket.inet_aton(server), 32) for server in dns.host_nameservers() if ":" not in server)
+
+
+def _overlap(one: Subnet, other: Subnet) -> bool:
+    shift = 32 - min(one[1], other[1])
+    return int.from_bytes(one[0], "big") >> shift == int.from_bytes(other[0], "big") >> shift
