@@ -1,10 +1,15 @@
 """The start-up bill: which modules a command line loads. Times differ from machine to machine, modules do not."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import commands
+from sampan.engine import open_engine
+from shelf import put_image
 
 _PROBE = """
 import sys
@@ -25,10 +30,10 @@ HEAVY = (
 """What costs more than it gives on the way to a container. Each may be loaded by the verb that cannot do without it."""
 
 
-def loaded(tmp_path: Path, *words: str, code: int = 0) -> set[str]:
+def loaded(root: Path, *words: str, code: int = 0) -> set[str]:
     """The modules that a command line loads besides those that the interpreter starts with."""
     run = subprocess.run(
-        [sys.executable, "-c", _PROBE, "--root", str(tmp_path / "root"), *words],
+        [sys.executable, "-c", _PROBE, "--root", str(root), *words],
         capture_output=True,
         text=True,
         check=True,
@@ -40,6 +45,13 @@ def loaded(tmp_path: Path, *words: str, code: int = 0) -> set[str]:
 
 def heavy(modules: set[str]) -> list[str]:
     return sorted(name for name in modules if any(name == each or name.startswith(f"{each}.") for each in HEAVY))
+
+
+def too_much(modules: set[str]) -> list[str]:
+    """What the way to a container has no business to load: heavy modules, and rooms for other work."""
+    return heavy(modules) + [
+        name for name in modules if name.startswith(("sampan.registry", "sampan.build", "sampan.api"))
+    ]
 
 
 def test_version_flag_loads_the_front_door_alone(tmp_path: Path) -> None:
@@ -77,10 +89,23 @@ def test_version_loads_no_engine(tmp_path: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_the_hot_path_stays_light(tmp_path: Path, words: list[str], code: int) -> None:
-    modules = loaded(tmp_path, *words, code=code)
-    assert heavy(modules) == []
-    others = {name for name in modules if name.startswith(("sampan.registry", "sampan.build", "sampan.api"))}
-    assert others == set()
+    assert too_much(loaded(tmp_path / "root", *words, code=code)) == []
+
+
+@pytest.mark.system
+@pytest.mark.needs("busybox")
+def test_a_whole_run_and_what_follows_stay_light(sampan: commands.Sampan) -> None:
+    with open_engine(str(sampan.root)) as engine:
+        image = put_image(engine, "tiny", layers=(b"",))
+        (directory,) = engine.snapshots.stack(image.chain)
+    shutil.copy(shutil.which("busybox") or "", f"{directory}/sleep")
+    modules = loaded(sampan.root, "run", "--rm", "--network=none", "tiny", "/sleep", "0")
+    assert too_much(modules) == []
+    assert "sampan.containers.lifecycle" in modules
+    assert too_much(loaded(sampan.root, "run", "-d", "--name=web", "--network=none", "tiny", "/sleep", "100")) == []
+    assert too_much(loaded(sampan.root, "exec", "web", "/sleep", "0")) == []
+    assert too_much(loaded(sampan.root, "ps")) == []
+    assert too_much(loaded(sampan.root, "rm", "-f", "web")) == []
 
 
 def test_the_package_itself_loads_nothing(tmp_path: Path) -> None:
