@@ -52,7 +52,7 @@ def _occupy_standard_streams() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command line and gives its exit code; nothing is raised."""
+    """Runs one command line and gives its exit code. Nothing is raised but SystemExit, by a verb that wants it."""
     context = Context()
     try:
         code = _main(arguments, context)
@@ -77,8 +77,9 @@ def _main(arguments: list[str], context: Context) -> int:
 
         context.print(f"sampan version {__version__}")
         return 0
-    asks_help = parsed.on("help") or words[:1] == ["help"] or not words
-    return _help(words[words[:1] == ["help"] :], context) if asks_help else _dispatch(words, context)
+    if words and words[0] == "help":
+        return _help(words[1:], context)
+    return _help(words, context) if parsed.on("help") or not words else _dispatch(words, context)
 
 
 def _dispatch(words: list[str], context: Context) -> int:
