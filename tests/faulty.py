@@ -46,7 +46,8 @@ class Handler(BaseHTTPRequestHandler):
         seen = Seen(self.command, self.path, {key.lower(): text for key, text in self.headers.items()}, body)
         answer = self.registry.answer(seen)
         fault = self.registry.fault_for(seen)
-        (fault or send)(self, answer)
+        with contextlib.suppress(ConnectionError):
+            (fault or send)(self, answer)
 
     do_HEAD = do_POST = do_PUT = do_GET
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -212,14 +213,13 @@ def tokens(directory: Path) -> Iterator[TokenServer]:
 
 
 @contextlib.contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], host: str = "127.0.0.1") -> Iterator[str]:
+def serving(handler: type[BaseRequestHandler]) -> Iterator[str]:
     """A server of the tests' own in a thread; its host:port."""
-    server = ThreadingHTTPServer((host, 0), handler)
-    server.daemon_threads = True
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"{host}:{server.server_address[1]}"
+        yield f"127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

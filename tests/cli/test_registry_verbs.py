@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+import commands
+import faulty
 import servers
-from crafted import layer_tar, make_image, open_store
+from crafted import layer_tar, make_image, manifest_of, open_store
 from sampan.cli.login import server
 from sampan.errors import Invalid
 from sampan.oci import reference as references
@@ -118,6 +122,48 @@ def test_pull(user: User, tmp_path: Path) -> None:
     assert store.images.find(name).id == image.id
     snapshots = other.home / "root" / "snapshots"
     assert [path.read_bytes() for path in snapshots.rglob("hello")] == [b"hello\n"]
+
+
+@pytest.mark.system
+@pytest.mark.rootless
+def test_pull_as_an_ordinary_user(rootless_sampan: commands.Sampan, tmp_path: Path) -> None:
+    with servers.registry(tmp_path / "registry") as running:
+        owner = User(tmp_path / "home", running)
+        name = f"{running.address}/hello:v1"
+        image = owner.own(name)
+        assert owner.sampan("push", "-q", name).returncode == 0
+        pulled = rootless_sampan("pull", name)
+        assert f"Digest: {image.manifest.digest}" in pulled.stdout
+        assert image.id.short in rootless_sampan("images").stdout
+        assert rootless_sampan("push", "-q", name).stdout == f"{name}\n"
+
+
+def test_an_interrupted_pull(tmp_path: Path) -> None:
+    """Ctrl-C while a layer stalls: the verb ends at once, and nothing half-written stays."""
+    source = open_store(tmp_path / "source")
+    image = make_image(source, layer_tar("hello", b"hello\n"))
+    content = {f"/blobs/{digest}": faulty.Answer(200, {}, source.blobs.read(digest)) for digest in source.blobs.all()}
+    content["/manifests/v1"] = content[f"/blobs/{image.manifest.digest}"]
+    layer = manifest_of(source, image)["layers"][0]["digest"]
+    root = tmp_path / "root"
+    with faulty.registry(content) as registry:
+        registry.does(layer, faulty.stall)
+        stalled = threading.Event()
+        registry.stalled = stalled.set
+        pull = subprocess.Popen(
+            [sys.executable, "-m", "sampan", "--root", str(root), "pull", f"{registry.address}/x:v1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert stalled.wait(20)
+        pull.send_signal(signal.SIGINT)
+        _, complaint = pull.communicate(timeout=60)
+        assert registry.left == 1
+    assert (pull.returncode, complaint) == (130, "sampan: interrupted\n")
+    store = open_store(root)
+    assert store.leftovers == []
+    assert store.images.all() == []
 
 
 def test_what_is_refused_before_a_registry_is_asked(user: User) -> None:

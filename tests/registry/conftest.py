@@ -8,9 +8,9 @@ import servers
 
 
 @pytest.fixture
-def new_store(tmp_path: Path) -> Callable[[str], crafted.Store]:
+def new_store(store_root: Path) -> Callable[[str], crafted.Store]:
     """Makes stores, each with a name of its own."""
-    return lambda name: crafted.open_store(tmp_path / name)
+    return lambda name: crafted.open_store(store_root / name)
 
 
 @pytest.fixture

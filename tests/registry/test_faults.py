@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import crafted
 import faulty
+import servers
 from crafted import Recorder, Store, layer_tar, make_image
 from faulty import Answer, Fault, FaultyRegistry, cut, endless, flip, hang_up, instead, longer, nonsense, stall
 from sampan.errors import Corrupt, Denied, Invalid, NotFound, SampanError, Unavailable
@@ -330,6 +332,15 @@ def test_an_interrupted_pull_does_not_wait_and_leaves_nothing(scene: Scene) -> N
 @pytest.mark.parametrize("port", ["127.0.0.1:1", "localhost:1", "[::1]:1"])
 def test_nobody_there(port: str) -> None:
     with connect(port, patience=HASTY) as client, pytest.raises(Unavailable, match="does not answer: "):
+        client.ping()
+
+
+def test_a_server_that_hangs_up_on_everybody() -> None:
+    with (
+        servers.serving(socketserver.BaseRequestHandler) as address,
+        connect(address, patience=HASTY) as client,
+        pytest.raises(Unavailable, match="closed the connection before it had answered"),
+    ):
         client.ping()
 
 

@@ -283,10 +283,8 @@ def test_an_interrupted_push_leaves_no_manifest(store: Store, registry: servers.
 
 
 @pytest.mark.interop
+@pytest.mark.needs("skopeo", "umoci")
 def test_what_was_pushed_is_read_by_others(store: Store, registry: servers.Registry, tmp_path: Path) -> None:
-    for program in ("skopeo", "umoci"):
-        if not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
     image = make_image(store, HELLO, layer_tar("dir/more", b"more"))
     do_push(store, image, Reference(registry.address, "thing", "v1"))
 
@@ -303,12 +301,11 @@ def test_what_was_pushed_is_read_by_others(store: Store, registry: servers.Regis
 
 
 @pytest.mark.interop
+@pytest.mark.needs("skopeo")
 @pytest.mark.parametrize("form", ["oci", "v2s2"])
 def test_what_others_pushed_is_read(
     store: Store, new_store: Callable[[str], Store], registry: servers.Registry, form: str
 ) -> None:
-    if not shutil.which("skopeo"):
-        pytest.skip("skopeo is not installed")
     image = make_image(store, HELLO, docker=form == "oci")  # so that skopeo has to convert it
     do_push(store, image, Reference(registry.address, "thing", "v1"))
     source, target = f"docker://{registry.address}/thing:v1", f"docker://{registry.address}/converted:v1"

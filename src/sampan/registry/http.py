@@ -223,7 +223,7 @@ class Transport:
                 return raw.read(amount, decode_content=False)
 
         def close() -> None:
-            # A body that was not read to its end would be taken for the next response.
+            # What was not read of a body would be taken for the next response.
             if raw.length_remaining == 0:
                 raw.drain_conn()
                 raw.release_conn()
@@ -300,14 +300,14 @@ class _Explained:
                 return Unavailable(f"{who} does not answer: no connection in {self._patience.connect:g} seconds")
             case exceptions.ReadTimeoutError() | TimeoutError():
                 return Unavailable(f"{who} stalled: it sent nothing for {self._patience.silence:g} seconds")
-            case exceptions.SSLError():
+            case exceptions.SSLError() if "EOF" not in str(error):
                 return _tls_failure(who, error)
             case exceptions.ProtocolError(args=(_, TimeoutError())):
                 return Unavailable(f"{who} stalled: it took nothing for {self._patience.silence:g} seconds")
             case exceptions.ProtocolError(args=(_, cause)) if _is_nonsense(cause):
                 return Unavailable(f"{who} does not speak HTTP as it should: {type(cause).__name__}")
-            case exceptions.ProtocolError() | OSError():
-                return Cut(f"{who} closed the connection in the middle of an answer")
+            case exceptions.SSLError() | exceptions.ProtocolError() | OSError():
+                return Cut(f"{who} closed the connection before it had answered")
         return Unavailable(f"{who} does not speak HTTP as it should: {error}")
 
 
