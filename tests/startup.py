@@ -108,6 +108,11 @@ def test_a_whole_run_and_what_follows_stay_light(sampan: commands.Sampan) -> Non
     assert too_much(loaded(sampan.root, "rm", "-f", "web")) == []
 
 
+def test_ps_loads_nothing_that_starts_containers(tmp_path: Path) -> None:
+    modules = loaded(tmp_path / "root", "ps")
+    assert not modules & {"sampan.containers.lifecycle", "sampan.runtime.launch", "sampan.snapshots.overlay", "socket"}
+
+
 def test_the_package_itself_loads_nothing(tmp_path: Path) -> None:
     probe = "import sys; before = set(sys.modules); import sampan; print(*sorted(set(sys.modules) - before))"
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=tmp_path)

@@ -26,7 +26,10 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    containers = context.engine.containers.containers
+    from sampan.containers.record import Containers  # the rest of what starts containers is not needed here
+
+    engine = context.engine
+    containers = Containers(engine.database, engine.paths.containers)
     last = 1 if arguments.on("latest") else arguments.number("last") or -1
     filters = [text.partition("=")[::2] for text in arguments.texts("filter")]
     everything = arguments.on("all") or last > 0 or any(key == "status" for key, _ in filters)
