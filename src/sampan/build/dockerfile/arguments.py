@@ -16,7 +16,7 @@ PROXY_ARGS = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
 
 def platform_args(target: Platform, stage: str, build_args: Mapping[str, str]) -> dict[str, str]:
     """What ``ARG TARGETARCH`` and its kin mean: for FROM, and for stages that declare them."""
-    build = platforms.host()
+    build, target = _plain(platforms.host()), _plain(target)
     values = {
         "BUILDPLATFORM": str(build),
         "BUILDOS": build.os,
@@ -61,3 +61,9 @@ def proxies(build_args: Mapping[str, str]) -> dict[str, str]:
 def declared(found: Iterable[From | Instruction]) -> set[str]:
     """The names of all ARGs among ``found``."""
     return {name for arg in found if isinstance(arg, Arg) for name, _ in arg.definitions}
+
+
+def _plain(platform: Platform) -> Platform:
+    """Without a variant that is its architecture's first anyway (containerd/platforms, Normalize)."""
+    first = {"amd64": "v1", "arm64": "v8"}.get(platform.architecture)
+    return platform._replace(variant="") if platform.variant == first else platform

@@ -257,14 +257,14 @@ def parse_label(statement: Statement) -> Label:
 
 
 def parse_run(statement: Statement) -> Run:
-    if not statement.rest:
-        raise statement.fault("RUN requires at least one argument")
+    command = _command(statement)
+    _at_least_one(statement, list(command.words))
     for document in statement.line.heredocs:
         if not document.content.isprintable() and re.search("[\0\ud800-\udfff]", document.content):
             raise statement.fault("the here-document is not UTF-8 text", "<<")
     return Run(
         statement.line,
-        _command(statement),
+        command,
         statement.flags.get("mount", ()),
         statement.text("network"),
         statement.text("security"),
@@ -450,7 +450,7 @@ def _pairs(statement: Statement) -> tuple[tuple[str, str], ...]:
     for word in found:
         name, equals, text = word.partition("=")
         if not equals:
-            raise statement.fault(f"no = in {word}: must be of the form name=value", word)
+            raise statement.fault(f"{word!r} is not of the form name=value", word)
         if not name:
             raise statement.fault(f"{statement.keyword} names can not be blank", word)
         pairs.append((name, text))

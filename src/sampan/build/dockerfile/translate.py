@@ -138,7 +138,11 @@ class _Build:
         """``stage`` before its first instruction."""
         earlier = self._earlier(stage, base)
         if earlier:
-            return self._states[earlier.number].child(label)
+            parent = self._states[earlier.number]
+            if stage.base.platform and self._stage_platform(stage) != parent.platform:
+                message = f"--platform has no effect: stage {base} is for {parent.platform}"
+                self._scope.report(Warned(f"{stage.base.line.filename}:{stage.base.line.number}: {message}"))
+            return parent.child(label)
         if base == "scratch":
             step = Scratch(label, line=stage.base.line.number)
             return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._stage_platform(stage))
@@ -252,9 +256,11 @@ def _triggers(stage: Stage, texts: "tuple[str, ...] | list[str]", base: str) -> 
         document = lines.parse(text.encode(errors="surrogatepass"), f"ONBUILD of {base}")
         if len(document.lines) != 1:
             raise stage.base.line.fault(f"an ONBUILD trigger of {base} is not one instruction", stage.base.image)
-        trigger = instructions.parse(document.lines[0])
+        # Steps and warnings name the FROM, for the trigger has no line in this Dockerfile.
+        line = document.lines[0]._replace(number=stage.base.line.number)
+        trigger = instructions.parse(line)
         if isinstance(trigger, From | OnBuild | Maintainer):
-            raise document.lines[0].fault("this instruction cannot be an ONBUILD trigger")
+            raise line.fault("this instruction cannot be an ONBUILD trigger")
         found.append(trigger)
     return found
 

@@ -219,6 +219,8 @@ class _Lexer:
             return name, self._variables.get(name, "")
         if operator == ":":
             operator += self._next()
+        if operator in ("", ":"):
+            raise Invalid("syntax error: missing '}'")
         if operator == "/":
             return name, self._replaced(name)
         if operator not in ("-", "+", "?", ":-", ":+", ":?", "#", "%"):
