@@ -129,7 +129,7 @@ class Build:
         """The keys of a step, the cheapest to make first."""
         about: tuple[object, ...] = (type(step).__name__, self._epoch, inputs[0].chain)
         if isinstance(step, Run):
-            yield _key(*about, step.argv, step.env, step.args, step.user, step.cwd, step.network)
+            yield _key(*about, step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
         elif isinstance(step, MakeDirectory):
             yield _key(*about, step.path, step.user)
         elif isinstance(step, Copy):

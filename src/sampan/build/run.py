@@ -39,6 +39,8 @@ class Host(NamedTuple):
     temporary: str
     networks: str
     rootless: bool
+    network: str = "default"
+    """For steps that do not say: one of default, none, host."""
     pip: "HostPip | None" = None
 
 
@@ -102,8 +104,9 @@ def shown(step: Run) -> str:
 
 
 def _network(step: Run, host: Host, report: Report) -> str:
-    if step.network in ("none", "host"):
-        return step.network
+    wanted = host.network if step.network == "default" else step.network
+    if wanted in ("none", "host"):
+        return wanted
     if not host.rootless:
         return "bridge"
     report(Warned("RUN uses the network of the host"))

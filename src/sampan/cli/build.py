@@ -1,0 +1,282 @@
+"""``sampan build``: an image from a Dockerfile and a directory."""
+
+import os
+import sys
+
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import Invalid, NotFound, Unavailable, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from sampan.build.graph import Graph, Step
+    from sampan.build.run import Host
+    from sampan.cli.steps import Live, Plain
+    from sampan.engine import Engine
+    from sampan.events import Event
+    from sampan.oci.config import ImageConfig
+    from sampan.oci.platform import Platform
+    from sampan.oci.reference import Reference
+    from sampan.store.images import Image
+
+
+def _advise(arguments: Parsed) -> str | None:
+    """What ``build -t name.`` was probably meant to be."""
+    for tag in arguments.texts("tag"):
+        if tag.endswith(".") and len(tag) > 1:
+            return f"write -t {tag[:-1]} . (the dot, the build context, is a word of its own)"
+    return "name the directory to build from: . is this one"
+
+
+COMMAND = Command(
+    "[OPTIONS] PATH | -",
+    (
+        Flag("--build-arg list", "Set build-time variables"),
+        Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
+        Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
+        Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
+        Flag("--network string", "Networking mode for the RUN instructions: default, host or none", "default"),
+        Flag("--no-cache", "Do not use cache when building the image"),
+        Flag("--progress string", "Set type of progress output: auto, plain, tty or quiet", "auto"),
+        Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
+        Flag("-t, --tag list", 'Name and optionally a tag in the "name:tag" format'),
+        Flag("--target string", "Set the target build stage to build"),
+    ),
+    least=1,
+    most=1,
+    needs_userns=True,
+    later="--add-host --allow --annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
+    "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --iidfile --isolation "
+    "--label --load --memory -m --memory-swap --metadata-file --no-cache-filter --output -o --platform --policy "
+    "--provenance --pull --push --rm --sbom --secret --security-opt --shm-size --squash --ssh --ulimit",
+    details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
+    "everything in it that would be later.",
+    examples=(
+        ("sampan build -t hello .", "Build the Dockerfile in this directory"),
+        (
+            "sampan build -t hello --build-context python:latest=docker-image://localhost/python:host .",
+            'Let "FROM python" mean an image that is here',
+        ),
+        ("sampan build -t hello -f docker/prod.Dockerfile --target test .", "Another file, and one of its stages"),
+    ),
+    advise=_advise,
+)
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    from sampan.build.make import make
+    from sampan.build.perform import Stores
+    from sampan.store.leases import lease
+
+    (path,) = arguments.positionals
+    names = _names(arguments.texts("tag"))
+    build_args = _build_args(arguments.texts("build-arg"))
+    epoch = _epoch(build_args)
+    style = _style(arguments, context)
+    engine = context.engine
+    host = _host(arguments, engine)
+    with lease(engine.paths), _directory(path) as directory:
+        graph = _graph(arguments, context, directory, build_args)
+        with _display(style, graph) as display:
+            try:
+                stores = Stores(engine.database, engine.blobs, engine.snapshots)
+                fresh = arguments.on("no-cache")
+                image = make(graph, names, stores, engine.images, host, display, epoch=epoch, fresh=fresh)
+            except BaseException:
+                display.failed()
+                raise
+            display.note(f"writing image {image.id}")
+            for name in names:
+                display.note(f"naming to {name.canonical()}")
+    if context.quiet:
+        context.print(image.id)
+    return 0
+
+
+def labels(steps: "Sequence[Step]") -> list[str]:
+    """What the steps are called, as BuildKit does: the stage, the place in it, and the instruction."""
+    totals: dict[str, int] = {}
+    for step in steps:
+        totals[step.stage] = totals.get(step.stage, 0) + 1
+    seen: dict[str, int] = {}
+    found = []
+    for step in steps:
+        seen[step.stage] = seen.get(step.stage, 0) + 1
+        stage = f"{step.stage} " if step.stage else ""
+        found.append(f"[{stage}{seen[step.stage]}/{totals[step.stage]}] {' '.join(step.text.split())}")
+    return found
+
+
+def _names(tags: list[str]) -> "list[Reference]":
+    from sampan.oci import reference as references
+
+    names = [references.parse(tag).tagged() for tag in tags]
+    for name in names:
+        if name.digest:
+            raise Invalid(f"{name} cannot be a tag: a digest is not chosen, it follows from the content")
+    return names
+
+
+def _build_args(texts: list[str]) -> dict[str, str]:
+    """``NAME=VALUE``, or ``NAME`` with the value that the environment has, if it has one."""
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise Invalid(f"invalid --build-arg {text!r}: the name is missing", hint="write it as NAME=VALUE")
+        if equals or name in os.environ:
+            values[name] = value if equals else os.environ[name]
+    return values
+
+
+def _epoch(build_args: dict[str, str]) -> int | None:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
+    text = build_args.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise Invalid(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+    return int(text)
+
+
+def _host(arguments: Parsed, engine: "Engine") -> "Host":
+    from sampan.build.run import Host
+
+    network = arguments.text("network") or "default"
+    if network not in ("default", "bridge", "host", "none"):
+        raise Unsupported(f"--network {network} is not supported by build", hint="default, host or none")
+    pip = None
+    if arguments.on("host-pip"):
+        from sampan.build import hostpip
+
+        pip = hostpip.read(os.environ, os.path.expanduser("~"))
+    network = "default" if network == "bridge" else network
+    return Host(engine.paths.temporary, engine.paths.networks, engine.rootless, network, pip)
+
+
+def _directory(path: str) -> "AbstractContextManager[str]":
+    """The build context's directory; for ``-``, a Dockerfile alone on standard input, an empty one."""
+    from contextlib import nullcontext
+
+    if path == "-":
+        from tempfile import TemporaryDirectory
+
+        return TemporaryDirectory(prefix="sampan-context-")
+    if "://" in path or path.startswith("git@"):
+        raise Unsupported(f"building from {path} is not built yet", hint="fetch it first, and name the directory")
+    return nullcontext(path)
+
+
+def _graph(arguments: Parsed, context: Context, directory: str, build_args: dict[str, str]) -> "Graph":
+    from sampan.build.context import open_context, read_dockerfile
+    from sampan.build.dockerfile.translate import translate
+    from sampan.oci import platform as platforms
+
+    filename = _dockerfile(arguments, directory)
+    files = open_context(directory, filename or "Dockerfile")
+    return translate(
+        read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read(),
+        filename=filename or "Dockerfile",
+        context=files,
+        resolve=lambda name, platform: _resolve(name, platform, context),
+        platform=platforms.host(),
+        build_args=build_args,
+        target=arguments.text("target"),
+        contexts=_contexts(arguments.texts("build-context")),
+        report=lambda event: _tell(event, context),
+    )
+
+
+def _dockerfile(arguments: Parsed, directory: str) -> str:
+    """The Dockerfile's path, relative to the context if it is in there; empty for standard input."""
+    name, is_alone = arguments.text("file"), arguments.positionals[0] == "-"
+    if name == "-" or (is_alone and name is None):
+        return ""
+    if is_alone:
+        raise Invalid("there is no build context for -f to be in", hint="sampan build - < FILE, or name a directory")
+    if name is None:
+        return "Dockerfile"
+    # As with Docker, -f counts from where the user is, and only then from the context.
+    root, path = os.path.abspath(directory), os.path.abspath(name)
+    if not os.path.lexists(path) and os.path.lexists(os.path.join(root, name)):
+        return name
+    return os.path.relpath(path, root) if path.startswith(f"{root}/") else path
+
+
+def _contexts(texts: list[str]) -> dict[str, str]:
+    contexts = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise Invalid(
+                f"invalid --build-context {text!r}", hint="write it as NAME=docker-image://IMAGE or NAME=PATH"
+            )
+        contexts[name] = value
+    return contexts
+
+
+def _resolve(name: str, platform: "Platform", context: Context) -> "tuple[Image, ImageConfig]":
+    """A base image: the store's, else the registry's."""
+    from sampan.oci import config as configs
+
+    engine = context.engine
+    try:
+        image = engine.images.find(name)
+        if not image.platform.satisfies(platform):
+            image = _pull(name, platform, context)
+    except NotFound:
+        image = _pull(name, platform, context)
+    return image, configs.parse(engine.blobs.read(image.id))
+
+
+def _pull(name: str, platform: "Platform", context: Context) -> "Image":
+    from sampan.cli.progress import Transfers
+    from sampan.cli.pull import fetch
+    from sampan.oci import reference as references
+
+    reference = references.parse(name).tagged()
+    try:
+        with Transfers(sys.stderr, quiet=context.quiet) as transfers:
+            return fetch(reference, context.engine, platform, transfers)
+    except (NotFound, Unavailable) as error:
+        other = f"--build-context {reference.familiar()}=docker-image://localhost/python:host"
+        way_out = f"without a registry: sampan base host, then build with {other}"
+        raise type(error)(error.message, hint=f"{error.hint}; {way_out}" if error.hint else way_out) from error
+
+
+def _style(arguments: Parsed, context: Context) -> str:
+    style = arguments.text("progress") or "auto"
+    if style not in ("auto", "plain", "tty", "quiet"):
+        raise Invalid(f"invalid --progress {style!r}", hint="auto, plain, tty or quiet")
+    if context.quiet:
+        return "quiet"
+    if style == "auto":
+        return "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+    return style
+
+
+def _display(style: str, graph: "Graph") -> "Plain | Live":
+    from sampan.build.solve import distinct
+    from sampan.cli.steps import Live, Plain
+
+    called = labels(distinct(graph.target)[0])
+    if style == "plain":
+        return Plain(sys.stderr, called)
+    return Live(sys.stderr, called, _columns if style == "tty" else None)
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def _tell(event: "Event", context: Context) -> None:
+    from sampan.events import Warned
+
+    if isinstance(event, Warned):
+        context.warn(event.message)
