@@ -11,6 +11,7 @@ from crafted import Store, layer_tar, make_image
 from sampan.errors import Denied, Invalid, NotFound, Unavailable
 from sampan.oci.reference import Reference
 from sampan.registry import http, refusals
+from sampan.registry.certificates import tls_context
 from sampan.registry.client import connect
 from sampan.registry.credentials import Credentials
 from sampan.registry.http import Origin, Patience, is_loopback, origin
@@ -156,5 +157,5 @@ def test_certificates_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     directory.mkdir(parents=True)
     (directory / "ca.crt").write_text("nonsense")
     with pytest.raises(Invalid, match=r"ca\.crt cannot be used"):
-        http._tls_context("registry.test")
-    assert isinstance(http._tls_context("other.test"), ssl.SSLContext)
+        tls_context("registry.test")
+    assert isinstance(tls_context("other.test"), ssl.SSLContext)

@@ -9,16 +9,13 @@ import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import urllib3
 from urllib3 import exceptions
 
 from sampan.errors import Corrupt, Invalid, Unavailable
-from sampan.registry import refusals
-
-if TYPE_CHECKING:
-    from ssl import SSLContext
+from sampan.registry import certificates, refusals
 
 CHUNK = 1 << 20
 """Bytes that are read or sent at a time: with 16 KiB a push over loopback takes twice as long."""
@@ -26,7 +23,6 @@ MAX_ERROR_BYTES = 64 << 10
 
 _BUSY = frozenset((408, 429, 500, 502, 503, 504))
 _USER_AGENT = "sampan"
-_CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 T = TypeVar("T")
 
@@ -252,7 +248,7 @@ class Transport:
     def _new_pool(self, where: Origin) -> urllib3.PoolManager:
         options: dict[str, Any] = {"num_pools": 1, "maxsize": self._connections}
         if where.scheme == "https":
-            options["ssl_context"] = _tls_context(str(where))
+            options["ssl_context"] = certificates.tls_context(str(where))
         proxy = _proxy(where)
         manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
         pool: Any = manager.connection_from_host(where.host, where.port, where.scheme)
@@ -392,39 +388,6 @@ def _proxied(proxy: str, options: dict[str, Any]) -> urllib3.ProxyManager:
     except (ValueError, AssertionError):
         # Its address may hold a password, so it is not shown.
         raise Invalid("the proxy named in the environment is not an http:// or https:// address") from None
-
-
-def _tls_context(host: str) -> "SSLContext":
-    """The system's authorities (OpenSSL heeds SSL_CERT_FILE and SSL_CERT_DIR), and those of certs.d for ``host``."""
-    import ssl
-
-    context = ssl.create_default_context()
-    if not os.environ.get("SSL_CERT_FILE") and not os.path.exists(ssl.get_default_verify_paths().openssl_cafile):
-        for bundle in filter(os.path.exists, _CA_BUNDLES):
-            context.load_verify_locations(bundle)
-            break
-    for directory in ("/etc/docker/certs.d", os.path.expanduser("~/.config/docker/certs.d")):
-        _add_certificates(context, f"{directory}/{host}")
-    return context
-
-
-def _add_certificates(context: "SSLContext", directory: str) -> None:
-    """``*.crt`` are authorities, ``NAME.cert`` with ``NAME.key`` a client's certificate, as Docker has it."""
-    import ssl
-
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return
-    for name in names:
-        path = f"{directory}/{name}"
-        try:
-            if name.endswith(".crt"):
-                context.load_verify_locations(path)
-            elif name.endswith(".cert"):
-                context.load_cert_chain(path, path.removesuffix(".cert") + ".key")
-        except (OSError, ssl.SSLError) as error:
-            raise Invalid(f"the certificate {path} cannot be used: {error}") from None
 
 
 def _shut(connection: Any) -> None:

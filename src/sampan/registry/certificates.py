@@ -1,0 +1,40 @@
+"""Whom to trust, and how to show who we are, when speaking TLS (Docker's certs.d)."""
+
+import os
+import ssl
+
+from sampan.errors import Invalid
+
+_CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+def tls_context(host: str) -> ssl.SSLContext:
+    """The system's authorities (OpenSSL heeds SSL_CERT_FILE and SSL_CERT_DIR), and those of certs.d for ``host``.
+
+    ``host`` is as in image names, with the port if that is not 443. Raises Invalid for a file that cannot be used.
+    """
+    context = ssl.create_default_context()
+    if not os.environ.get("SSL_CERT_FILE") and not os.path.exists(ssl.get_default_verify_paths().openssl_cafile):
+        for bundle in filter(os.path.exists, _CA_BUNDLES):
+            context.load_verify_locations(bundle)
+            break
+    for directory in ("/etc/docker/certs.d", os.path.expanduser("~/.config/docker/certs.d")):
+        _add_certificates(context, f"{directory}/{host}")
+    return context
+
+
+def _add_certificates(context: ssl.SSLContext, directory: str) -> None:
+    """``*.crt`` are authorities, ``NAME.cert`` with ``NAME.key`` a client's certificate, as Docker has it."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return
+    for name in names:
+        path = f"{directory}/{name}"
+        try:
+            if name.endswith(".crt"):
+                context.load_verify_locations(path)
+            elif name.endswith(".cert"):
+                context.load_cert_chain(path, path.removesuffix(".cert") + ".key")
+        except (OSError, ssl.SSLError) as error:
+            raise Invalid(f"the certificate {path} cannot be used: {error}") from None
