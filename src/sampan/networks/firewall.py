@@ -123,7 +123,7 @@ def is_complete(sock: Socket, bridge: Bridged) -> bool:
     present = nftables.rules(sock, bridge.device)
     if {chain: [comment for comment, _ in found] for chain, found in present.items()} != wanted:
         return False
-    return not _foreign_policy_drops(sock, bridge.device)
+    return not _is_shut_elsewhere(sock, bridge.device)
 
 
 def install(sock: Socket, bridge: Bridged, published: Iterable[Element]) -> None:
@@ -143,13 +143,13 @@ def install(sock: Socket, bridge: Bridged, published: Iterable[Element]) -> None
     except FileNotFoundError as error:
         hint = "load the modules nft_chain_nat, nft_masq and nft_fib_ipv4, or use --network host or none"
         raise Unavailable(f"the kernel lacks a part of nf_tables: {error.strerror}", hint=hint) from None
-    _open_foreign_policy(sock, table)
+    _open_elsewhere(sock, table)
 
 
 def remove(sock: Socket, device: str) -> None:
     """Removes the table of a bridge, if it is there, and what was added elsewhere for it."""
     nftables.commit(sock, [nftables.add_table(device), nftables.delete_table(device)])
-    _close_foreign_policy(sock, device)
+    _close_elsewhere(sock, device)
 
 
 def publish(sock: Socket, table: str, published: list[Element]) -> None:
@@ -198,61 +198,81 @@ def _try(sock: Socket, messages: list[Message]) -> bool:
 # Docker, ufw and others set the policy of iptables' chain FORWARD to DROP. What one table accepts another may still
 # drop, so the bridge needs to be accepted there too: after all other rules, so that only the policy is overruled.
 
-_LEGACY_TABLES = "/proc/net/ip_tables_names"
+
+def _accepts(device: str) -> tuple[Rule, Rule]:
+    comment = f"sampan network {device}"
+    return (
+        Rule("FORWARD", comment, (*nftables.from_device(device), nftables.accept())),
+        Rule("FORWARD", comment, (*nftables.to_device(device), nftables.accept())),
+    )
 
 
-def _foreign_policy_drops(sock: Socket, device: str) -> bool:
-    if not nftables.drops_by_default(sock, "filter", "FORWARD"):
-        return False
-    present = nftables.rules(sock, "filter", "FORWARD").get("FORWARD", [])
-    return {comment for comment, _ in present}.isdisjoint({_comment(device)})
+def _is_shut_elsewhere(sock: Socket, device: str) -> bool:
+    if nftables.drops_by_default(sock, "filter", "FORWARD") and not _accepted(sock, device):
+        return True
+    return bool(_missing_in_legacy(device))
 
 
-def _open_foreign_policy(sock: Socket, device: str) -> None:
-    if _foreign_policy_drops(sock, device):
-        nftables.commit(
-            sock,
-            [
-                nftables.add_rule("filter", Rule("FORWARD", _comment(device), (*end, nftables.accept())))
-                for end in (nftables.from_device(device), nftables.to_device(device))
-            ],
-        )
-    if _has_legacy_tables():
-        _open_legacy_policy(device)
+def _open_elsewhere(sock: Socket, device: str) -> None:
+    if nftables.drops_by_default(sock, "filter", "FORWARD") and not _accepted(sock, device):
+        nftables.commit(sock, [nftables.add_rule("filter", rule) for rule in _accepts(device)])
+    for rule in _missing_in_legacy(device):
+        _iptables("-A", *rule.split())
 
 
-def _close_foreign_policy(sock: Socket, device: str) -> None:
-    present = nftables.rules(sock, "filter", "FORWARD").get("FORWARD", [])
-    handles = [handle for comment, handle in present if comment == _comment(device)]
+def _close_elsewhere(sock: Socket, device: str) -> None:
+    handles = _accepted(sock, device)
     if handles:
         nftables.commit(sock, [nftables.delete_rule("filter", "FORWARD", handle) for handle in handles])
+    present = _legacy_forward()
+    for rule in _legacy_rules(device):
+        if f"-A {rule}" in present:
+            _iptables("-D", *rule.split())
 
 
-def _comment(device: str) -> str:
-    return f"sampan network {device}"
+def _accepted(sock: Socket, device: str) -> list[bytes]:
+    """The handles of the rules that accept a bridge."""
+    ours = {rule.comment for rule in _accepts(device)}
+    present = nftables.rules(sock, "filter", "FORWARD").get("FORWARD", [])
+    return [handle for comment, handle in present if comment in ours]
 
 
-def _has_legacy_tables() -> bool:
-    """Whether the older iptables, which nf_tables knows nothing of, filters here."""
+# The older iptables, of which nf_tables knows nothing, speaks no netlink: its own program is asked where it is in use.
+
+_LEGACY_TABLES = "/proc/net/ip_tables_names"
+_LEGACY_PROGRAMS = ("/usr/sbin/iptables-legacy", "/sbin/iptables-legacy", "/usr/sbin/iptables", "/sbin/iptables")
+
+
+def _legacy_rules(device: str) -> list[str]:
+    return [f"FORWARD {option} {device} -j ACCEPT" for option in ("-i", "-o")]
+
+
+def _missing_in_legacy(device: str) -> list[str]:
+    present = _legacy_forward()
+    if "-P FORWARD DROP" not in present:
+        return []
+    return [rule for rule in _legacy_rules(device) if f"-A {rule}" not in present]
+
+
+def _legacy_forward() -> list[str]:
+    """The chain FORWARD of the older iptables, as its program lists it; empty where it filters nothing."""
     try:
         with open(_LEGACY_TABLES) as file:
-            return "filter\n" in file.readlines()
+            in_use = "filter\n" in file.readlines()
     except OSError:
-        return False
+        in_use = False
+    return _iptables("-S", "FORWARD").splitlines() if in_use else []
 
 
-def _open_legacy_policy(device: str) -> None:
-    program = next(
-        (path for path in ("/usr/sbin/iptables-legacy", "/sbin/iptables-legacy") if os.path.exists(path)), ""
-    )
+def _iptables(*words: str) -> str:
+    program = next((path for path in _LEGACY_PROGRAMS if os.path.exists(path)), "")
     if not program:
-        return
-    for option in ("-i", "-o"):
-        rule = ["FORWARD", option, device, "-j", "ACCEPT"]
-        if _run([program, "-w", "-C", *rule]):
-            _run([program, "-w", "-A", *rule])
-
-
-def _run(words: list[str]) -> int:
-    silence = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (1, 2)]
-    return os.waitpid(os.posix_spawn(words[0], words, os.environ, file_actions=silence), 0)[1]
+        return ""
+    reading, writing = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
+    pid = os.posix_spawn(program, [program, "-w", *words], os.environ, file_actions=actions)
+    os.close(writing)
+    with open(reading) as file:
+        output = file.read()
+    os.waitpid(pid, 0)
+    return output
