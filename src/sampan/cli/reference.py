@@ -17,7 +17,8 @@ Made from the program's own tables by `python -m sampan.cli.reference > docs/ref
 
 Exit codes: 0 when all went well; 1 when something failed, or the number of arguments is wrong; 125 for flags that make
 no sense, and for what keeps `run` from running a container; 126 and 127 when the container's command cannot be executed
-or does not exist; 128 + n when signal n ended it; 130 after Ctrl-C. `run` and `exec` else exit as the command does.
+or does not exist; 128 + n when signal n ended it; 130 after Ctrl-C. Otherwise `run` and `exec` exit as their command
+does.
 """
 
 
