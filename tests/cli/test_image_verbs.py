@@ -1,11 +1,13 @@
 """images, tag, rmi, history and inspect, over a real store."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import commands
 from sampan.cli.main import main
 from sampan.containers.options import Options
 from sampan.containers.record import Container, Containers
@@ -234,6 +236,16 @@ def test_info(engine: Engine, sampan: Sampan) -> None:
     fields = json.loads(sampan("system", "info", "-f", "json")[1])
     assert (fields["Containers"], fields["DockerRootDir"]) == (1, engine.paths.root)
     assert fields["MemTotal"] > 1 << 20
+
+
+@pytest.mark.system
+@pytest.mark.rootless
+def test_info_of_an_ordinary_user(rootless_sampan: commands.Sampan) -> None:
+    said = rootless_sampan("info").stdout
+    assert f"\nRoot Dir: {rootless_sampan.root}\n" in said
+    assert re.search(r"\nRootless: yes: run by user [1-9]\d*; containers have [1-9]\d* ids\n", said)
+    rootless_sampan("images", "-q")
+    assert rootless_sampan("rmi", "nosuch", check=False).returncode == 1
 
 
 def test_version(sampan: Sampan) -> None:

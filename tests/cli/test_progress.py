@@ -1,7 +1,11 @@
 """Transfers on a terminal and elsewhere."""
 
+import fcntl
 import io
+import os
 import re
+import struct
+import termios
 
 import pytest
 
@@ -47,6 +51,24 @@ def screen(written: str) -> list[str]:
         else:
             lines[row] += part
     return lines
+
+
+def test_a_terminal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    main, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    monkeypatch.setenv("TERM", "xterm")
+    with open(main, "rb", buffering=0) as screen_side, open(terminal, "w") as stream:
+        with Transfers(stream) as transfers:
+            transfers(events.Transferring(ONE, 500, 1000))
+        shown = screen_side.read(1000)
+        monkeypatch.setenv("TERM", "dumb")
+        with Transfers(stream) as transfers:
+            transfers(events.Transferring(ONE, 500, 1000))
+            transfers(events.LayerExists(TWO))
+        plain = screen_side.read(1000)
+    assert shown.startswith(b"111111111111: [")
+    assert len(shown.partition(b"\r\n")[0]) <= 59
+    assert plain == b"222222222222: Already exists\r\n"
 
 
 def test_elsewhere_a_line_for_each_layer_that_is_done() -> None:
