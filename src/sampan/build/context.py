@@ -39,7 +39,8 @@ class Directory:
 
     def _listed(self, path: bytes) -> Mapping[bytes, os.stat_result]:
         patterns = self._entered(path)
-        prefix = path + b"/" if path else b""
+        unmatched = not patterns.here and not patterns.excluded
+        prefix = os.fsdecode(path) + "/" if path else ""
         found = {}
         root = beneath.open_root(self.root)
         try:
@@ -49,13 +50,8 @@ class Directory:
         try:
             with os.scandir(fd) as entries:
                 for entry in entries:
-                    name = os.fsencode(entry.name)
-                    inner = prefix + name
-                    if patterns.excludes(os.fsdecode(inner)) and not (
-                        entry.is_dir(follow_symlinks=False) and self._shows_some(inner)
-                    ):
-                        continue
-                    found[name] = entry.stat(follow_symlinks=False)
+                    if unmatched or self._shows(patterns, prefix + entry.name, entry):
+                        found[os.fsencode(entry.name)] = entry.stat(follow_symlinks=False)
         finally:
             os.close(fd)
         return dict(sorted(found.items()))
@@ -67,12 +63,15 @@ class Directory:
             self._ignores[path] = patterns
         return patterns
 
-    def _shows_some(self, path: bytes) -> bool:
-        """Whether anything is let through again in an excluded directory."""
-        if self._entered(path).hides_all:
+    def _shows(self, patterns: Ignore, path: str, entry: os.DirEntry[str]) -> bool:
+        """Whether ``entry`` is let through, or if it is an excluded directory, anything in it."""
+        if not patterns.excludes(path):
+            return True
+        inner = os.fsencode(path)
+        if not entry.is_dir(follow_symlinks=False) or self._entered(inner).hides_all:
             return False
-        self._partly[path] = self._listed(path)
-        return bool(self._partly[path])
+        self._partly[inner] = self._listed(inner)
+        return bool(self._partly[inner])
 
 
 def open_context(root: str, dockerfile: str = "Dockerfile") -> Directory:

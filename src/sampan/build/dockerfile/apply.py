@@ -184,11 +184,11 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
     line, keyword = transfer.line, transfer.keyword
     _refuse_unbuilt_transfer(transfer)
     chown, chmod = state.expand(line, transfer.chown), state.expand(line, transfer.chmod)
+    mode = _mode(line, chmod)
     sources = [state.expand(line, source) for source in transfer.sources]
     dest = state.expand(line, transfer.dest)
     for source in sources:
         _check_source(state, transfer, source)
-    _check_mode(line, chmod)
     inline = tuple((document.name, _inline(state, line, document)) for document in transfer.inline)
     absolute = _destination(state.directory, dest)
     if len(sources) + len(inline) > 1 and not absolute.endswith("/"):
@@ -202,7 +202,7 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
         origin,
         absolute,
         chown,
-        chmod,
+        mode,
         keyword == "ADD" if transfer.unpack is None else transfer.unpack,
         inline,
         state.label,
@@ -360,26 +360,31 @@ def _refuse_unbuilt_transfer(transfer: Transfer) -> None:
             raise _unsupported(transfer.line, f"{transfer.keyword} --{flag}", f"--{flag}")
 
 
-_GIT = re.compile(r"(?:git|ssh)://|[\w.-]+@[\w.-]+:(?!//)|https?://[^#?]+\.git(?:[#?]|\Z)")
+_GIT = r"(?:git|ssh)://|[\w.-]+@[\w.-]+:(?!//)|https?://[^#?]+\.git(?:[#?]|\Z)"
 
 
 def _check_source(state: StageState, transfer: Transfer, source: str) -> None:
     line, keyword = transfer.line, transfer.keyword
-    if _GIT.match(source) or source.startswith(("http://", "https://")):
-        kind = "a git repository" if _GIT.match(source) else "a URL"
-        if keyword == "COPY":
-            raise line.fault(f"the source cannot be {kind} for COPY", source, hint="use ADD")
+    kind = ""
+    if "://" in source or "@" in source:
+        kind = "a git repository" if re.match(_GIT, source) else "a URL" if re.match("https?://", source) else ""
+    if kind and keyword == "COPY":
+        raise line.fault(f"the source cannot be {kind} for COPY", source, hint="use ADD")
+    if kind:
         raise _unsupported(line, f"ADD of {kind}", source)
     if not source:
         _warn(state, line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
 
 
-def _check_mode(line: Line, mode: str) -> None:
-    if not mode or re.fullmatch(r"0*[0-7]{1,4}", mode):
-        return
-    if re.fullmatch(r"(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,|\Z))+", mode):
-        raise _unsupported(line, f"--chmod={mode}", "--chmod", "write it in octal")
-    raise line.fault(f"--chmod is not a mode: {mode}", "--chmod", hint="octal, between 0 and 07777")
+def _mode(line: Line, text: str) -> str:
+    """A mode for --chmod in four octal digits, or an empty text for none."""
+    if not text:
+        return ""
+    if re.fullmatch(r"0*[0-7]{1,4}", text):
+        return f"{int(text, 8):04o}"
+    if re.fullmatch(r"(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,|\Z))+", text):
+        raise _unsupported(line, f"--chmod={text}", "--chmod", "write it in octal")
+    raise line.fault(f"--chmod is not a mode: {text}", "--chmod", hint="octal, between 0 and 07777")
 
 
 def _check_signal(line: Line, name: str) -> None:
