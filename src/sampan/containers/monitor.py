@@ -32,6 +32,7 @@ def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     monitor = None
     try:
+        parent.warm()
         message = control.recv(1 << 20)
         if not message:
             os._exit(0)  # the command line changed its mind

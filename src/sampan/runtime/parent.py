@@ -11,10 +11,10 @@ from typing import Any
 
 from sampan.errors import Invalid, Unsupported
 from sampan.linux import namespaces, seccomp, syscalls
-from sampan.runtime import handshake, init, rootfs
+from sampan.runtime import handshake, init, profile, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
-from sampan.runtime.defaults import DEVICES
+from sampan.runtime.defaults import CAPABILITIES, DEVICES
 
 
 class Process:
@@ -94,6 +94,22 @@ def create(
     return Process(int(message[4:]), ours, job.cgroup)
 
 
+_compiled: tuple[dict[str, Any], bytes] | None = None
+
+
+def warm() -> None:
+    """Does what takes time and most containers need: for a process that waits to hear of its container."""
+    global _compiled
+    profile_ = profile.seccomp(CAPABILITIES, os.uname().machine)
+    _compiled = (profile_, seccomp.compile(profile_, os.uname().machine))
+
+
+def _filter(wanted: dict[str, Any]) -> bytes:
+    if _compiled and _compiled[0] == wanted:
+        return _compiled[1]
+    return seccomp.compile(wanted, os.uname().machine)
+
+
 def _job(
     spec: dict[str, Any],
     bundle: str,
@@ -104,7 +120,7 @@ def _job(
     if not (spec.get("process") or {}).get("args"):
         raise Invalid("no command was given, and the image has none")
     operations = tuple(rootfs.plan(spec, DEVICES))
-    filter_ = seccomp.compile(linux["seccomp"], os.uname().machine) if linux.get("seccomp") else None
+    filter_ = _filter(linux["seccomp"]) if linux.get("seccomp") else None
     resources = linux.get("resources") or {}
     cgroup = container.plan(linux["cgroupsPath"]) if linux.get("cgroupsPath") else ()
     return init.Job(

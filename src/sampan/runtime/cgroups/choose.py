@@ -7,7 +7,9 @@ them), and hybrids of both. A container joins every v1 hierarchy that has a cont
 import os
 from typing import NamedTuple
 
-WANTED = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "hugetlb")
+CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "hugetlb")
+WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")
+"""To count and to pause; each hierarchy that is joined costs half a millisecond, so others wait until a limit asks."""
 PARENT = "sampan"
 
 
@@ -33,7 +35,7 @@ def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
             elif fstype == "cgroup":
                 mount = head.split()[4]
                 options = tail.split()[2].split(",")
-                controllers = tuple(option for option in options if option in WANTED)
+                controllers = tuple(option for option in options if option in CONTROLLERS)
                 if controllers:
                     found.append(Hierarchy(mount.rpartition("/")[2], controllers, mount, 1))
     return sorted(dict.fromkeys(found), key=lambda hierarchy: hierarchy.version)
@@ -41,9 +43,7 @@ def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
 
 def joined(found: list[Hierarchy]) -> list[Hierarchy]:
     """Those that a container joins: v1 hierarchies if they hold the memory or pids controller, else v2 alone."""
-    first = [
-        entry for entry in found if entry.version == 1 and not entry.controllers[0].startswith(("cpuset", "hugetlb"))
-    ]
+    first = [entry for entry in found if entry.version == 1 and any(name in WANTED for name in entry.controllers)]
     if any("memory" in entry.controllers or "pids" in entry.controllers for entry in first):
         return first
     return [entry for entry in found if entry.version == 2][:1]

@@ -92,7 +92,7 @@ def _delegate(mount: str, parent: str) -> None:
     """Turns on, for the children of ``mount`` and ``parent``, every controller that is on offer."""
     for directory in (mount, parent):
         with open(f"{directory}/cgroup.controllers") as file:
-            available = [name for name in file.read().split() if name in choose.WANTED or name == "io"]
+            available = [name for name in file.read().split() if name in choose.CONTROLLERS or name == "io"]
         for name in available:
             try:
                 _write(f"{directory}/cgroup.subtree_control", f"+{name}")
