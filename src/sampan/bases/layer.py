@@ -8,7 +8,7 @@ from sampan.bases.contents import Contents, Entry
 from sampan.layers import tarball
 from sampan.layers.compression import CHUNK, Deflate, Hashing
 from sampan.layers.pipeline import Behind
-from sampan.layers.tarball import Source
+from sampan.layers.window import Source
 from sampan.layers.write import Layer
 from sampan.oci import media, platform
 from sampan.oci.config import ContainerConfig, ImageConfig

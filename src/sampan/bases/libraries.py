@@ -1,11 +1,13 @@
 """Which shared libraries a program needs, found as the loader would find them (ld.so(8)), without running anything."""
 
 import os
+import stat
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from sampan.bases import elf
 from sampan.bases.elf import Elf
+from sampan.errors import Invalid
 
 DEFAULT_DIRECTORIES = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
 MUSL_DIRECTORIES = ("/lib", "/usr/local/lib", "/usr/lib")
@@ -37,19 +39,12 @@ class Search:
         self._known: dict[str, Elf | None] = {}
 
     def read(self, path: str) -> Elf | None:
-        """The file's ELF header; None when it is something else or cannot be opened. Raises Invalid."""
+        """The file's ELF header; None when it is something else, or damaged, or cannot be opened."""
         if path not in self._known:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except OSError:
+                self._known[path] = _read(path)
+            except (OSError, Invalid):
                 self._known[path] = None
-            else:
-                try:
-                    self._known[path] = elf.read(fd)
-                except IsADirectoryError:
-                    self._known[path] = None
-                finally:
-                    os.close(fd)
         return self._known[path]
 
     def rpath(self, path: str) -> tuple[str, ...]:
@@ -136,6 +131,14 @@ def _configured(path: str, seen: set[str]) -> list[str]:
         elif words[:1] != ["hwcap"]:
             found += words
     return found
+
+
+def _read(path: str) -> Elf | None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return elf.read(fd) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+    finally:
+        os.close(fd)
 
 
 def _lines(path: str, separators: str) -> list[str]:
