@@ -163,7 +163,6 @@ class Build:
     def _act(self, step: Step, inputs: Sequence[State], key: str, upper: str, output: "Output") -> bool:
         """Does what the step says in the new snapshot; gives whether the result is what its key stands for."""
         stack = self._stores.snapshots.stack(inputs[0].chain)
-        _resemble(upper, stack, self._host.rootless)
         if isinstance(step, Run):
             from sampan.build.run import run
 
@@ -270,13 +269,3 @@ def _make_directory(step: MakeDirectory, to: "Destination") -> None:
         os.close(to.directory(found.path, (user.uid, user.gid), 0o755))
     elif not found.is_directory:
         raise Invalid(f"{step.path} in the image is not a directory")
-
-
-def _resemble(upper: str, stack: Sequence[str], rootless: bool) -> None:
-    """Gives the new snapshot's root the mode and owner that the parent's has: overlayfs shows those of the topmost."""
-    if stack:
-        from sampan.layers import owners
-
-        status = os.stat(stack[0])
-        owners.choose(rootless)(os.fsencode(upper), status.st_uid, status.st_gid, None)
-        os.chmod(upper, status.st_mode & 0o7777)

@@ -1,0 +1,473 @@
+"""RUN, and whole builds: on a real kernel, with a static busybox as the whole file system."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import commands
+import trees
+from sampan.build.graph import Run, Scratch
+from sampan.build.run import environment, shown
+
+BUSYBOX = "/bin/busybox"
+BASE = """
+FROM scratch AS base
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+COPY etc /etc
+FROM base
+"""
+ETC: dict[str, trees.Node] = {
+    "etc/passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
+    "etc/group": "root:x:0:\napp:x:1001:\naudio:x:29:app\n",
+}
+
+
+def run(**fields: object) -> Run:
+    return Run(Scratch(), ("x",), **{"env": (), "user": "", "cwd": "/", **fields})  # type: ignore[arg-type]
+
+
+def test_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    step = run(
+        env=("A=image", "EMPTY=", "AWS_SECRET_ACCESS_KEY", "*", "EQ=a=b"),
+        args=(("A", "arg"), ("B", "arg")),
+        unkeyed=(("B", "proxy"), ("no_proxy", "x")),
+    )
+    assert sorted(environment(step, "/h", {"PIP_CERT": "/p", "EMPTY": "extra"})) == [
+        "A=image", "B=arg", "EMPTY=", "EQ=a=b", "HOME=/h",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PIP_CERT=/p", "no_proxy=x",
+    ]  # fmt: skip
+
+
+def test_the_image_decides_on_path_and_home() -> None:
+    assert environment(run(env=("PATH=/p", "HOME=/x")), "/h", {}) == ["PATH=/p", "HOME=/x"]
+
+
+def test_a_command_is_shown_on_one_line() -> None:
+    assert shown(run()._replace(argv=("/bin/sh", "-c", "a \\\n  b\n"))) == "'/bin/sh -c a \\ b'"
+    assert len(shown(run()._replace(argv=("x" * 1000,)))) == 202
+
+
+class Builder:
+    """Builds on a busybox with ``sampan build`` and looks at what comes out."""
+
+    def __init__(self, sampan: commands.Sampan, context: Path) -> None:
+        self.sampan = sampan
+        self.context = context
+        shutil.copy(BUSYBOX, context / "busybox")
+        trees.make(context, ETC)
+
+    def build(
+        self, lines: str, *options: str, check: bool = True, base: str = BASE
+    ) -> "subprocess.CompletedProcess[str]":
+        (self.context / "Dockerfile").write_text(base + lines)
+        return self.sampan("build", "-t", "built", "--progress", "plain", *options, self.context, check=check)
+
+    def image(self, name: str = "built") -> dict[str, object]:
+        inspected: dict[str, object] = json.loads(self.sampan("inspect", name).stdout)[0]
+        return inspected
+
+    def layer(self) -> Path:
+        """The directory of the top layer."""
+        from sampan.engine import open_engine
+
+        with open_engine(str(self.sampan.root)) as engine:
+            chain = engine.images.find("built").chain
+            return Path(engine.snapshots.stack(chain)[0])
+
+    def files(self) -> list[str]:
+        return list(trees.describe(self.layer()))
+
+    def leftovers(self) -> list[str]:
+        """Snapshots that were being written, and temporary directories."""
+        from sampan.engine import open_engine
+
+        with open_engine(str(self.sampan.root)) as engine:
+            keys = [key for (key,) in engine.database.execute("SELECT key FROM snapshot WHERE key IS NOT NULL")]
+            return keys + (os.listdir(engine.paths.temporary) if os.path.isdir(engine.paths.temporary) else [])
+
+
+@pytest.fixture
+def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
+    return Builder(sampan, tmp_path)
+
+
+system = [pytest.mark.system, pytest.mark.root, pytest.mark.needs("busybox")]
+
+
+def as_system(test: Callable[..., None]) -> Callable[..., None]:
+    for mark in system:
+        test = mark(test)
+    return test
+
+
+@as_system
+def test_a_command_sees_the_image_and_its_changes_become_a_layer(builder: Builder) -> None:
+    done = builder.build("ENV A=1\nWORKDIR /w\nRUN echo $A > f && rm /etc/group && echo made f\nCMD cat /w/f")
+    assert " made f\n" in done.stderr
+    assert trees.describe(builder.layer()) == {
+        "etc": trees.Directory(), "etc/group": trees.WHITEOUT, "w": trees.Directory(), "w/f": trees.File("1\n"),
+    }  # fmt: skip
+    assert builder.sampan("run", "--rm", "--network", "none", "built").stdout == "1\n"
+    assert builder.leftovers() == []
+
+
+@as_system
+def test_what_is_mounted_for_a_step_is_not_in_its_layer(builder: Builder) -> None:
+    builder.build(
+        "RUN test -s /etc/resolv.conf && test -s /etc/hosts && ls /proc/1 /sys/kernel /dev/shm && ls -d /run/*; true"
+    )
+    assert builder.files() == []
+
+
+@as_system
+@pytest.mark.parametrize(
+    "etc",
+    [
+        "ln -s /nowhere/deep /etc/resolv.conf",
+        "ln -s ../../../../../canary /etc/resolv.conf; ln -s /proc/self/exe /etc/hosts",
+        "touch /etc/hosts /etc/resolv.conf && rm /etc/hosts",
+        "mv /etc /etc2 && ln -s etc2 /etc",
+    ],
+)
+def test_links_in_place_of_mount_points(builder: Builder, etc: str) -> None:
+    """What is mounted for a step lies on what the image has there, wherever its links lead inside."""
+    # busybox alone, for its links to be in place before anything is mounted: they come from the context.
+    builder.build(f"RUN mkdir /x && cp -a /etc /x/etc && cd /x && {etc.replace(' /etc', ' etc')}\nRUN ls /x")
+    (builder.context / "Dockerfile").write_text(
+        f"{BASE.rstrip().removesuffix('FROM base')}FROM built AS made\nFROM scratch\nCOPY --from=made /bin /bin\n"
+        "COPY --from=made /x /\nRUN test -s /etc/resolv.conf && test -s /etc/hosts && touch /done\n"
+    )
+    done = builder.sampan("build", "-t", "built", builder.context)
+    assert done.returncode == 0
+    assert builder.files() == ["done"]
+
+
+@as_system
+def test_a_command_cannot_turn_its_mount_points_into_links(builder: Builder) -> None:
+    """CVE-2024-23652: what was made to mount on is cleaned away through a link that the command put there."""
+    canary = builder.context / "canary"
+    canary.write_text("")
+    attack = (
+        f"rm -rf /etc/hosts /run /dev /proc /sys; ln -s {canary} /etc/hosts; mv /etc /e; ln -s {builder.context} /etc"
+    )
+    builder.build(f"RUN {attack}; true")
+    assert canary.exists()
+
+
+@as_system
+def test_a_working_directory_never_leads_out(builder: Builder) -> None:
+    """CVE-2024-21626 and podman's CVE-2026-55686."""
+    outside = builder.context / "outside"
+    outside.mkdir()
+    builder.build(f"RUN ln -s {outside} /link\nWORKDIR /link/made\nRUN pwd -P > /here")
+    assert list(outside.iterdir()) == []
+    assert (builder.layer() / "here").read_text() == f"{outside}/made\n"
+    for number in range(3, 12):
+        done = builder.build(f"WORKDIR /proc/self/fd/{number}\nRUN pwd -P; ls", check=False)
+        assert "outside" not in done.stderr
+
+
+@as_system
+def test_the_user_and_its_groups(builder: Builder) -> None:
+    builder.build("USER app\nWORKDIR /made/here\nRUN id > /tmp/../made/here/id; echo $HOME >> id; umask >> id")
+    assert (builder.layer() / "made/here/id").read_text() == (
+        "uid=1000(app) gid=1001(app) groups=1001(app),29(audio)\n/home/app\n0022\n"
+    )
+    builder.build("RUN mkdir -m 777 /w\nUSER app:audio\nRUN id > /w/id")
+    assert (builder.layer() / "w/id").read_text() == "uid=1000(app) gid=29(audio) groups=29(audio)\n"
+    assert "has no user" in _failure(builder, "USER nobody\nRUN id") or "nobody" in _failure(
+        builder, "USER nobody\nRUN id"
+    )
+
+
+def _failure(builder: Builder, lines: str, *options: str) -> str:
+    done = builder.build(lines, *options, check=False)
+    assert done.returncode == 1
+    assert builder.leftovers() == []
+    return done.stderr
+
+
+@as_system
+def test_a_command_that_fails_names_itself_and_its_line(builder: Builder) -> None:
+    said = _failure(builder, "\nRUN echo before; exit 3")
+    assert "sampan: line 8: the command '/bin/sh -c echo before; exit 3' failed with exit code 3\n" in said
+    assert " before\n" in said
+    assert "sampan: line 7: the command cannot be executed: " in _failure(builder, 'RUN ["/no/such"]')
+    assert "sampan: line 7: the command '/bin/sh -c kill -9 $$' failed with exit code 137" in _failure(
+        builder, "RUN kill -9 $$"
+    )
+    assert builder.sampan("images", "-q").stdout == ""
+
+
+@as_system
+def test_quiet_says_the_id_alone_and_shows_the_log_of_a_failure(builder: Builder) -> None:
+    done = builder.build("RUN echo heard", "-q")
+    assert done.stdout == f"{builder.image()['Id']}\n"
+    assert done.stderr == ""
+    assert "\nheard\n" in _failure(builder, "RUN echo heard; false", "-q")
+
+
+@as_system
+def test_nothing_of_the_builder_reaches_a_command(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_CANARY", "canary")
+    builder.build(
+        "ARG GIVEN\nENV KEPT=1\nRUN env | sort > /env; ls -l /proc/self/fd | grep -c . > /fds", "--build-arg", "GIVEN=g"
+    )
+    names = {line.partition("=")[0] for line in (builder.layer() / "env").read_text().splitlines()}
+    assert names == {"GIVEN", "HOME", "KEPT", "PATH", "PWD", "SHLVL"}
+
+
+@as_system
+def test_networks(builder: Builder) -> None:
+    count = "RUN ls /sys/class/net | sort > /net"
+    builder.build(count, "--network", "none")
+    assert (builder.layer() / "net").read_text() == "lo\n"
+    builder.build(count)
+    assert (builder.layer() / "net").read_text() == "eth0\nlo\n"
+    builder.build(count, "--network", "host")
+    assert (builder.layer() / "net").read_text().split() == sorted(os.listdir("/sys/class/net"))
+
+
+@as_system
+def test_a_second_build_takes_everything_from_the_cache(builder: Builder) -> None:
+    lines = "COPY busybox etc /x/\nRUN date +%s%N > /when\nWORKDIR /w\nRUN cat /proc/sys/kernel/random/uuid > r"
+    builder.build(lines)
+    first = builder.image()
+    for path in builder.context.rglob("*"):
+        os.utime(path)  # times alone do not count
+    done = builder.build(lines)
+    assert "DONE" not in done.stderr
+    assert builder.image()["Id"] == first["Id"]
+    done = builder.build(lines, "--no-cache")
+    assert done.stderr.count("CACHED") == 1  # FROM scratch: there is nothing to do
+    second = builder.image()
+    assert second["Id"] != first["Id"]
+    builder.build(lines)
+    assert builder.image()["Id"] == second["Id"]  # what --no-cache made is remembered
+
+
+@as_system
+def test_a_change_rebuilds_what_depends_on_it(builder: Builder) -> None:
+    lines = "COPY f /f\nRUN cat /f\nARG A=1\nRUN echo $A"
+    (builder.context / "f").write_text("1")
+    builder.build(lines)
+    (builder.context / "f").write_text("2")
+    assert builder.build(lines).stderr.count("DONE") == 3
+    assert builder.build(lines).stderr.count("DONE") == 0
+    assert builder.build(lines, "--build-arg", "A=2").stderr.count("DONE") == 1
+    (builder.context / "f").chmod(0o600)
+    assert builder.build(lines).stderr.count("DONE") == 3
+
+
+@as_system
+def test_a_stage_that_comes_out_the_same_invalidates_nothing(builder: Builder) -> None:
+    lines = "RUN date +%s%N > /log && echo same > /result\nFROM base\nCOPY --from=1 /result /r\nRUN cat /r"
+    builder.build(lines)
+    first = builder.image()
+    # The stage is built anew; what is copied out of it is what it was.
+    done = builder.build(lines.replace("date", "sleep 0; date"))
+    assert done.stderr.count("DONE") == 1
+    assert builder.image()["Id"] == first["Id"]
+
+
+@as_system
+def test_the_cache_is_not_poisoned_by_a_pulled_image_with_the_same_history(builder: Builder) -> None:
+    """CVE-2024-24557: entries come from builds alone, whatever an image claims."""
+    builder.build("RUN echo real > /f")
+    genuine = builder.image()
+    from sampan.engine import open_engine
+
+    with open_engine(str(builder.sampan.root)) as engine:
+        engine.database.execute("DELETE FROM build_cache")
+    done = builder.build("RUN echo real > /f")
+    assert "DONE" in done.stderr
+    assert (builder.layer() / "f").read_text() == "real\n"
+    assert builder.image()["Id"] != genuine["Id"]
+
+
+@as_system
+def test_builds_are_reproducible(builder: Builder, store_root: Path, tmp_path: Path) -> None:
+    """Another store, another directory, other times, another umask: the same image."""
+    lines = "WORKDIR /w\nCOPY f .\nRUN mkdir d && date > /dev/null && echo x > d/x && rm /etc/group"
+    options = ("--build-arg", "SOURCE_DATE_EPOCH=1600000000")
+    (builder.context / "f").write_text("f")
+    for path in builder.context.rglob("*"):
+        os.utime(path)  # older times than the epoch would stay as they are
+    builder.build(lines, *options)
+    elsewhere = tmp_path / "elsewhere"
+    mask = os.umask(0o077)
+    try:
+        shutil.copytree(
+            builder.context, elsewhere, ignore=shutil.ignore_patterns("elsewhere"), copy_function=shutil.copy
+        )
+    finally:
+        os.umask(mask)
+    other = commands.Sampan(store_root / "other")
+    other("build", "-t", "built", *options, elsewhere, environment={"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"})
+    again = json.loads(other("inspect", "built").stdout)[0]
+    assert again["Id"] == builder.image()["Id"]
+    assert again["Created"] == "2020-09-13T12:26:40Z"
+
+
+@as_system
+def test_host_pip_leaves_no_trace(builder: Builder, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / ".config/pip").mkdir(parents=True)
+    wheels = tmp_path / "wheels"
+    trees.make(wheels, {"a.whl": "wheel"})
+    (home / ".config/pip/pip.conf").write_text("[global]\nindex-url = https://user:c4nary@host/simple\n")
+    (tmp_path / "ca.pem").write_text("bundle c4nary")
+    environment = {"HOME": str(home), "PIP_FIND_LINKS": str(wheels), "PIP_CERT": str(tmp_path / "ca.pem")}
+    (builder.context / "Dockerfile").write_text(
+        BASE + "RUN grep -q c4n.ry $PIP_CONFIG_FILE && grep -q bundle $PIP_CERT && ls /run/sampan/pip/* > /seen "
+        "&& ! touch $PIP_CONFIG_FILE /run/sampan/pip/0/x && ! env | grep c4n.ry\nRUN ls /run; true\n"
+    )
+    done = builder.sampan("build", "-t", "built", "--host-pip", builder.context, environment=environment)
+    assert "c4nary" not in done.stderr + done.stdout
+    history = builder.sampan("history", "--no-trunc", "built").stdout
+    assert "c4nary" not in history + json.dumps(builder.image())
+    assert "PIP_" not in json.dumps(builder.image())
+    found = subprocess.run(
+        ["grep", "-rla", "c4nary", str(builder.sampan.root)], capture_output=True, text=True, check=False
+    )
+    assert found.stdout == ""
+    assert not (wheels / "x").exists()
+    # With or without it the steps have the same keys.
+    assert "DONE" not in builder.sampan("build", "--progress=plain", builder.context).stderr
+
+
+@as_system
+def test_an_interrupt_ends_the_build_and_leaves_nothing(builder: Builder) -> None:
+    (builder.context / "Dockerfile").write_text(BASE + "RUN echo up; sleep 1000 & sleep 1000\n")
+    process = subprocess.Popen(
+        builder.sampan.command("build", "-t", "built", "--progress=plain", builder.context),
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr
+    try:
+        said = iter(process.stderr.readline, "")
+        assert any(line.endswith(" up\n") for line in said)
+        mine = _sleepers()
+        assert mine
+        process.send_signal(signal.SIGINT)
+        assert "sampan: interrupted\n" in process.stderr.read()
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.communicate()
+    assert builder.leftovers() == []
+    assert not mine & _sleepers()
+    assert str(builder.sampan.root) not in Path("/proc/self/mountinfo").read_text()
+    assert builder.sampan("images", "-q").stdout == ""
+
+
+def _sleepers() -> set[str]:
+    found = set()
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and Path(f"/proc/{entry}/cmdline").read_bytes() == b"sleep\x001000\x00":
+                found.add(entry)
+        except OSError:
+            continue
+    return found
+
+
+@as_system
+def test_a_builder_that_is_killed_takes_its_command_along(builder: Builder) -> None:
+    (builder.context / "Dockerfile").write_text(BASE + "RUN echo up; sleep 1000\n")
+    process = subprocess.Popen(
+        builder.sampan.command("build", "--progress=plain", builder.context), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr
+    assert any(line.endswith(" up\n") for line in iter(process.stderr.readline, ""))
+    mine = _sleepers()
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while mine & _sleepers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not mine & _sleepers()
+    assert builder.build("RUN true").returncode == 0  # the store is as good as ever
+
+
+@as_system
+def test_stages_are_built_side_by_side(builder: Builder) -> None:
+    """Two commands, each of which waits for the other."""
+    with_fifo = builder.context / "meet"
+    with_fifo.mkdir()
+    lines = (
+        "FROM base AS one\nRUN nc -l -p 12345 -w 60 -e echo hi\n"
+        "FROM base AS two\nRUN until echo | nc 127.0.0.1 12345 > /got && test -s /got; do sleep 0.1; done\n"
+        "FROM base\nCOPY --from=one /bin/sh /1\nCOPY --from=two /got /2"
+    )
+    builder.build(lines, "--network", "host")
+    assert (builder.layer() / "2").read_text() == "hi\n"
+
+
+@as_system
+def test_an_image_is_built_on_and_copied_from(builder: Builder) -> None:
+    builder.build("RUN echo one > /one")
+    builder.sampan("tag", "built", "first:1")
+    (builder.context / "Dockerfile").write_text(
+        "FROM first:1\nRUN echo two > /two\nFROM scratch\nCOPY --from=0 /two /\nCOPY --from=first:1 /one /\n"
+    )
+    builder.sampan("build", "-t", "built", builder.context)
+    assert builder.files() == ["one"]
+    config = builder.image()
+    assert len(config["RootFS"]["Layers"]) == 2  # type: ignore[index]
+
+
+@as_system
+def test_add_unpacks_and_a_dockerfile_may_come_from_standard_input(builder: Builder) -> None:
+    subprocess.run(["tar", "-C", builder.context, "-czf", builder.context / "t.tgz", "etc"], check=True)
+    builder.sampan("build", "-t", "built", "-f", "-", builder.context, input="FROM scratch\nADD t.tgz /deep/\n")
+    assert builder.files() == ["deep", "deep/etc", "deep/etc/group", "deep/etc/passwd"]
+    builder.sampan("build", "-t", "built", "-", input="FROM scratch\nWORKDIR /w\n")
+    assert builder.files() == ["w"]
+
+
+@as_system
+def test_peak_memory_is_bounded(builder: Builder) -> None:
+    """A layer of 300 MB takes no more memory than a small one."""
+    with open(builder.context / "big", "wb") as file:
+        for _ in range(300):
+            file.write(os.urandom(1 << 20))
+    measure = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    (builder.context / "Dockerfile").write_text("FROM scratch\nCOPY big /\n")
+    command = builder.sampan.command("build", "-q", builder.context)
+    done = commands.run([sys.executable, "-c", measure, *command], check=True)
+    assert int(done.stdout.split()[-1]) < 150 << 10
+
+
+@pytest.mark.system
+@pytest.mark.needs("busybox")
+def test_an_ordinary_user_builds(rootless_sampan: commands.Sampan, ordinary_user: commands.Account) -> None:
+    context = ordinary_user.home / "context"
+    context.mkdir()
+    builder = Builder(rootless_sampan, context)
+    (context / "f").write_text("f")
+    for path in (context, *context.rglob("*")):
+        path.chmod(path.stat().st_mode | 0o055)
+    builder.build("WORKDIR /w\nCOPY f .\nRUN id -u > u && rm /etc/group && test -s f && cat /etc/resolv.conf")
+    done = rootless_sampan("run", "--rm", "--network", "none", "built", "sh", "-c", "cat /w/u; ls /etc")
+    assert done.stdout == "0\nhosts\nhostname\npasswd\nresolv.conf\n" or "passwd" in done.stdout
+    assert "group" not in done.stdout
+    assert (
+        "DONE"
+        not in builder.build(
+            "WORKDIR /w\nCOPY f .\nRUN id -u > u && rm /etc/group && test -s f && cat /etc/resolv.conf"
+        ).stderr
+    )
