@@ -3,19 +3,17 @@
 The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), for there are tools that read them.
 """
 
-import json
-import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from sampan.build import graph
-from sampan.build.dockerfile import instructions, lines, words
+from sampan.build.dockerfile import instructions, lines, values, words
 from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Step
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Unsupported
 from sampan.events import Report, Warned
 from sampan.oci.config import ContainerConfig
 from sampan.oci.platform import Platform
@@ -82,7 +80,7 @@ class StageState:
     def enter(self, path: str) -> None:
         """Changes the working directory, from the present one if ``path`` is relative."""
         if path:
-            self.config = self.config._replace(working_dir=_joined_path(self.directory, path))
+            self.config = self.config._replace(working_dir=values.joined(self.directory, path))
 
     def final_config(self) -> ContainerConfig:
         return self.config._replace(env=self.environment())
@@ -92,17 +90,13 @@ class StageState:
 
     def expand(self, line: Line, text: str, variables: Mapping[str, str] | None = None) -> str:
         """Raises Invalid, showing ``line``."""
-        try:
-            known = self.variables if variables is None else variables
-            return words.expand(text, known, Rules(self.scope.escape))
-        except Invalid as error:
-            raise line.fault(error.message, text) from None
-
-    def shell(self, script: str) -> tuple[str, ...]:
-        return (*(self.config.shell or _DEFAULT_SHELL), script)
+        with line.showing(text):
+            return words.expand(text, self.variables if variables is None else variables, Rules(self.scope.escape))
 
     def argv(self, command: Command) -> tuple[str, ...]:
-        return self.shell("".join(command.words)) if command.shell else command.words
+        if not command.shell:
+            return command.words
+        return (*(self.config.shell or _DEFAULT_SHELL), "".join(command.words))
 
     def did(self, what: str, *, layer: bool = False) -> None:
         """Adds a history entry."""
@@ -184,21 +178,20 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
     line, keyword = transfer.line, transfer.keyword
     _refuse_unbuilt_transfer(transfer)
     chown, chmod = state.expand(line, transfer.chown), state.expand(line, transfer.chmod)
-    mode = _mode(line, chmod)
     sources = [state.expand(line, source) for source in transfer.sources]
     dest = state.expand(line, transfer.dest)
     for source in sources:
         _check_source(state, transfer, source)
+    with line.showing("--chmod"):
+        mode = values.mode(chmod)
     inline = tuple((document.name, _inline(state, line, document)) for document in transfer.inline)
-    absolute = _destination(state.directory, dest)
+    absolute = values.destination(state.directory, dest)
     if len(sources) + len(inline) > 1 and not absolute.endswith("/"):
-        _warn(
-            state, line, f"{keyword} of several sources: the destination {dest} is taken for a directory; end it in /"
-        )
+        _warn(state, line, f"{keyword} of several sources takes {dest} for a directory; end it in /")
         absolute += "/"
     state.step = graph.Copy(
         state.step,
-        tuple(_inside(source) for source in sources),
+        tuple(values.inside(source) for source in sources),
         origin,
         absolute,
         chown,
@@ -240,12 +233,9 @@ def apply_volume(state: StageState, volume: instructions.Volume) -> None:
 def apply_expose(state: StageState, expose: instructions.Expose) -> None:
     ports: list[str] = []
     for written in expose.ports:
-        try:
-            expanded = words.expand_words(written, state.variables, Rules(state.scope.escape))
-        except Invalid as error:
-            raise expose.line.fault(error.message, written) from None
-        for text in expanded:
-            ports += _ports(expose.line, text, written)
+        with expose.line.showing(written):
+            for text in words.expand_words(written, state.variables, Rules(state.scope.escape)):
+                ports += values.ports(text)
     state.config = state.config._replace(exposed_ports=tuple(dict.fromkeys((*state.config.exposed_ports, *ports))))
     state.did(f"EXPOSE [{' '.join(ports)}]")
 
@@ -255,7 +245,7 @@ def apply_cmd(state: StageState, cmd: instructions.Cmd) -> None:
     argv = state.argv(cmd.command)
     state.config = state.config._replace(cmd=argv)
     state.cmd_is_own = True
-    state.did(f"CMD {_quoted(argv)}")
+    state.did(f"CMD {values.quoted(argv)}")
 
 
 def apply_entrypoint(state: StageState, entrypoint: instructions.Entrypoint) -> None:
@@ -264,7 +254,7 @@ def apply_entrypoint(state: StageState, entrypoint: instructions.Entrypoint) -> 
     # A CMD that the base was made with gives arguments to the base's ENTRYPOINT, not to this one.
     cmd = state.config.cmd if state.cmd_is_own else None
     state.config = state.config._replace(entrypoint=argv or None, cmd=cmd)
-    state.did(f"ENTRYPOINT {_quoted(argv)}")
+    state.did(f"ENTRYPOINT {values.quoted(argv)}")
 
 
 def apply_shell(state: StageState, shell: instructions.Shell) -> None:
@@ -274,7 +264,8 @@ def apply_shell(state: StageState, shell: instructions.Shell) -> None:
 
 def apply_stopsignal(state: StageState, stop: instructions.StopSignal) -> None:
     signal = state.expand(stop.line, stop.signal)
-    _check_signal(stop.line, signal)
+    with stop.line.showing(stop.signal):
+        values.check_signal(signal)
     state.config = state.config._replace(stop_signal=signal)
     state.did(f"STOPSIGNAL {signal}")
 
@@ -288,7 +279,7 @@ def apply_healthcheck(state: StageState, check: instructions.Healthcheck) -> Non
     }
     value: dict[str, Any] = {"Test": list(check.test), **times, "Retries": check.retries}
     state.config = state.config._replace(healthcheck={name: item for name, item in value.items() if item})
-    spans = " ".join(f"{name}:{_go_duration(span)}" for name, span in times.items())
+    spans = " ".join(f"{name}:{values.go_duration(span)}" for name, span in times.items())
     state.did(f"HEALTHCHECK {{Test:[{' '.join(check.test)}] {spans} Retries:{check.retries}}}")
 
 
@@ -329,8 +320,8 @@ def _doubt(state: StageState, line: Line, command: Command) -> None:
         _warn(state, line, f"{line.text.split()[0]} looks like a JSON array but is none, so a shell runs it as it is")
 
 
-def _unsupported(line: Line, what: str, at: str = "", hint: str | None = None) -> Exception:
-    return line.fault(f"{what} is not supported yet", at or what, hint=hint, kind=Unsupported)
+def _unsupported(line: Line, what: str, at: str, hint: str | None = None) -> Exception:
+    return line.fault(f"{what} is not supported yet", at, hint=hint, kind=Unsupported)
 
 
 def _refuse_unbuilt(run: instructions.Run) -> None:
@@ -376,30 +367,6 @@ def _check_source(state: StageState, transfer: Transfer, source: str) -> None:
         _warn(state, line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
 
 
-def _mode(line: Line, text: str) -> str:
-    """A mode for --chmod in four octal digits, or an empty text for none."""
-    if not text:
-        return ""
-    if re.fullmatch(r"0*[0-7]{1,4}", text):
-        return f"{int(text, 8):04o}"
-    if re.fullmatch(r"(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,|\Z))+", text):
-        raise _unsupported(line, f"--chmod={text}", "--chmod", "write it in octal")
-    raise line.fault(f"--chmod is not a mode: {text}", "--chmod", hint="octal, between 0 and 07777")
-
-
-def _check_signal(line: Line, name: str) -> None:
-    from signal import SIGRTMAX, SIGRTMIN, Signals
-
-    if re.fullmatch(r"[1-9][0-9]?", name):
-        return
-    short = name.upper().removeprefix("SIG")
-    real_time = re.fullmatch(r"RT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)", short)
-    known = [signal.name.removeprefix("SIG") for signal in Signals]
-    if short not in known and not (real_time and int(real_time[1] or real_time[2] or 0) <= SIGRTMAX - SIGRTMIN):
-        hint = instructions.did_you_mean(short, known, "SIG{}")
-        raise line.fault(f"unknown signal: {name}", line.text.split()[-1], hint=hint)
-
-
 def _expanded(state: StageState, line: Line, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     """All with the values from before the instruction: in ``ENV a=1 b=$a``, b gets the old a."""
     variables = state.variables
@@ -429,51 +396,6 @@ def _script(run: instructions.Run) -> str:
 def _inline(state: StageState, line: Line, document: Heredoc) -> bytes:
     body = document.body
     if document.expands:
-        try:
+        with line.showing("<<"):
             body = words.expand(body, state.variables, Rules(quotes=False))
-        except Invalid as error:
-            raise line.fault(f"here-document {document.name}: {error.message}", "<<") from None
     return body.encode(errors="surrogateescape")
-
-
-def _joined_path(directory: str, path: str) -> str:
-    # normpath() alone would keep two slashes at the beginning, which POSIX allows to mean something else.
-    return posixpath.normpath("/" + posixpath.join(directory, path).lstrip("/"))
-
-
-def _destination(directory: str, dest: str) -> str:
-    path = _joined_path(directory, dest)
-    return path + "/" if path != "/" and (dest in ("", ".") or dest.endswith(("/", "/."))) else path
-
-
-def _inside(source: str) -> str:
-    """A source relative to its root, which ``..`` does not leave."""
-    return _joined_path("/", source)[1:] or "."
-
-
-def _ports(line: Line, text: str, written: str) -> list[str]:
-    """``[[ip:]host:]first[-last][/protocol]`` as ``port/protocol`` for each port; only the container's counts."""
-    match = re.fullmatch(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp)?)?", text, re.ASCII | re.IGNORECASE)
-    first = int(match[1]) if match else 0
-    last = int(match[2] or first) if match else 0
-    if not match or not 0 <= first <= last <= 65535:
-        raise line.fault(f"invalid port: {text}", written, hint="a number up to 65535, for example 8000 or 53/udp")
-    return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
-
-
-def _quoted(argv: tuple[str, ...]) -> str:
-    return f"[{' '.join(json.dumps(word, ensure_ascii=False) for word in argv)}]"
-
-
-def _go_duration(span: int) -> str:
-    """Nanoseconds as Go's ``time.Duration`` prints them: ``1m30s``."""
-    if 0 < span < 10**9:
-        return f"{_decimal(span, 6)}ms"
-    minutes, rest = divmod(span, 60 * 10**9)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{_decimal(rest, 9)}s"
-
-
-def _decimal(value: int, places: int) -> str:
-    whole, fraction = divmod(value, 10**places)
-    return f"{whole}.{fraction:0{places}d}".rstrip("0").rstrip(".") if fraction else str(whole)

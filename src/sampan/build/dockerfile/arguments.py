@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from sampan.build.dockerfile import words
 from sampan.build.dockerfile.instructions import Arg, From, Instruction
 from sampan.build.dockerfile.words import Rules
-from sampan.errors import Invalid
 from sampan.oci import platform as platforms
 from sampan.oci.platform import Platform
 
@@ -40,10 +39,8 @@ def global_args(
     values = dict(predefined)
     for arg in preamble:
         for name, default in arg.definitions:
-            try:
+            with arg.line.showing(default or name):
                 value = build_args.get(name, None if default is None else words.expand(default, values, Rules(escape)))
-            except Invalid as error:
-                raise arg.line.fault(error.message, default or "") from None
             if value is not None:
                 values[name] = value
     return values

@@ -3,14 +3,14 @@
 What is understood here may still be refused by ``translate``: a flag that nothing performs is never dropped.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from sampan.build.dockerfile import lines, words
 from sampan.build.dockerfile.lines import Heredoc, Line
-from sampan.errors import Invalid, SampanError
+from sampan.build.dockerfile.statement import SWITCH, TEXT, TEXTS, Statement, check_flags, did_you_mean
+from sampan.errors import SampanError
 
 
 class Command(NamedTuple):
@@ -168,35 +168,6 @@ Instruction = (
 )  # fmt: skip
 
 
-class Statement(NamedTuple):
-    """A line taken apart: its flags, by name without dashes (a switch is "true" or "false"), and the rest."""
-
-    line: Line
-    keyword: str
-    flags: Mapping[str, tuple[str, ...]]
-    rest: str
-    escape: str
-
-    def text(self, flag: str) -> str:
-        return self.flags[flag][0] if flag in self.flags else ""
-
-    def switch(self, flag: str) -> bool | None:
-        return self.flags[flag][0] == "true" if flag in self.flags else None
-
-    def one_argument(self) -> str:
-        if not self.rest:
-            raise self.fault(f"{self.keyword} requires exactly one argument")
-        return self.rest
-
-    def arguments(self) -> list[str]:
-        """The rest as a JSON array, else split at white space; quotes do not matter."""
-        found = _json_words(self)
-        return words.fields(self.rest) if found is None else found
-
-    def fault(self, message: str, at: str = "", hint: str | None = None) -> SampanError:
-        return self.line.fault(message, at, hint=hint)
-
-
 def parse(line: Line, escape: str = "\\") -> From | Instruction:
     """The instruction on ``line``. Raises Invalid, showing the line, with the likely fix."""
     word, flags, rest = words.split_statement(line.text, escape)
@@ -204,15 +175,7 @@ def parse(line: Line, escape: str = "\\") -> From | Instruction:
     if keyword not in _PARSERS:
         raise line.fault(f"unknown instruction: {word}", word, hint=did_you_mean(keyword, list(_PARSERS)))
     parser, known = _PARSERS[keyword]
-    return parser(Statement(line, keyword, _flags(line, flags, known), rest, escape))
-
-
-def did_you_mean(word: str, known: Sequence[str], template: str = "{}") -> str | None:
-    """A hint that names the entry of ``known`` that is most like ``word``."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, known, 1, 0.6)
-    return f"did you mean {template.format(close[0])}?" if close else None
+    return parser(Statement(line, keyword, check_flags(line, flags, known), rest, escape))
 
 
 def looks_like_exec_form(command: Command) -> bool:
@@ -245,7 +208,7 @@ def parse_arg(statement: Statement) -> Arg:
         if not name:
             raise statement.fault("ARG names can not be blank", word)
         found.append((name, default if equals else None))
-    return Arg(statement.line, tuple(_at_least_one(statement, found)))
+    return Arg(statement.line, tuple(statement.some(found)))
 
 
 def parse_env(statement: Statement) -> Env:
@@ -258,7 +221,7 @@ def parse_label(statement: Statement) -> Label:
 
 def parse_run(statement: Statement) -> Run:
     command = _command(statement)
-    _at_least_one(statement, list(command.words))
+    statement.some(list(command.words))
     for document in statement.line.heredocs:
         if not document.content.isprintable() and re.search("[\0\ud800-\udfff]", document.content):
             raise statement.fault("the here-document is not UTF-8 text", "<<")
@@ -285,22 +248,22 @@ def parse_add(statement: Statement) -> Transfer:
 
 
 def parse_workdir(statement: Statement) -> Workdir:
-    return Workdir(statement.line, statement.one_argument())
+    return Workdir(statement.line, statement.argument())
 
 
 def parse_user(statement: Statement) -> User:
-    return User(statement.line, statement.one_argument())
+    return User(statement.line, statement.argument())
 
 
 def parse_volume(statement: Statement) -> Volume:
-    paths = [path.strip() for path in _at_least_one(statement, statement.arguments())]
+    paths = [path.strip() for path in statement.some(statement.arguments())]
     if not all(paths):
         raise statement.fault("VOLUME specified can not be an empty string")
     return Volume(statement.line, tuple(paths))
 
 
 def parse_expose(statement: Statement) -> Expose:
-    return Expose(statement.line, tuple(sorted(_at_least_one(statement, words.fields(statement.rest)))))
+    return Expose(statement.line, tuple(sorted(statement.some(words.fields(statement.rest)))))
 
 
 def parse_cmd(statement: Statement) -> Cmd:
@@ -312,18 +275,18 @@ def parse_entrypoint(statement: Statement) -> Entrypoint:
 
 
 def parse_shell(statement: Statement) -> Shell:
-    found = _json_words(statement)
+    found = statement.json_array()
     if found is None:
         raise statement.fault("SHELL requires its arguments as a JSON array", hint='SHELL ["/bin/bash", "-c"]')
-    return Shell(statement.line, tuple(_at_least_one(statement, found)))
+    return Shell(statement.line, tuple(statement.some(found)))
 
 
 def parse_stopsignal(statement: Statement) -> StopSignal:
-    return StopSignal(statement.line, statement.one_argument())
+    return StopSignal(statement.line, statement.argument())
 
 
 def parse_healthcheck(statement: Statement) -> Healthcheck:
-    kind, *rest = _at_least_one(statement, words.fields(statement.rest, 2))
+    kind, *rest = statement.some(words.fields(statement.rest, 2))
     if kind.upper() == "NONE":
         if rest:
             raise statement.fault("HEALTHCHECK NONE takes no arguments", rest[0])
@@ -339,20 +302,20 @@ def parse_healthcheck(statement: Statement) -> Healthcheck:
     return Healthcheck(
         statement.line,
         ("CMD-SHELL" if command.shell else "CMD", *command.words),
-        _duration(statement, "interval"),
-        _duration(statement, "timeout"),
-        _duration(statement, "start-period"),
-        _duration(statement, "start-interval"),
+        statement.duration("interval"),
+        statement.duration("timeout"),
+        statement.duration("start-period"),
+        statement.duration("start-interval"),
         int(retries),
     )
 
 
 def parse_maintainer(statement: Statement) -> Maintainer:
-    return Maintainer(statement.line, statement.one_argument())
+    return Maintainer(statement.line, statement.argument())
 
 
 def parse_onbuild(statement: Statement) -> OnBuild:
-    keyword = "".join(_at_least_one(statement, words.fields(statement.rest, 2))[:1]).upper()
+    keyword = "".join(statement.some(words.fields(statement.rest, 2))[:1]).upper()
     if keyword == "ONBUILD":
         raise statement.fault("chaining ONBUILD via ONBUILD ONBUILD is not allowed")
     if keyword in ("FROM", "MAINTAINER"):
@@ -365,25 +328,23 @@ def parse_onbuild(statement: Statement) -> OnBuild:
     return OnBuild(statement.line, statement.rest + "".join(contents))
 
 
-Found = TypeVar("Found")
-_TEXT, _TEXTS, _SWITCH = "text", "texts", "switch"
-_TRANSFER_FLAGS = {"chown": _TEXT, "chmod": _TEXT, "link": _SWITCH, "exclude": _TEXTS}
-_HEALTH_FLAGS = dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), _TEXT)
+_TRANSFER_FLAGS = {"chown": TEXT, "chmod": TEXT, "link": SWITCH, "exclude": TEXTS}
+_HEALTH_FLAGS = dict.fromkeys(("interval", "timeout", "start-period", "start-interval", "retries"), TEXT)
 
 _PARSERS: dict[str, tuple[Callable[[Statement], From | Instruction], Mapping[str, str]]] = {
-    "ADD": (parse_add, {**_TRANSFER_FLAGS, "checksum": _TEXT, "keep-git-dir": _SWITCH, "unpack": _SWITCH}),
+    "ADD": (parse_add, {**_TRANSFER_FLAGS, "checksum": TEXT, "keep-git-dir": SWITCH, "unpack": SWITCH}),
     "ARG": (parse_arg, {}),
     "CMD": (parse_cmd, {}),
-    "COPY": (parse_copy, {**_TRANSFER_FLAGS, "from": _TEXT, "parents": _SWITCH}),
+    "COPY": (parse_copy, {**_TRANSFER_FLAGS, "from": TEXT, "parents": SWITCH}),
     "ENTRYPOINT": (parse_entrypoint, {}),
     "ENV": (parse_env, {}),
     "EXPOSE": (parse_expose, {}),
-    "FROM": (parse_from, {"platform": _TEXT}),
+    "FROM": (parse_from, {"platform": TEXT}),
     "HEALTHCHECK": (parse_healthcheck, _HEALTH_FLAGS),
     "LABEL": (parse_label, {}),
     "MAINTAINER": (parse_maintainer, {}),
     "ONBUILD": (parse_onbuild, {}),
-    "RUN": (parse_run, {"mount": _TEXTS, "network": _TEXT, "security": _TEXT, "device": _TEXTS}),
+    "RUN": (parse_run, {"mount": TEXTS, "network": TEXT, "security": TEXT, "device": TEXTS}),
     "SHELL": (parse_shell, {}),
     "STOPSIGNAL": (parse_stopsignal, {}),
     "USER": (parse_user, {}),
@@ -392,45 +353,8 @@ _PARSERS: dict[str, tuple[Callable[[Statement], From | Instruction], Mapping[str
 }
 
 
-def _flags(line: Line, given: tuple[str, ...], known: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for flag in given:
-        dashed, equals, value = flag.partition("=")
-        name = dashed[2:]
-        if name not in known:
-            raise line.fault(f"unknown flag: {dashed}", dashed, hint=did_you_mean(name, list(known), "--{}"))
-        if known[name] == _SWITCH:
-            value = value.lower() if equals else "true"
-            if value not in ("true", "false"):
-                raise line.fault(f"{dashed} is either true or false, not {value!r}", dashed)
-        elif not equals:
-            raise line.fault(f"{dashed} lacks a value", dashed, hint=f"write it as {dashed}=VALUE")
-        if name in found and known[name] != _TEXTS:
-            raise line.fault(f"{dashed} is given twice", dashed)
-        found[name] = (*found.get(name, ()), value)
-    return found
-
-
-def _at_least_one(statement: Statement, found: list[Found]) -> list[Found]:
-    if not found:
-        raise statement.fault(f"{statement.keyword} requires at least one argument")
-    return found
-
-
-def _json_words(statement: Statement) -> list[str] | None:
-    """The rest as a JSON array of texts, or None if it is no JSON array. Raises Invalid for other arrays."""
-    if not lines.is_exec_form(statement.rest):
-        return None
-    found = json.loads(statement.rest)
-    if not all(isinstance(word, str) for word in found):
-        raise statement.fault("the JSON array may hold only texts", "[")
-    if any("\0" in word for word in found):
-        raise statement.fault("the JSON array holds a NUL character", "[")
-    return [re.sub("[\ud800-\udfff]", "�", word) for word in found]
-
-
 def _command(statement: Statement) -> Command:
-    exec_form = _json_words(statement)
+    exec_form = statement.json_array()
     if exec_form is not None:
         return Command(tuple(exec_form), shell=False)
     return Command((statement.rest,) if statement.rest else (), shell=True)
@@ -438,7 +362,7 @@ def _command(statement: Statement) -> Command:
 
 def _pairs(statement: Statement) -> tuple[tuple[str, str], ...]:
     """``name=value …``, or with a first word without ``=`` the old form: one name, and all that follows its value."""
-    found = _at_least_one(statement, words.split(statement.rest, statement.escape))
+    found = statement.some(words.split(statement.rest, statement.escape))
     if "=" not in found[0]:
         name, *value = words.fields(statement.rest, 2)
         if not value:
@@ -465,12 +389,15 @@ def _transfer(statement: Statement) -> Transfer:
     documents = {document.name: document for document in statement.line.heredocs}
     plain, inline = [], []
     for source in sources:
-        announced = _heredoc(statement, source)
+        with statement.line.showing(source):
+            announced = lines.heredoc(source)
         if announced and announced.name in documents:
             inline.append(_named_like_a_file(statement, documents[announced.name]))
         else:
             plain.append(source)
-    if documents and _heredoc(statement, dest):
+    with statement.line.showing(dest):
+        announced = lines.heredoc(dest) if documents else None
+    if announced:
         raise statement.fault(f"{keyword} cannot accept a here-document as a destination", dest)
     return Transfer(
         statement.line,
@@ -499,32 +426,7 @@ def _one_argument_only(statement: Statement, found: list[str]) -> SampanError:
     )
 
 
-def _heredoc(statement: Statement, word: str) -> Heredoc | None:
-    try:
-        return lines.heredoc(word)
-    except Invalid as error:
-        raise statement.fault(error.message, word) from None
-
-
 def _named_like_a_file(statement: Statement, document: Heredoc) -> Heredoc:
     if "/" in document.name or document.name in (".", ".."):
         raise statement.fault(f"a here-document cannot be named {document.name}", "<<", "its name is the file's name")
     return document
-
-
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
-
-
-def _duration(statement: Statement, flag: str) -> int:
-    """A duration as Go writes it (``1m30s``), in nanoseconds."""
-    text = statement.text(flag)
-    if text in ("", "0"):
-        return 0
-    amounts = _AMOUNT.findall(text)
-    if "".join(number + unit for number, unit in amounts) != text.removeprefix("+"):
-        raise statement.fault(f"--{flag} is not a duration: {text}", text, "write it as 30s or 1m30s")
-    total = sum(round(float(number) * _UNITS[unit]) for number, unit in amounts)
-    if 0 < total < 10**6:
-        raise statement.fault(f"--{flag} cannot be less than 1ms", text)
-    return total

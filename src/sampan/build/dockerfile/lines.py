@@ -6,6 +6,7 @@ BuildKit's rules (frontend/dockerfile/parser). Every line knows where it stood, 
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from sampan.build.dockerfile import words
@@ -69,6 +70,14 @@ class Line(NamedTuple):
         return kind(
             f"{self.filename}:{piece.number}: {message}\n{_excerpt(piece.number, shown, begin, end)}", hint=hint
         )
+
+    @contextmanager
+    def showing(self, at: str = "") -> Iterator[None]:
+        """Adds this line to errors that leave a ``with`` block."""
+        try:
+            yield
+        except SampanError as error:
+            raise self.fault(error.message, at, hint=error.hint, kind=type(error)) from error
 
 
 class Document(NamedTuple):

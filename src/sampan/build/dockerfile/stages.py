@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from sampan.build.dockerfile import instructions, lines
-from sampan.build.dockerfile.instructions import Arg, From, Instruction, did_you_mean
+from sampan.build.dockerfile.instructions import Arg, From, Instruction
+from sampan.build.dockerfile.statement import did_you_mean
 from sampan.errors import Invalid, NotFound
 
 

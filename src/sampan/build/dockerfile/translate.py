@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
 from sampan.build.dockerfile.apply import Scope, StageState
-from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Transfer, did_you_mean
+from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Transfer
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.stages import Stage
+from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Graph, Scratch, Source, Step
-from sampan.errors import Invalid, NotFound, SampanError, Unsupported
+from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.events import Report, Warned
 from sampan.oci import platform as platforms
 from sampan.oci import reference as references
@@ -70,8 +71,8 @@ class _Build:
     """One translation: the stages and images that it has met."""
 
     __slots__ = (
-        "_context", "_contexts", "_images", "_numbers", "_platform", "_resolve", "_scope", "_stages", "_states",
-        "declared",
+        "_context", "_contexts", "_directories", "_images", "_numbers", "_platform", "_resolve", "_scope", "_stages",
+        "_states", "declared",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +91,7 @@ class _Build:
         self._platform = platform
         self._contexts = {_context_name(name): value for name, value in contexts.items()}
         self._states: dict[int, StageState] = {}
+        self._directories: dict[str, Context] = {}
         self._images: dict[tuple[str, Platform], tuple[Image, ImageConfig, Step]] = {}
         self._numbers: dict[str, list[int]] = {}
         self.declared: set[str] = set()
@@ -175,20 +177,21 @@ class _Build:
         if value.startswith(_IMAGE):
             label = stage.label if len(self._stages) > 1 else ""
             return self._image(stage, transfer.line, value.removeprefix(_IMAGE), self._platform, label)[2]
-        return _directory(transfer, value)
+        if value not in self._directories:
+            self._directories[value] = _directory(transfer, value)
+        return self._directories[value]
 
     def _image(
         self, stage: Stage, line: Line, name: str, platform: Platform, label: str
     ) -> "tuple[Image, ImageConfig, Step]":
         found = self._images.get((name, platform))
         if not found:
-            try:
-                image, config = self._resolve(name, platform)
-            except SampanError as error:
-                hint = error.hint
-                if isinstance(error, NotFound):
-                    hint = did_you_mean(name, self._names_before(stage), "the stage {}") or hint
-                raise line.fault(error.message, name, hint=hint, kind=type(error)) from error
+            with line.showing(name):
+                try:
+                    image, config = self._resolve(name, platform)
+                except NotFound as error:
+                    error.hint = did_you_mean(name, self._names_before(stage), "the stage {}") or error.hint
+                    raise
             step = Source(image, label, f"FROM {name}", line.number) if image.chain else Scratch(label, f"FROM {name}")
             found = self._images[name, platform] = (image, config, step)
         return found
@@ -236,17 +239,13 @@ class _Build:
         expanded = _expanded(stage.base, written, self._scope)
         if not expanded:
             raise stage.base.line.fault(f"the platform {written} is empty", written)
-        try:
+        with stage.base.line.showing(written):
             return platforms.parse(expanded)
-        except Invalid as error:
-            raise stage.base.line.fault(error.message, written, hint=error.hint) from None
 
 
 def _expanded(base: From, text: str, scope: Scope) -> str:
-    try:
+    with base.line.showing(text):
         return words.expand(text, scope.globals, Rules(scope.escape))
-    except Invalid as error:
-        raise base.line.fault(error.message, text) from None
 
 
 def _triggers(stage: Stage, texts: "tuple[str, ...] | list[str]", base: str) -> list[Instruction]:

@@ -17,6 +17,7 @@ _MAX_GROWTH = 1 << 20
 single value above 128 KiB anyway."""
 _MAX_DEPTH = 50
 
+_LESS_THAN = re.compile(r"<[\t\r ]*")
 _WHITE = re.compile(r"[\t\v\f\r ]+")
 _NAME = re.compile(r"\d+|[@*#?\-$!]|\w+")
 
@@ -32,12 +33,15 @@ class Rules(NamedTuple):
     keep_unset: bool = False
 
 
-def expand(text: str, variables: Mapping[str, str], rules: Rules = Rules()) -> str:  # noqa: B008
+USUAL = Rules()
+
+
+def expand(text: str, variables: Mapping[str, str], rules: Rules = USUAL) -> str:
     """``text`` as one word: variables replaced, quotes and escapes removed, white space kept. Raises Invalid."""
     return "".join(part for part, _ in _Lexer(text, variables, rules).parts())
 
 
-def expand_words(text: str, variables: Mapping[str, str], rules: Rules = Rules()) -> list[str]:  # noqa: B008
+def expand_words(text: str, variables: Mapping[str, str], rules: Rules = USUAL) -> list[str]:
     """The same, split at white space that is neither quoted nor escaped, also where a variable's value has some."""
     words, word = [], ""
     for part, splits in _Lexer(text, variables, rules).parts():
@@ -123,7 +127,7 @@ class _Lexer:
             if character == stop:
                 return found
             if character == "$":
-                found.append((self._dollar(keep), True))
+                found.append((self._dollar(), True))
             elif character == "<":
                 found.append((self._less_than(), False))
             elif character == self._rules.escape:
@@ -162,7 +166,7 @@ class _Lexer:
             if character == '"':
                 return found
             if character == "$":
-                found += self._dollar(keep)
+                found += self._dollar()
             elif self._peek() and self._peek() in ('"', "$", self._rules.escape):
                 found += (character if keep else "") + self._next()
             else:
@@ -171,13 +175,13 @@ class _Lexer:
 
     def _less_than(self) -> str:
         # White space between << and the word after it belongs to the here-document's word.
-        match = re.compile(r"<[\t\r ]*").match(self._text, self._at)
+        match = _LESS_THAN.match(self._text, self._at)
         if not match:
             return "<"
         self._at = match.end()
         return "<" + match[0]
 
-    def _dollar(self, keep: bool) -> str:
+    def _dollar(self) -> str:
         start = self._at - 1
         if self._peek() != "{":
             name = self._name()
@@ -190,7 +194,7 @@ class _Lexer:
             self._depth += 1
             if self._depth > _MAX_DEPTH:
                 raise Invalid(f"substitutions are nested more than {_MAX_DEPTH} deep")
-            name, value = self._braces(keep)
+            name, value = self._braces()
             unset = name not in self._variables
             self._depth -= 1
         if unset and self._rules.keep_unset:
@@ -207,7 +211,7 @@ class _Lexer:
         self._at = match.end()
         return match[0]
 
-    def _braces(self, keep: bool) -> tuple[str, str]:
+    def _braces(self) -> tuple[str, str]:
         """What follows ``${``: the variable's name and what the whole stands for."""
         if not self._peek():
             raise Invalid("syntax error: missing '}'")
