@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def _advise(arguments: Parsed) -> str | None:
     """What ``build -t name.`` was probably meant to be."""
+    if arguments.positionals:
+        return None
     for tag in arguments.texts("tag"):
         if tag.endswith(".") and len(tag) > 1:
             return f"write -t {tag[:-1]} . (the dot, the build context, is a word of its own)"
@@ -75,11 +77,12 @@ def main(arguments: Parsed, context: Context) -> int:
     names = _names(arguments.texts("tag"))
     build_args = _build_args(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
+    contexts = _contexts(arguments.texts("build-context"))
     style = _style(arguments, context)
     engine = context.engine
     host = _host(arguments, engine)
     with lease(engine.paths), _directory(path) as directory:
-        graph = _graph(arguments, context, directory, build_args)
+        graph = _graph(arguments, context, directory, build_args, contexts)
         with _display(style, graph) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
@@ -167,10 +170,12 @@ def _directory(path: str) -> "AbstractContextManager[str]":
         return TemporaryDirectory(prefix="sampan-context-")
     if "://" in path or path.startswith("git@"):
         raise Unsupported(f"building from {path} is not built yet", hint="fetch it first, and name the directory")
-    return nullcontext(path)
+    return nullcontext(os.path.abspath(path))
 
 
-def _graph(arguments: Parsed, context: Context, directory: str, build_args: dict[str, str]) -> "Graph":
+def _graph(
+    arguments: Parsed, context: Context, directory: str, build_args: dict[str, str], contexts: dict[str, str]
+) -> "Graph":
     from sampan.build.context import open_context, read_dockerfile
     from sampan.build.dockerfile.translate import translate
     from sampan.oci import platform as platforms
@@ -185,7 +190,7 @@ def _graph(arguments: Parsed, context: Context, directory: str, build_args: dict
         platform=platforms.host(),
         build_args=build_args,
         target=arguments.text("target"),
-        contexts=_contexts(arguments.texts("build-context")),
+        contexts=contexts,
         report=lambda event: _tell(event, context),
     )
 
@@ -200,10 +205,10 @@ def _dockerfile(arguments: Parsed, directory: str) -> str:
     if name is None:
         return "Dockerfile"
     # As with Docker, -f counts from where the user is, and only then from the context.
-    root, path = os.path.abspath(directory), os.path.abspath(name)
-    if not os.path.lexists(path) and os.path.lexists(os.path.join(root, name)):
+    path = os.path.abspath(name)
+    if not os.path.lexists(path) and os.path.lexists(os.path.join(directory, name)):
         return name
-    return os.path.relpath(path, root) if path.startswith(f"{root}/") else path
+    return os.path.relpath(path, directory) if path.startswith(f"{directory}/") else path
 
 
 def _contexts(texts: list[str]) -> dict[str, str]:

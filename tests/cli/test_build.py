@@ -1,0 +1,103 @@
+"""``sampan build`` before anything is built: what is understood, and how misuse is answered."""
+
+from pathlib import Path
+
+import pytest
+
+from sampan.build.graph import Copy, Run, Scratch
+from sampan.cli import build
+from sampan.cli.main import main
+from sampan.errors import Invalid, SampanError
+from sampan.oci import reference
+
+
+def test_labels_count_within_stages() -> None:
+    base = Scratch("base", "FROM scratch")
+    first = Run(base, ("a",), (), "", "/", stage="base", text="RUN a \\\n  b")
+    other = Scratch("", "FROM scratch")
+    target = Copy(other, ("/",), first, "/", text="COPY --from=base / /")
+    assert build.labels([base, first, other, target]) == [
+        "[base 1/2] FROM scratch",
+        "[base 2/2] RUN a \\ b",
+        "[1/2] FROM scratch",
+        "[2/2] COPY --from=base / /",
+    ]
+
+
+def test_build_args(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAS", "value")
+    monkeypatch.delenv("HAS_NOT", raising=False)
+    assert build._build_args(["A=1", "B=", "C=a=b", "HAS", "HAS_NOT"]) == {
+        "A": "1",
+        "B": "",
+        "C": "a=b",
+        "HAS": "value",
+    }
+    with pytest.raises(Invalid):
+        build._build_args(["=x"])
+
+
+def test_names() -> None:
+    assert build._names(["app", "host:1/app:2"]) == [reference.parse("app:latest"), reference.parse("host:1/app:2")]
+    for wrong in ("App", "app@sha256:" + "0" * 64, "app:"):
+        with pytest.raises(Invalid):
+            build._names([wrong])
+
+
+def test_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
+    assert build._epoch({}) == 5
+    assert build._epoch({"SOURCE_DATE_EPOCH": "7"}) == 7
+    assert build._epoch({"SOURCE_DATE_EPOCH": ""}) is None
+    for wrong in ("-1", "1.5", "now", "9" * 20):
+        with pytest.raises(Invalid):
+            build._epoch({"SOURCE_DATE_EPOCH": wrong})
+
+
+@pytest.mark.parametrize("text", ["x", "=docker-image://x", "x="])
+def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
+    with pytest.raises(SampanError):
+        build._contexts([text])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-t", "name."], "hint: write -t name . (the dot, the build context, is a word of its own)"),
+        ([], "hint: name the directory to build from: . is this one"),
+        (["a", "b"], "'sampan build' requires 1 argument"),
+        (["-t", "Name", "."], "repository names are lower case"),
+        (["."], "there is no Dockerfile in {context}"),
+        (["-f", "Other", "."], "there is no Other in {context}"),
+        (["nowhere"], "the build context {context}/nowhere does not exist"),
+        (["https://host/repo.git"], "building from https://host/repo.git is not built yet"),
+        (["--secret", "id=x", "."], "--secret is not built yet"),
+        (["--progress", "fancy", "."], "auto, plain, tty or quiet"),
+        (["--network", "mine", "."], "--network mine is not supported by build"),
+        (["--build-context", "x", "."], "invalid --build-context 'x'"),
+        (["-f", "x", "-"], "there is no build context for -f to be in"),
+    ],
+)
+@pytest.mark.root
+def test_misuse_is_one_sentence_and_exit_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    context = tmp_path / "context"
+    context.mkdir()
+    monkeypatch.chdir(context)
+    assert main(["--root", str(tmp_path / "store"), "build", *arguments]) in (1, 125)
+    shown = capsys.readouterr()
+    assert said.format(context=context) in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.root
+def test_a_file_that_is_not_in_the_context(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY requirement.txt .\n")
+    (tmp_path / "requirements.txt").write_text("")
+    assert main(["--root", str(tmp_path / "store"), "build", str(tmp_path)]) == 1
+    shown = capsys.readouterr().err
+    assert "sampan: line 2: requirement.txt is not in the build context\n" in shown
+    assert "hint: did you mean requirements.txt?" in shown
