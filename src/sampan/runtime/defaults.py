@@ -52,12 +52,12 @@ def masked_paths() -> list[str]:
     return paths
 
 
-def mounts(*, own_network: bool, shm_bytes: int = SHM_BYTES) -> list[dict[str, Any]]:
+def mounts(*, own_network: bool, rootless: bool = False, shm_bytes: int = SHM_BYTES) -> list[dict[str, Any]]:
     """The file systems that Linux programs expect (runtime-spec, config-linux.md, "Default Filesystems").
 
     Without a network namespace of its own a rootless container may not mount sysfs, so it gets the host's, read-only.
     """
-    if own_network or os.geteuid() == 0:
+    if own_network or not rootless:
         sysfs = _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro")
     else:
         sysfs = _mount("/sys", "bind", "rbind", "nosuid", "noexec", "nodev", "rro", source="/sys")
@@ -130,7 +130,7 @@ def base_spec(
         },
         "root": {"path": "rootfs", "readonly": False},
         "hostname": hostname,
-        "mounts": mounts(own_network=own_network),
+        "mounts": mounts(own_network=own_network, rootless=rootless),
         "linux": {
             "namespaces": [{"type": kind} for kind in namespaces],
             "cgroupsPath": cgroup,
