@@ -171,7 +171,7 @@ def test_secret_proxy_is_nowhere_but_in_what_is_not_keyed() -> None:
 @pytest.mark.parametrize("variables", [{}, {"X": "1"}])
 def test_unused_build_argument_is_told(variables: dict[str, str]) -> None:
     build = Build({"OnBuild": ["ARG FROM_TRIGGER"]})
-    build("FROM a\n", build_args={**variables, "FROM_TRIGGER": "1", "no_proxy": "x"})
+    build("FROM a\n", build_args={**variables, "FROM_TRIGGER": "1", "no_proxy": "x", "SOURCE_DATE_EPOCH": "0"})
     assert build.warnings == [f"the build argument {name} is not used: no ARG declares it" for name in variables]
 
 

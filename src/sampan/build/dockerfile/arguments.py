@@ -9,6 +9,8 @@ from sampan.oci import platform as platforms
 from sampan.oci.platform import Platform
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+EPOCH_ARG = "SOURCE_DATE_EPOCH"
+"""An argument to the build itself (reproducible-builds.org); stages see it if they declare it."""
 PROXY_ARGS = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
 """Arguments that every RUN sees without an ARG, and that stay out of cache keys and history."""
 
