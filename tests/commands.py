@@ -119,6 +119,12 @@ def readable_copy() -> Path:
     return directory
 
 
+def new_store() -> Path:
+    """A directory for a store: in memory where that can be, since disks are slow to take thousands of files."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="sampan-test-", dir=memory if os.access(memory, os.W_OK) else None))
+
+
 def remove_store(root: Path) -> None:
     """Removes a store, as root of the user namespace that its files belong to. Fails the test if a mount was left."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()

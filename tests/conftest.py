@@ -92,8 +92,7 @@ class _NoSkips:
 @pytest.fixture
 def store_root() -> Iterator[Path]:
     """A new directory for a store, in memory where possible. Afterwards it is gone; nothing may be mounted in it."""
-    memory = Path("/dev/shm")
-    root = Path(tempfile.mkdtemp(prefix="sampan-test-", dir=memory if os.access(memory, os.W_OK) else None))
+    root = commands.new_store()
     yield root
     commands.remove_store(root)
 
@@ -110,14 +109,24 @@ def sampan(store_root: Path) -> Iterator[commands.Sampan]:
 def ordinary_user() -> Iterator[commands.Account]:
     """Someone without privileges, without a name and without subordinate ids; this very user if he is not root."""
     home = Path(tempfile.mkdtemp(prefix="sampan-test-home-"))
-    yield commands.account(home)
-    commands.remove_store(home)
+    try:
+        yield commands.account(home)
+    finally:
+        commands.remove_store(home)
 
 
 @pytest.fixture
-def rootless_sampan(store_root: Path, ordinary_user: commands.Account) -> Iterator[commands.Sampan]:
+def rootless_store_root(ordinary_user: commands.Account) -> Iterator[Path]:
+    """A directory for a store of ``ordinary_user``."""
+    root = commands.new_store()
+    os.chown(root, ordinary_user.uid, ordinary_user.gid)
+    yield root
+    commands.remove_store(root)
+
+
+@pytest.fixture
+def rootless_sampan(rootless_store_root: Path, ordinary_user: commands.Account) -> Iterator[commands.Sampan]:
     """The command line as ``ordinary_user`` runs it."""
-    os.chown(store_root, ordinary_user.uid, ordinary_user.gid)
-    runner = commands.Sampan(store_root, ordinary_user)
+    runner = commands.Sampan(rootless_store_root, ordinary_user)
     yield runner
     runner.remove_containers()
