@@ -131,23 +131,21 @@ def test_what_is_mounted_for_a_step_is_not_in_its_layer(builder: Builder) -> Non
 
 @as_system
 @pytest.mark.parametrize(
-    "etc",
+    "make",
     [
-        "ln -s /nowhere/deep /etc/resolv.conf",
-        "ln -s ../../../../../canary /etc/resolv.conf; ln -s /proc/self/exe /etc/hosts",
-        "touch /etc/hosts /etc/resolv.conf && rm /etc/hosts",
-        "mv /etc /etc2 && ln -s etc2 /etc",
+        "ln -s /nowhere/deep etc/resolv.conf",
+        "ln -s ../../../../../canary etc/resolv.conf; ln -s /bin/../new/./x etc/hosts",
+        "touch etc/hosts etc/resolv.conf && rm etc/hosts",
+        "mv etc etc2 && ln -s etc2 etc",
     ],
 )
-def test_links_in_place_of_mount_points(builder: Builder, etc: str) -> None:
-    """What is mounted for a step lies on what the image has there, wherever its links lead inside."""
-    # busybox alone, for its links to be in place before anything is mounted: they come from the context.
-    builder.build(f"RUN mkdir /x && cp -a /etc /x/etc && cd /x && {etc.replace(' /etc', ' etc')}\nRUN ls /x")
-    (builder.context / "Dockerfile").write_text(
-        f"{BASE.rstrip().removesuffix('FROM base')}FROM built AS made\nFROM scratch\nCOPY --from=made /bin /bin\n"
-        "COPY --from=made /x /\nRUN test -s /etc/resolv.conf && test -s /etc/hosts && touch /done\n"
+def test_links_in_place_of_mount_points(builder: Builder, make: str) -> None:
+    """What is mounted for a step lies where the image's links lead, inside, and is in no layer."""
+    done = builder.build(
+        f"RUN mkdir /x && cp -a /etc /x && cd /x && rm etc/hosts etc/resolv.conf && {make}\n"
+        "FROM scratch\nCOPY --from=1 /bin /bin\nCOPY --from=1 /x /\n"
+        "RUN test -s /etc/resolv.conf && test -s /etc/hosts && touch /done\n"
     )
-    done = builder.sampan("build", "-t", "built", builder.context)
     assert done.returncode == 0
     assert builder.files() == ["done"]
 
@@ -179,15 +177,13 @@ def test_a_working_directory_never_leads_out(builder: Builder) -> None:
 
 @as_system
 def test_the_user_and_its_groups(builder: Builder) -> None:
-    builder.build("USER app\nWORKDIR /made/here\nRUN id > /tmp/../made/here/id; echo $HOME >> id; umask >> id")
+    builder.build("USER app\nWORKDIR /made/here\nRUN id > id; echo $HOME >> id; umask >> id")
     assert (builder.layer() / "made/here/id").read_text() == (
-        "uid=1000(app) gid=1001(app) groups=1001(app),29(audio)\n/home/app\n0022\n"
+        "uid=1000(app) gid=1001(app) groups=29(audio),1001(app)\n/home/app\n0022\n"
     )
     builder.build("RUN mkdir -m 777 /w\nUSER app:audio\nRUN id > /w/id")
     assert (builder.layer() / "w/id").read_text() == "uid=1000(app) gid=29(audio) groups=29(audio)\n"
-    assert "has no user" in _failure(builder, "USER nobody\nRUN id") or "nobody" in _failure(
-        builder, "USER nobody\nRUN id"
-    )
+    assert "sampan: line 8: unable to find user nobody" in _failure(builder, "USER nobody\nRUN id")
 
 
 def _failure(builder: Builder, lines: str, *options: str) -> str:
@@ -203,9 +199,6 @@ def test_a_command_that_fails_names_itself_and_its_line(builder: Builder) -> Non
     assert "sampan: line 8: the command '/bin/sh -c echo before; exit 3' failed with exit code 3\n" in said
     assert " before\n" in said
     assert "sampan: line 7: the command cannot be executed: " in _failure(builder, 'RUN ["/no/such"]')
-    assert "sampan: line 7: the command '/bin/sh -c kill -9 $$' failed with exit code 137" in _failure(
-        builder, "RUN kill -9 $$"
-    )
     assert builder.sampan("images", "-q").stdout == ""
 
 

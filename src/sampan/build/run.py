@@ -6,6 +6,7 @@ nothing has to be removed from where the command could have put a link in its pl
 """
 
 import os
+import select
 import selectors
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from sampan.build.cancellation import Cancellation
 from sampan.build.copy import Destination
 from sampan.build.graph import Run
 from sampan.build.solve import Output
-from sampan.errors import SampanError
+from sampan.errors import CommandMissing, NotExecutable, SampanError
 from sampan.events import Report, Warned
 from sampan.networks import dns
 from sampan.runtime import defaults, launch
@@ -173,36 +174,43 @@ def _execute(
         for _, writing in pipes:
             os.close(writing)
     try:
-        with (
-            closing(process),
-            cancellation.ending(lambda: process.kill(signal.SIGKILL)),
-            _connected(process.pid, network, host),
-        ):
+        with closing(process), cancellation.ending(lambda: process.kill(signal.SIGKILL)):
             try:
-                process.start()
-            except SampanError as error:
+                with _connected(process, network, host):
+                    process.start()
+                    _forward({pipes[0][0]: 1, pipes[1][0]: 2}, output)
+                    return process.wait()
+            except (CommandMissing, NotExecutable) as error:
                 raise SampanError(f"the command cannot be executed: {error.message}", hint=error.hint) from None
-            _forward({pipes[0][0]: 1, pipes[1][0]: 2}, output)
-            return process.wait()
     finally:
         for reading, _ in pipes:
             os.close(reading)
 
 
 @contextmanager
-def _connected(pid: int, network: str, host: Host) -> Iterator[None]:
-    """Gives the container of ``pid`` its network for the length of a ``with`` block."""
+def _connected(process: launch.Process, network: str, host: Host) -> Iterator[None]:
+    """Gives a container that is being made its network, for the length of a ``with`` block."""
     if network != "bridge":
         yield
         return
     from sampan.networks import bridge
 
     identifier = os.urandom(32).hex()
-    bridge.attach(host.networks, identifier, pid)
+    try:
+        bridge.attach(host.networks, identifier, process.pid)
+    except SampanError:
+        _raise_failure(process)
+        raise
     try:
         yield
     finally:
         bridge.detach(host.networks, identifier)
+
+
+def _raise_failure(process: launch.Process) -> None:
+    """Raises what the making of the container failed with, if it did: then there is nothing to be connected."""
+    if not os.path.exists(f"/proc/{process.pid}/ns/net") and select.select([process.end], [], [], 5)[0]:
+        process.start()
 
 
 def _forward(streams: dict[int, int], output: Callable[[int, bytes], None]) -> None:

@@ -44,7 +44,10 @@ class Process:
 
     def start(self) -> None:
         """Lets the program run. Raises CommandMissing or NotExecutable if it cannot be."""
-        self.end.send(handshake.START)
+        try:
+            self.end.send(handshake.START)
+        except BrokenPipeError:
+            pass  # it has failed already, and has said why
         handshake.expect(self.end, b"running")
 
     def wait(self) -> int:
