@@ -20,9 +20,9 @@ def parse(data: bytes) -> dict[bytes, bytes]:
     position = 0
     while position < len(data):
         space = data.find(b" ", position, position + 20)
-        digits = data[position:space] if space > 0 else b""
+        digits = data[position:space] if space > position else b""
         end = position + int(digits) if digits.isdigit() else 0
-        if end <= space or end > len(data) or data[end - 1] != 0x0A:
+        if not position < space < end <= len(data) or data[end - 1] != 0x0A:
             raise Invalid("the layer has a pax header with a record of the wrong length")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not key or not equals or 0 in key or (0 in value and key in _NO_NUL):
@@ -54,7 +54,7 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 def number(value: bytes, what: str) -> int:
     """A decimal number that is not negative. Raises Invalid, naming ``what``."""
-    if not value.isdigit() or len(value) > 20:
+    if not value.isdigit() or len(value) > 64:
         raise Invalid(f"the layer has a pax header with an impossible {what}: {value[:40]!r}")
     return int(value)
 

@@ -37,7 +37,6 @@ _KINDS = {
     b"0": FILE, b"\0": FILE, b"7": FILE, b"S": FILE, b"1": HARD_LINK, b"2": SYMLINK, b"3": CHAR, b"4": BLOCK,
     b"5": DIRECTORY, b"D": DIRECTORY, b"6": FIFO,
 }  # fmt: skip
-_COMMON_MAX = 64  # records of a global header, each of which costs time at every entry
 _SPECIAL = frozenset((b"x", b"X", b"g", b"L", b"K", b"V"))
 _LONG = {b"L": b"\0name", b"K": b"\0link"}  # beside pax records, whose keys have no NUL
 
@@ -126,36 +125,28 @@ def _write(fd: int, data: memoryview) -> None:
 
 
 class _Extended:
-    """What extended headers have said about entries to come: about all of them, and about the next."""
+    """What extended headers have said about the next entry.
 
-    __slots__ = ("_common", "_longs", "_own")
+    Global headers are passed over, as Go's archive/tar and with it Docker does: a layer must mean the same to all.
+    """
+
+    __slots__ = ("_longs", "_records")
 
     def __init__(self) -> None:
-        self._common: dict[bytes, bytes] = {}
-        self._own: dict[bytes, bytes] = {}
+        self._records: dict[bytes, bytes] = {}
         self._longs: dict[bytes, bytes] = {}
 
     def add(self, kind: bytes, data: bytes) -> None:
-        if kind == b"g":
-            self._common.update(pax.parse(data))
-            if len(self._common) > _COMMON_MAX:
-                raise Invalid("the layer has too large a global header")
-        elif kind in b"xX":
-            self._own = pax.parse(data)
+        if kind in b"xX":
+            self._records = pax.parse(data)
         elif kind in _LONG:
             self._longs[_LONG[kind]] = data.partition(b"\0")[0]
 
-    @property
-    def incomplete(self) -> bool:
-        """Whether something was said about an entry that did not come."""
-        return bool(self._own or self._longs)
-
     def take(self) -> dict[bytes, bytes]:
-        """The records that hold for the next entry."""
-        if not (self._common or self._own or self._longs):
-            return self._own
-        records = {**self._common, **self._own, **self._longs}
-        self._own, self._longs = {}, {}
+        if not (self._records or self._longs):
+            return self._records
+        records = {**self._records, **self._longs}
+        self._records, self._longs = {}, {}
         return records
 
 
@@ -198,7 +189,7 @@ def read(stream: Source, limits: Limits = LIMITS) -> Iterator[Entry]:
         window.begin(stored if entry.kind == FILE or kind == b"D" else 0)  # as Go's archive/tar, hence Docker, reads it
         yield entry
         window.end()
-    if extended.incomplete:
+    if extended.take():
         truncated()
     window.drain()
 
@@ -241,9 +232,9 @@ def _entry(fields: tuple[bytes, ...], size: int) -> Entry:
     if kind not in _KINDS:
         raise Invalid(f"the layer has an entry of unknown type {kind!r}")
     name = name.partition(b"\0")[0]
-    if magic.startswith(_USTAR) and prefix[0]:
-        if trailer.endswith(b"tar\0"):  # star keeps two times behind a shorter prefix
-            prefix = prefix[:131]
+    if trailer.endswith(b"tar\0"):  # star keeps two times behind a shorter prefix
+        prefix = prefix[:131]
+    if prefix[0] and (magic.startswith(_USTAR) or (magic.startswith(_GNU) and _is_prefix(prefix))):
         name = prefix.partition(b"\0")[0] + b"/" + name
     entry = Entry(
         name, _KINDS[kind], _number(mode) & 0o7777, _number(uid), _number(gid), size, _number(mtime) * _SECOND
@@ -255,10 +246,15 @@ def _entry(fields: tuple[bytes, ...], size: int) -> Entry:
     return entry
 
 
+def _is_prefix(field: bytes) -> bool:
+    """Whether what should be a GNU header's times is a prefix: Go before 1.8, so Docker of those days, wrote such."""
+    return field[0] < 0x80 and not field[:12].strip(b"\0 ").isdigit()
+
+
 def _extend(entry: Entry, records: Mapping[bytes, bytes], stored: int) -> int:
     """Lets pax records and GNU's long names replace what the header says; returns the bytes that are stored.
 
-    An empty value takes a record back, so that the header counts again.
+    An empty value says nothing, so that the header counts.
     """
     get = records.get
     entry.name = get(_LONG[b"L"]) or get(b"GNU.sparse.name") or get(b"path") or entry.name

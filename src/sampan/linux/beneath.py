@@ -14,6 +14,7 @@ from sampan.linux.syscalls import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLV
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 O_PATH = os.O_PATH
+_STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 MAX_LINKS = 40  # as the kernel's own limit
 
 
@@ -66,7 +67,7 @@ def make_directories(root_fd: int, path: bytes, mode: int = 0o755, owner: tuple[
             if part in (b"", b"."):
                 continue
             try:
-                following = open_directory(root_fd, walked + b"/" + part)
+                following = _step(root_fd, walked, current, part)
             except FileNotFoundError:
                 try:
                     os.mkdir(part, mode, dir_fd=current)
@@ -80,7 +81,7 @@ def make_directories(root_fd: int, path: bytes, mode: int = 0o755, owner: tuple[
                         os.close(current)
                         walked, current = b"", os.dup(root_fd)
                     continue
-                following = open_in(root_fd, walked + b"/" + part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+                following = os.open(part, _STEP, dir_fd=current)
                 magic = f"/proc/self/fd/{following}"
                 if owner:
                     os.chown(magic, *owner)
@@ -92,6 +93,16 @@ def make_directories(root_fd: int, path: bytes, mode: int = 0o755, owner: tuple[
     except BaseException:
         os.close(current)
         raise
+
+
+def _step(root_fd: int, walked: bytes, current: int, part: bytes) -> int:
+    """Opens directory ``part`` of ``current``, which is ``walked``; all of the path is resolved only for a link."""
+    if part != b"..":
+        try:
+            return os.open(part, _STEP, dir_fd=current)
+        except NotADirectoryError:
+            pass  # a link, or no directory
+    return open_directory(root_fd, walked + b"/" + part)
 
 
 def remove_tree(dir_fd: int, name: bytes) -> None:
