@@ -17,9 +17,10 @@ import zstandard
 
 import trees
 from sampan.build.copy import Attributes, Destination, copy
-from sampan.build.source import ContextFiles, select
+from sampan.build.source import ContextFiles, below, select
 from sampan.build.unpack import unpack
 from sampan.errors import Denied, Invalid, NotFound
+from sampan.linux import beneath
 from sampan.snapshots.lookup import Tree
 from trees import Directory, File, Hard, Link, PlainContext
 
@@ -289,6 +290,28 @@ def test_a_file_that_becomes_a_link_is_not_followed(case: Case) -> None:
         os.symlink(case.canary, case.context / "a")
         with pytest.raises(Denied):
             copy(files, selected, "/new", to, Attributes((0, 0), None, True))
+
+
+def test_a_tree_deeper_than_the_interpreter_recurses(tmp_path: Path) -> None:
+    deep = "/".join("a" * 1500)
+    (tmp_path / "upper").mkdir()
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "t.tar").write_bytes(archive((f"{deep}/f", F, 0o644, "f")))
+    upper = Destination(str(tmp_path / "upper"), (), rootless=False, now=NOW)
+    with ContextFiles(PlainContext(context)) as files, upper as to:
+        assert unpack(files, select(files, "t.tar")[0], "/", to, Attributes((0, 0), None, True))
+    stack = (str(tmp_path / "upper"),)
+    (tmp_path / "second").mkdir()
+    with Tree(stack, False) as tree, Destination(str(tmp_path / "second"), stack, rootless=False, now=NOW) as to:
+        assert len(list(below(tree, b"a"))) == 1500
+        copy(tree, select(tree, "/a"), "/b", to, Attributes(None, None, True))
+    with Tree((str(tmp_path / "second"),), False) as tree:
+        assert tree.read_file(f"/b/{deep[2:]}/f".encode(), 10) == b"f"
+    for name in (b"upper", b"second"):  # deeper than pytest's own clean-up, too
+        root = os.open(tmp_path, os.O_RDONLY)
+        beneath.remove_tree(root, name)
+        os.close(root)
 
 
 def test_into_an_empty_file_system(tmp_path: Path) -> None:

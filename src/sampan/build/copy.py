@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple
 
-from sampan.build.source import Selected
+from sampan.build.source import Selected, join
 from sampan.errors import Denied, Invalid, Unsupported
 from sampan.layers import owners, whiteouts, xattrs
 from sampan.linux import beneath
@@ -76,7 +76,7 @@ class Destination:
     ) -> None:
         if kind is None:
             for path, times in self._times.items():
-                fd = self._open(path)
+                fd = self._open_directory(path)
                 os.utime(fd, ns=times)
                 os.close(fd)
         os.close(self._upper)
@@ -88,22 +88,17 @@ class Destination:
         It and its parents are made if need be: as they are in the tree, else with ``owner`` and ``mode``. Raises
         Invalid if one is something else than a directory.
         """
-        try:
-            return self._open(path)
-        except FileNotFoundError:
-            existing = self.tree.stat(path)
-        except NotADirectoryError:
-            raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory") from None
-        if existing is not None and not stat.S_ISDIR(existing.st_mode):
-            raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory")
-        parent, _, name = path.rpartition(b"/")
-        above = self.directory(parent, owner, mode)
-        try:
-            if existing is not None:
-                return self._copy_up(above, path, name, existing)
-            return self.make_directory(above, path, owner, mode, (self._now, self._now))
-        finally:
-            os.close(above)
+        missing = []
+        while (fd := self._open_directory(path)) < 0:
+            missing.append(path)
+            path = path.rpartition(b"/")[0]
+        for each in reversed(missing):
+            above = fd
+            try:
+                fd = self._make_missing(above, each, owner, mode)
+            finally:
+                os.close(above)
+        return fd
 
     def make_directory(self, above: int, path: bytes, owner: tuple[int, int], mode: int, times: tuple[int, int]) -> int:
         """Makes a directory in the one that ``above`` is open for, and opens it."""
@@ -209,7 +204,25 @@ class Destination:
         os.link(first, path.rpartition(b"/")[2], src_dir_fd=self._upper, dst_dir_fd=above, follow_symlinks=False)
         return True
 
-    def _copy_up(self, above: int, path: bytes, name: bytes, existing: os.stat_result) -> int:
+    def _open_directory(self, path: bytes) -> int:
+        """A directory of the upper one; -1 if there is none yet. Raises Invalid for something else."""
+        try:
+            return beneath.open_in(self._upper, path, _DIRECTORY, links=False)
+        except FileNotFoundError:
+            return -1
+        except NotADirectoryError:
+            raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory") from None
+
+    def _make_missing(self, above: int, path: bytes, owner: tuple[int, int], mode: int) -> int:
+        """Makes a directory that the upper one lacks: as it is in the tree, else anew."""
+        existing = self.tree.stat(path)
+        if existing is None:
+            return self.make_directory(above, path, owner, mode, (self._now, self._now))
+        if not stat.S_ISDIR(existing.st_mode):
+            raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory")
+        return self._copy_up(above, path, existing)
+
+    def _copy_up(self, above: int, path: bytes, existing: os.stat_result) -> int:
         lower = self.tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             owner = (existing.st_uid, existing.st_gid)
@@ -219,9 +232,6 @@ class Destination:
             return fd
         finally:
             os.close(lower)
-
-    def _open(self, path: bytes) -> int:
-        return beneath.open_in(self._upper, path, _DIRECTORY, links=False)
 
 
 def copy(view: View, selected: list[Selected], dest: str, to: Destination, attributes: Attributes) -> None:
@@ -240,12 +250,7 @@ def place(view: View, match: Selected, dest: str, to: Destination, attributes: A
         with _directory_for(match.name, dest, to, attributes) as (above, path):
             _place_file(view, match.path, match.status, path, above, to, attributes)
         return
-    target = resolve_destination(to, dest).path
-    fd = to.directory(target, *attributes.for_parents)
-    try:
-        _merge(view, match.path, target, fd, to, attributes)
-    finally:
-        os.close(fd)
+    _merge(view, match.path, resolve_destination(to, dest).path, to, attributes)
 
 
 def place_text(name: str, content: bytes, dest: str, to: Destination, attributes: Attributes) -> None:
@@ -282,44 +287,46 @@ def resolve_destination(to: Destination, dest: str) -> Found:
         raise Invalid(f"cannot copy to {dest}: {error.strerror}: {error.filename}") from None
 
 
-def join(directory: bytes, name: bytes) -> bytes:
-    return directory + b"/" + name if directory else name
-
-
-def _merge(view: View, origin: bytes, target: bytes, fd: int, to: Destination, attributes: Attributes) -> None:
-    """Copies what directory ``origin`` holds into ``target``, which ``fd`` is open for."""
-    for name, status in view.children(origin).items():
-        inner, path = join(origin, name), join(target, name)
-        if not stat.S_ISDIR(status.st_mode):
-            _place_file(view, inner, status, path, fd, to, attributes)
-            continue
-        child = _place_directory(view, inner, status, path, fd, to, attributes)
+def _merge(view: View, origin: bytes, target: bytes, to: Destination, attributes: Attributes) -> None:
+    """Copies what directory ``origin`` holds into ``target``. However deep that is, one directory is open at a time."""
+    pending = [(origin, target)]
+    while pending:
+        origin, target = pending.pop()
+        fd = to.directory(target, *attributes.for_parents)
         try:
-            _merge(view, inner, path, child, to, attributes)
+            for name, status in view.children(origin).items():
+                inner, path = join(origin, name), join(target, name)
+                if stat.S_ISDIR(status.st_mode):
+                    _place_directory(view, inner, status, path, fd, to, attributes)
+                    pending.append((inner, path))
+                else:
+                    _place_file(view, inner, status, path, fd, to, attributes)
         finally:
-            os.close(child)
+            os.close(fd)
 
 
 def _place_directory(
     view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
-) -> int:
+) -> None:
     owner, mode = _wanted(status, attributes)
     times = (status.st_atime_ns, status.st_mtime_ns)
     existing = to.tree.stat(path)
-    if existing is not None and not stat.S_ISDIR(existing.st_mode):
-        raise Invalid(f"cannot copy the directory {_shown(origin)} to {_shown(path)}: it is not a directory")
     if existing is None:
         fd = to.make_directory(above, path, owner, mode, times)
-    else:
+    elif stat.S_ISDIR(existing.st_mode):
         fd = to.directory(path, owner, mode)
         to.set_directory(fd, path, owner, mode, times)
-    if attributes.xattrs:
-        opened = view.open(origin, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            to.copy_xattrs(opened, fd)
-        finally:
-            os.close(opened)
-    return fd
+    else:
+        raise Invalid(f"cannot copy the directory {_shown(origin)} to {_shown(path)}: it is not a directory")
+    try:
+        if attributes.xattrs:
+            opened = view.open(origin, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                to.copy_xattrs(opened, fd)
+            finally:
+                os.close(opened)
+    finally:
+        os.close(fd)
 
 
 def _place_file(

@@ -101,14 +101,22 @@ def select(view: View, source: str) -> list[Selected]:
         raise Invalid(f"{source} cannot be read: {error.strerror}") from None
 
 
-def below(view: View, directory: bytes, inner: bytes = b"") -> Iterator[Entry]:
-    """Everything below ``directory``, parents before children, in the order of the names."""
-    for name, status in view.children(directory).items():
-        path = directory + b"/" + name if directory else name
-        within = inner + b"/" + name if inner else name
-        yield Entry(within, path, status)
-        if stat.S_ISDIR(status.st_mode):
-            yield from below(view, path, within)
+def below(view: View, directory: bytes) -> Iterator[Entry]:
+    """Everything below ``directory``, parents before children; what is directly in one directory stands together."""
+    pending = [(directory, b"")]
+    while pending:
+        above, within = pending.pop()
+        directories = []
+        for name, status in view.children(above).items():
+            entry = Entry(join(within, name), join(above, name), status)
+            yield entry
+            if stat.S_ISDIR(status.st_mode):
+                directories.append((entry.path, entry.inner))
+        pending += reversed(directories)
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name
 
 
 def unchanged(view: View, selected: list[Selected]) -> bool:
@@ -212,7 +220,7 @@ def _matches(view: View, directory: bytes, patterns: list[re.Pattern[str]]) -> I
     """Paths below ``directory`` whose components match one each; links on the way are not followed."""
     for name, status in view.children(directory).items():
         if patterns[0].fullmatch(os.fsdecode(name)):
-            path = directory + b"/" + name if directory else name
+            path = join(directory, name)
             if len(patterns) == 1:
                 yield path
             elif stat.S_ISDIR(status.st_mode):

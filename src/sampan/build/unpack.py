@@ -9,8 +9,8 @@ import os
 import stat
 from typing import Any
 
-from sampan.build.copy import Attributes, Destination, join, resolve_destination
-from sampan.build.source import Selected
+from sampan.build.copy import Attributes, Destination, resolve_destination
+from sampan.build.source import Selected, join
 from sampan.errors import Corrupt, Invalid, SampanError
 from sampan.layers import compression, tarball
 from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry

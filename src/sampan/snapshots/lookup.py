@@ -182,14 +182,17 @@ class Tree:
 
     def _layers(self, path: bytes) -> tuple[int, ...]:
         """The directories of the stack that directory ``path`` is merged from; none if it is not a directory."""
-        known = self._merged.get(path)
-        if known is None:
-            if path:
-                candidates: Iterable[int] = self._layers(path.rpartition(b"/")[0])
-            else:
-                candidates = range(len(self._roots))
-            known = self._merged[path] = tuple(self._merge(path, candidates))
-        return known
+        # Without recursion: an image decides how deep its directories are.
+        missing = []
+        while path not in self._merged:
+            missing.append(path)
+            if not path:
+                break
+            path = path.rpartition(b"/")[0]
+        for each in reversed(missing):
+            candidates = self._merged[each.rpartition(b"/")[0]] if each else range(len(self._roots))
+            self._merged[each] = tuple(self._merge(each, candidates))
+        return self._merged[missing[0] if missing else path]
 
     def _merge(self, path: bytes, candidates: Iterable[int]) -> Iterable[int]:
         for layer in candidates:
