@@ -16,6 +16,7 @@ from sampan.oci.manifest import Index
 from sampan.paths import Paths
 from sampan.store import leases
 from sampan.store.blobs import Blobs
+from sampan.store.trees import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ def collect(
         sweep_snapshots(keep_chains, keys)
         freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
         _sweep_aside(blobs.aside)
+        remove_tree(paths.temporary)
         return freed
 
 
