@@ -53,11 +53,10 @@ def create(
     try:
         os.makedirs(f"{container.directory}/rootfs", mode=0o700)
         stores.snapshots.prepare(container.snapshot, image.chain)
-        _furnish(container, image, config, stores, made)
+        return _furnish(container, image, config, stores, made)
     except BaseException:
         _discard(container, stores, made)
         raise
-    return container
 
 
 def start(container: Container, stores: Stores, monitor: Monitor | None = None, *, attach: bool = False) -> Monitor:
@@ -184,8 +183,13 @@ def parse_signal(text: str) -> int:
     return number.value
 
 
-def _furnish(container: Container, image: "Image", config: "ImageConfig", stores: Stores, made: list[str]) -> None:
-    """Writes what the container's directory holds: the spec and the files of /etc that the engine makes."""
+def _furnish(
+    container: Container, image: "Image", config: "ImageConfig", stores: Stores, made: list[str]
+) -> Container:
+    """Writes what the container's directory holds: the spec and the files of /etc that the engine makes.
+
+    Gives the container with what was settled here, such as the names of its volumes.
+    """
     from sampan.networks import dns
     from sampan.snapshots import users
     from sampan.snapshots.lookup import Tree
@@ -211,6 +215,7 @@ def _furnish(container: Container, image: "Image", config: "ImageConfig", stores
     args = tuple(spec.command(options, config.config))
     settled = options._replace(mounts=mounts_as_recorded(mounts, stores), stop_signal=stop_signal, args=args)
     stores.containers.update(container.id, settled)
+    return container._replace(options=settled)
 
 
 def mounts_as_recorded(mounts: tuple[Mount, ...], stores: Stores) -> tuple[Mount, ...]:

@@ -1,0 +1,3 @@
+from residents import anyone, ordinary, root, template
+
+__all__ = ["anyone", "ordinary", "root", "template"]

@@ -1,0 +1,175 @@
+"""Who runs containers in a test, each with a store of their own that has the image ``box``; fixtures for conftest.py.
+
+``anyone`` is root in one run of a test and an ordinary user in the next; ``root`` and ``ordinary`` are one of them.
+When a test is over its containers are removed, and nothing of them may be left on the machine.
+"""
+
+import os
+import select
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+import commands
+import images
+from commands import Sampan
+
+IMAGE = "box"
+PATIENCE = 30
+"""Seconds until something that has to happen counts as failed; no test is about how long it took."""
+
+Template = Callable[[commands.Account | None], Path]
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    """A store with the image, made once for each kind of user and then copied."""
+    made: dict[bool, Path] = {}
+
+    def make(account: commands.Account | None) -> Path:
+        key = account is not None
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("template")
+            if account:
+                for path in (made[key], *list(made[key].parents)[:2]):
+                    path.chmod(0o755)
+                os.chown(made[key], account.uid, account.gid)
+            images.put(Sampan(made[key], account), IMAGE)
+        return made[key]
+
+    yield make
+    for path in made.values():
+        commands.remove_store(path)
+
+
+@pytest.fixture
+def root(store_root: Path, template: Template) -> Iterator[Sampan]:
+    """The command line as root runs it."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    yield from _living(Sampan(store_root), template(None))
+
+
+@pytest.fixture
+def ordinary(store_root: Path, template: Template, ordinary_user: commands.Account) -> Iterator[Sampan]:
+    """The command line as someone without privileges or subordinate ids runs it."""
+    os.chown(store_root, ordinary_user.uid, ordinary_user.gid)
+    yield from _living(Sampan(store_root, ordinary_user), template(ordinary_user))
+
+
+@pytest.fixture(params=["root", "ordinary"])
+def anyone(request: pytest.FixtureRequest) -> Sampan:
+    """The command line as root, and as an ordinary user."""
+    sampan: Sampan = request.getfixturevalue(request.param)
+    return sampan
+
+
+def _living(sampan: Sampan, template: Path) -> Iterator[Sampan]:
+    shutil.copytree(template, sampan.root, symlinks=True, dirs_exist_ok=True)
+    if sampan.account:
+        for top, directories, files in os.walk(sampan.root):
+            for name in (*directories, *files):
+                os.chown(f"{top}/{name}", sampan.account.uid, sampan.account.gid, follow_symlinks=False)
+    try:
+        yield sampan
+    finally:
+        sampan.remove_containers()
+    assert await_(lambda: not leftovers(sampan)), leftovers(sampan)
+
+
+def await_(condition: Callable[[], object]) -> bool:
+    """Whether a condition comes true before patience ends."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@contextmanager
+def started(sampan: Sampan, *arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that goes on beside the test, with pipes for all that it reads and writes; killed when the block ends."""
+    account, env = sampan.account, dict(os.environ)
+    if account:
+        env = {"PATH": env["PATH"], "HOME": str(account.home), "LANG": "C.UTF-8", **account.environment}
+        options.setdefault("cwd", account.home)
+        if os.geteuid() == 0:
+            options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen(sampan.command(*arguments), env=env, **{**pipes, **options})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+def read_until(source: IO[bytes] | int | None, wanted: str) -> str:
+    """What comes until ``wanted`` is among it; fails the test when the source ends or nothing more comes."""
+    assert source is not None
+    fd = source if isinstance(source, int) else source.fileno()
+    seen = b""
+    while wanted.encode() not in seen:
+        if not select.select([fd], [], [], PATIENCE)[0]:
+            pytest.fail(f"{wanted!r} did not come, only {seen!r}", pytrace=False)
+        try:
+            data = os.read(fd, 4096)
+        except OSError:  # EIO: a terminal's other side is closed
+            data = b""
+        if not data:
+            pytest.fail(f"{wanted!r} did not come before the end, only {seen!r}", pytrace=False)
+        seen += data
+    return seen.decode(errors="replace")
+
+
+def leftovers(sampan: Sampan) -> list[str]:
+    """What is there of containers, builds and transfers that are over: of all that there should be nothing."""
+    found = []
+    with closing(sqlite3.connect(sampan.root / "sampan.db", timeout=20)) as database:
+        for (key,) in database.execute("SELECT key FROM snapshot WHERE key IS NOT NULL"):
+            found.append(f"snapshot {key}")
+        for (name,) in database.execute("SELECT name FROM container"):
+            found.append(f"record {name}")
+    for directory in ("containers", "tmp", "blobs/aside"):
+        if (sampan.root / directory).is_dir():
+            found += [f"{directory}/{name}" for name in os.listdir(sampan.root / directory)]
+    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if sampan.root.name in line]
+    return found + [f"process {pid}: {command(pid)}" for pid in processes(sampan)]
+
+
+def cgroups(identifier: str) -> list[Path]:
+    """The directories of a container in all hierarchies."""
+    return [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}sampan/{identifier}")]
+
+
+def processes(sampan: Sampan) -> list[int]:
+    """Processes that have something of the store open or mounted: those of containers, and what watches them."""
+    needle = sampan.root.name
+    return [
+        int(pid) for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid() and _holds(pid, needle)
+    ]
+
+
+def _holds(pid: str, needle: str) -> bool:
+    try:
+        if needle in Path(f"/proc/{pid}/mountinfo").read_text():
+            return True
+        return any(needle in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def command(pid: int) -> str:
+    """The command line of a process; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
