@@ -9,7 +9,7 @@ import pytest
 
 import elves
 from sampan.bases import libraries
-from sampan.bases.libraries import Library, Search
+from sampan.bases.libraries import By, Library, Search
 
 
 def names(search: Search, path: str) -> list[str]:
@@ -64,7 +64,7 @@ def test_runpath_goes_before_the_system(tmp_path: Path) -> None:
         elves.put(tmp_path / place / "liba.so", elves.elf())
     program = elves.put(tmp_path / "program", elves.elf(needed=["liba.so"], runpath=str(tmp_path / "own")))
     (library,) = Search([str(tmp_path / "system")]).closure(program).libraries
-    assert library == Library("liba.so", str(tmp_path / "own/liba.so"), True)
+    assert library == Library("liba.so", str(tmp_path / "own/liba.so"), By.ABSOLUTE)
 
 
 def test_rpath_is_inherited_and_runpath_is_not(tmp_path: Path) -> None:

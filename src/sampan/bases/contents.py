@@ -39,9 +39,6 @@ class Contents:
         """Sorted, so that every directory comes before what is in it."""
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name.split("/")))
 
-    def __contains__(self, path: str) -> bool:
-        return path.strip("/") in self._entries
-
     def directory(self, path: str, mode: int = 0o755) -> None:
         self._put(Entry(path.strip("/"), mode))
 

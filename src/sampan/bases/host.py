@@ -13,7 +13,7 @@ from sampan.bases import certificates, interpreter, libraries, pip
 from sampan.bases.contents import Contents, files
 from sampan.bases.elf import Elf
 from sampan.bases.interpreter import Interpreter
-from sampan.bases.libraries import Library, Search
+from sampan.bases.libraries import By, Library, Place, Search
 from sampan.errors import SampanError, Unsupported
 from sampan.oci.config import ContainerConfig
 
@@ -77,11 +77,11 @@ _LOGIN_DEFS = "UID_MIN 1000\nUID_MAX 60000\nGID_MIN 1000\nGID_MAX 60000\nUMASK 0
 
 
 class Plan(NamedTuple):
-    """``left_out`` names what this machine lacks or cannot give, with the reason of each."""
+    """``left_out`` is what this machine lacks or cannot give: names, each with the reason."""
 
     contents: Contents
     config: ContainerConfig
-    left_out: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
 
 
 def plan() -> Plan:
@@ -93,11 +93,11 @@ def plan() -> Plan:
     left_out = _Programs(python, contents).plan(extensions)
     found = pip.plan(python, contents)
     if not found:
-        left_out.append("pip: this Python has none, and no ensurepip")
+        left_out.append(("pip", "this Python has none, and no ensurepip"))
     if not _plan_certificates(python, contents, found.bundle if found else None):
-        left_out.append("CA certificates: no bundle here is as its publisher shipped it")
+        left_out.append(("CA certificates", "no bundle here is as its publisher shipped it"))
     _plan_terminals(contents)
-    _plan_locale(contents)
+    _plan_trees(contents)
     return Plan(contents, _config(python), tuple(left_out))
 
 
@@ -141,9 +141,9 @@ class _Programs:
         self._search: Search = libraries.search(self._loader)
         self._home = os.path.dirname(os.path.realpath(self._loader)) if self._loader else ""
 
-    def plan(self, extensions: list[str]) -> list[str]:
+    def plan(self, extensions: list[str]) -> list[tuple[str, str]]:
         """Adds the interpreter's libraries, its extension modules and the programs; gives what was left out."""
-        python, left_out = self._python, []
+        python, left_out = self._python, list[tuple[str, str]]()
         missing = self._libraries(python.executable)
         if missing:
             raise Unsupported(f"{python.executable} needs {missing}, which is not on this machine")
@@ -151,13 +151,13 @@ class _Programs:
         for path in extensions:
             missing = self._libraries(path, inherited)
             if missing:
-                left_out.append(f"{os.path.basename(path).partition('.')[0]}: needs {missing}")
+                left_out.append((os.path.basename(path).partition(".")[0], f"needs {missing}"))
             else:
                 self._contents.copy(path, python.place(path))
         for name in _PROGRAMS:
             reason = self._program(name)
             if reason:
-                left_out.append(f"{name}: {reason}")
+                left_out.append((name, reason))
         for name in _EXPECTED_LIBRARIES:
             library = self._search.find(name, self._header)
             if library and not self._libraries(library.path):
@@ -186,7 +186,7 @@ class _Programs:
         is_shell = mark == b"#" and command.split()[:1] in ([b"/bin/sh"], [b"/bin/bash"])
         return None if is_shell else "neither a machine program nor a shell script"
 
-    def _libraries(self, path: str, inherited: tuple[str, ...] = ()) -> str:
+    def _libraries(self, path: str, inherited: tuple[Place, ...] = ()) -> str:
         """Adds what the object at ``path`` needs; gives the missing names instead, if any."""
         closure = self._search.closure(path, inherited)
         if closure.missing:
@@ -204,9 +204,9 @@ class _Programs:
             self._contents.follow(library.path)
         else:
             self._contents.copy(library.path, place)
-        # The image has no ldconfig and no LD_LIBRARY_PATH; every loader searches the directory of its C library.
-        directory = os.path.dirname(library.path)
-        if os.path.realpath(directory) != self._home and not (library.by_origin and place == library.path):
+        moved, at_home = place != library.path, os.path.realpath(os.path.dirname(library.path)) == self._home
+        if (library.by is By.SEARCH and not at_home) or (library.by is By.ABSOLUTE and moved):
+            # The image has no ldconfig and no LD_LIBRARY_PATH; every loader searches the directory of its C library.
             self._contents.link(f"{self._home}/{library.name}", place)
 
 
@@ -227,12 +227,11 @@ def _plan_terminals(contents: Contents) -> None:
             _if_there(contents, f"{directory}/{name[0]}/{name}")
 
 
-def _plan_locale(contents: Contents) -> None:
-    # C libraries before 2.35 have LANG=C.UTF-8 in files.
-    for name in ("C.utf8", "C.UTF-8"):
-        directory = f"/usr/lib/locale/{name}"
+def _plan_trees(contents: Contents) -> None:
+    """Time zones, for zoneinfo, and the files that LANG=C.UTF-8 takes with C libraries before 2.35."""
+    for directory in ("/usr/share/zoneinfo", "/usr/lib/locale/C.utf8", "/usr/lib/locale/C.UTF-8"):
         if os.path.isdir(directory):
-            for path in files(directory):
+            for path in files(directory, lambda name: name not in ("posix", "right", "localtime")):
                 contents.copy(path)
 
 

@@ -36,8 +36,7 @@ class Interpreter(NamedTuple):
 
     def place(self, path: str) -> str:
         """Where a path of this machine goes in the image."""
-        inside = path.removeprefix(self.prefix + "/")
-        return f"{self.image_prefix}/{inside}" if inside is not path and len(inside) < len(path) else path
+        return self.image_prefix + path[len(self.prefix) :] if path.startswith(f"{self.prefix}/") else path
 
     @property
     def name(self) -> str:

@@ -45,10 +45,16 @@ def write(contents: Contents, blobs: Blobs) -> Layer:
 
 
 def stamp(contents: Contents) -> int:
-    """The time of the newest file, in seconds since 1970, or SOURCE_DATE_EPOCH if that is earlier."""
+    """The time of the newest file, in seconds since 1970, or the source date if that is earlier."""
     newest = max((entry.mtime for entry in contents if entry.mtime is not None), default=0)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return min(newest, int(epoch)) if epoch.isdigit() else newest
+    latest = source_date()
+    return newest if latest is None else min(newest, latest)
+
+
+def source_date() -> int | None:
+    """SOURCE_DATE_EPOCH of the environment, if it is there: the latest time that anything may have."""
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def import_archive(source: Source, blobs: Blobs) -> Layer:

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable
+from enum import Enum
 from typing import NamedTuple
 
 from sampan.bases import elf
@@ -13,12 +14,23 @@ DEFAULT_DIRECTORIES = ("/lib", "/usr/lib", "/lib64", "/usr/lib64")
 MUSL_DIRECTORIES = ("/lib", "/usr/local/lib", "/usr/lib")
 
 
+class By(Enum):
+    """What led the loader to a library, and so what has to stay as it is for it to be found again."""
+
+    ORIGIN = "a path relative to the object that needs it"
+    ABSOLUTE = "a path in the object that needs it"
+    SEARCH = "the loader's own directories"
+
+
+Place = tuple[str, By]
+
+
 class Library(NamedTuple):
-    """``path`` is where the library ``name`` lies; ``by_origin`` when an object's own RPATH or RUNPATH led there."""
+    """``path`` is where the library ``name`` lies."""
 
     name: str
     path: str
-    by_origin: bool
+    by: By
 
 
 class Closure(NamedTuple):
@@ -47,15 +59,15 @@ class Search:
                 self._known[path] = None
         return self._known[path]
 
-    def rpath(self, path: str) -> tuple[str, ...]:
-        """The directories of the object's own RPATH, which what it loads inherits."""
+    def rpath(self, path: str) -> tuple[Place, ...]:
+        """The object's own RPATH, which what it loads inherits."""
         header = self.read(path)
         return _expand(header.rpath, path) if header and not header.runpath else ()
 
-    def closure(self, path: str, inherited: tuple[str, ...] = ()) -> Closure:
+    def closure(self, path: str, inherited: tuple[Place, ...] = ()) -> Closure:
         """What the object at ``path`` needs, directly or not.
 
-        ``inherited`` are the RPATH directories of those that load it: a plug-in is looked up with its program's.
+        ``inherited`` is the RPATH of those that load it: a plug-in is looked up with its program's.
         """
         found: dict[str, Library] = {}
         missing: dict[str, None] = {}
@@ -67,10 +79,10 @@ class Search:
             # RUNPATH switches every RPATH off, those of the loading objects too.
             rpath = () if header.runpath else (*self.rpath(current), *above)
             places = (
-                *((place, True) for place in rpath),
-                *((place, False) for place in self._library_path),
-                *((place, True) for place in _expand(header.runpath, current)),
-                *((place, False) for place in self._directories),
+                *rpath,
+                *((place, By.SEARCH) for place in self._library_path),
+                *_expand(header.runpath, current),
+                *((place, By.SEARCH) for place in self._directories),
             )
             for name in header.needed:
                 if name in found or name in missing:
@@ -85,17 +97,17 @@ class Search:
 
     def find(self, name: str, like: Elf) -> Library | None:
         """The library that a dlopen of ``name`` would give an object of the same kind as ``like``."""
-        return self._find(name, like, [(place, False) for place in (*self._library_path, *self._directories)])
+        return self._find(name, like, [(place, By.SEARCH) for place in (*self._library_path, *self._directories)])
 
-    def _find(self, name: str, like: Elf, places: Iterable[tuple[str, bool]]) -> Library | None:
+    def _find(self, name: str, like: Elf, places: Iterable[Place]) -> Library | None:
         if "/" in name:
-            places = (("", True),)
-        for place, by_origin in places:
+            places = (("", By.ABSOLUTE),)
+        for place, by in places:
             candidate = os.path.normpath(os.path.join(place, name))
             header = self.read(candidate)
             # Libraries for other machines are passed over, as the loader does.
             if header and header.abi == like.abi:
-                return Library(name, candidate, by_origin)
+                return Library(name, candidate, by)
         return None
 
 
@@ -152,8 +164,12 @@ def _lines(path: str, separators: str) -> list[str]:
     return [line.strip() for line in text.split(separators[0]) if line.strip()]
 
 
-def _expand(places: Iterable[str], path: str) -> tuple[str, ...]:
+def _expand(places: Iterable[str], path: str) -> tuple[Place, ...]:
     origin = os.path.dirname(os.path.realpath(path))
-    expanded = [place.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for place in places]
-    # $LIB and $PLATFORM differ from loader to loader and hardly occur; a relative place would depend on the caller.
-    return tuple(place for place in expanded if place.startswith("/") and "$" not in place)
+    found = []
+    for place in places:
+        expanded = place.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
+        # $LIB and $PLATFORM differ from loader to loader and hardly occur; a relative place would depend on the caller.
+        if expanded.startswith("/") and "$" not in expanded:
+            found.append((expanded, By.ABSOLUTE if expanded == place else By.ORIGIN))
+    return tuple(found)

@@ -50,8 +50,8 @@ def main_host(arguments: Parsed, context: Context) -> int:
 
     references = _references(arguments, host.DEFAULT_NAME)
     plan = host.plan()
-    for reason in plan.left_out:
-        context.say(f"left out {reason}")
+    for reason in dict.fromkeys(reason for _, reason in plan.left_out):
+        context.say(f"left out ({reason}): {', '.join(name for name, why in plan.left_out if why == reason)}")
     engine = context.engine
     with lease(engine.paths):
         stored = layer.write(plan.contents, engine.blobs)
@@ -76,7 +76,8 @@ def main_debian(arguments: Parsed, context: Context) -> int:
         )
         # Only now: mmdebstrap makes the namespaces that it needs itself, out of the user's own.
         enter_user_namespace()
-        built = layer.image(stored, debian.CONFIG, int(time.time()), f"sampan base debian {suite}", engine.blobs)
+        created = layer.source_date() or int(time.time())
+        built = layer.image(stored, debian.CONFIG, created, f"sampan base debian --suite {suite}", engine.blobs)
         _publish(built, references, context)
     return 0
 
