@@ -1,4 +1,4 @@
-"""Small images of a static busybox and whatever a test wants in them, fetched into a store from a registry of one's own.
+"""Small images of a static busybox and whatever a test wants in them, fetched from a registry of one's own.
 
 They arrive as images from strangers do, by ``sampan pull``: any user can have them, and nothing about them is checked
 before the program that is tested sees it.
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import isal.igzip
+import pytest
 
 import faulty
-import pytest
 from commands import Sampan
 from sampan.oci import media
 from sampan.oci.digest import sha256

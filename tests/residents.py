@@ -96,7 +96,7 @@ def await_(condition: Callable[[], object]) -> bool:
 
 @contextmanager
 def started(sampan: Sampan, *arguments: str | Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A command that goes on beside the test, with pipes for all that it reads and writes; killed when the block ends."""
+    """A command that goes on beside the test, with pipes for what it reads and writes; killed when the block ends."""
     account, env = sampan.account, dict(os.environ)
     if account:
         env = {"PATH": env["PATH"], "HOME": str(account.home), "LANG": "C.UTF-8", **account.environment}

@@ -307,7 +307,7 @@ def _await_exit(end: socket.socket, seconds: float | None) -> bool:
             if message.startswith(streams.EXIT):
                 return True
         return True
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):  # the latter with no time at all
         return False
     except OSError:
         return True

@@ -1,0 +1,183 @@
+"""Containers in the background: their logs, how they are stopped, killed, listed, described and removed."""
+
+import json
+import re
+
+import pytest
+
+from commands import Sampan
+from residents import IMAGE, await_, cgroups, leftovers, processes, read_until, started
+
+pytestmark = [pytest.mark.system]
+
+DETACHED = ("run", "-d", "--network", "none")
+OBEDIENT = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done"
+DEAF = "trap '' TERM; echo up; while :; do sleep 0.05; done"
+
+
+def start(sampan: Sampan, script: str, *options: str) -> str:
+    """The id of a container that runs a shell script which says "up" when it is."""
+    identifier = sampan(*DETACHED, *options, IMAGE, "sh", "-c", script).stdout.strip()
+    with started(sampan, "logs", "-f", identifier) as process:
+        read_until(process.stdout, "up\n")
+    return identifier
+
+
+def state(sampan: Sampan, identifier: str) -> dict[str, object]:
+    value: dict[str, object] = json.loads(sampan("inspect", identifier).stdout)[0]["State"]
+    return value
+
+
+def test_logs(anyone: Sampan) -> None:
+    identifier = start(anyone, "echo one; echo two >&2; printf three; echo; echo up; printf no-newline")
+    await_(lambda: state(anyone, identifier)["Status"] == "exited")
+    done = anyone("logs", identifier)
+    assert (done.stdout, done.stderr) == ("one\nthree\nup\nno-newline", "two\n")
+    timed = anyone("logs", "-t", identifier).stdout.splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z one", timed[0])
+    lines = [json.loads(line) for line in (anyone.root / f"containers/{identifier}/{identifier}-json.log").open()]
+    assert [(line["stream"], line["log"]) for line in lines if line["log"] != "two\n"] == [
+        ("stdout", "one\n"), ("stdout", "three\n"), ("stdout", "up\n"), ("stdout", "no-newline"),
+    ]  # fmt: skip
+    assert anyone("logs", "nobody", check=False).returncode == 1
+
+
+def test_the_end_of_logs(anyone: Sampan) -> None:
+    identifier = start(anyone, "seq 20; echo up; printf no-newline")
+    await_(lambda: state(anyone, identifier)["Status"] == "exited")
+    assert anyone("logs", "--tail", "3", identifier).stdout == "20\nup\nno-newline"
+    assert anyone("logs", "-n", "0", identifier).stdout == ""
+    assert anyone("logs", "-f", "--tail", "1", identifier).stdout == "no-newline"
+    assert anyone("logs", "--tail", "x", identifier, check=False).returncode == 1
+
+
+def test_logs_are_followed_to_the_end(anyone: Sampan) -> None:
+    identifier = start(anyone, OBEDIENT)
+    with started(anyone, "logs", "-f", identifier) as process:
+        read_until(process.stdout, "up\n")
+        anyone("stop", identifier)
+        assert process.stdout
+        assert process.stdout.read() == b"bye\n"
+        assert process.wait(30) == 0
+
+
+def test_what_is_not_text_is_logged_and_shown(anyone: Sampan) -> None:
+    identifier = start(anyone, r"printf 'a\377b\n'; head -c 40000 /dev/zero | tr '\0' x; echo; echo up")
+    logged = anyone("logs", identifier).stdout
+    assert logged.startswith("a\N{REPLACEMENT CHARACTER}b\n" + "x" * 40000 + "\nup")
+
+
+def test_stop_asks_first(anyone: Sampan) -> None:
+    identifier = start(anyone, OBEDIENT)
+    assert anyone("stop", identifier).stdout == f"{identifier}\n"
+    assert state(anyone, identifier)["ExitCode"] == 3
+    assert anyone("logs", identifier).stdout == "up\nbye\n"
+    anyone("stop", identifier)  # once more is no error
+
+
+def test_stop_kills_who_does_not_listen(anyone: Sampan) -> None:
+    identifier = start(anyone, DEAF)
+    anyone("stop", "-t", "0", identifier)
+    assert state(anyone, identifier)["ExitCode"] == 137
+
+
+def test_stop_signal_may_be_chosen(anyone: Sampan) -> None:
+    identifier = start(anyone, "trap 'exit 5' USR1; " + DEAF, "--stop-signal", "SIGUSR1")
+    anyone("stop", identifier)
+    assert state(anyone, identifier)["ExitCode"] == 5
+
+
+def test_kill_sends_a_signal(anyone: Sampan) -> None:
+    identifier = start(anyone, "trap 'echo hup' HUP; trap 'exit 6' INT; echo up; while :; do sleep 0.05; done")
+    anyone("kill", "-s", "HUP", identifier)
+    assert await_(lambda: anyone("logs", identifier).stdout == "up\nhup\n")
+    anyone("kill", "-s", "SIGINT", identifier)
+    assert await_(lambda: state(anyone, identifier)["Status"] == "exited")
+    assert state(anyone, identifier)["ExitCode"] == 6
+    refused = anyone("kill", identifier, check=False)
+    assert (refused.returncode, "is not running" in refused.stderr) == (1, True)
+    assert anyone("kill", "-s", "NONSENSE", identifier, check=False).stderr.startswith("sampan: 'NONSENSE' is not a")
+
+
+def test_a_running_container_is_not_removed(anyone: Sampan) -> None:
+    identifier = start(anyone, DEAF, "--name", "hull")
+    done = anyone("rm", "hull", check=False)
+    assert done.returncode == 1
+    assert done.stderr == "sampan: container hull is running\nhint: stop it first, or sampan rm -f hull\n"
+    assert state(anyone, identifier)["Running"] is True
+    assert anyone("rm", "-f", "hull").stdout == "hull\n"
+    assert leftovers(anyone) == []
+    assert cgroups(identifier) == []
+
+
+def test_rm_takes_several_and_goes_on_after_an_error(anyone: Sampan) -> None:
+    first, second = (anyone(*DETACHED, IMAGE, "true").stdout.strip() for _ in range(2))
+    assert await_(lambda: not processes(anyone))
+    done = anyone("rm", first, "nobody", second[:12], check=False)
+    assert (done.returncode, done.stdout) == (1, f"{first}\n{second[:12]}\n")
+    assert done.stderr == "sampan: no such container: nobody\nhint: sampan ps -a lists all containers\n"
+    assert anyone("rm", "-f", "nobody").returncode == 0
+    assert leftovers(anyone) == []
+
+
+def test_anonymous_volumes_go_on_request(anyone: Sampan) -> None:
+    volumes = anyone.root / "volumes"
+    anyone(*DETACHED, "--name", "hull", "-v", "/scratch", "-v", "kept:/kept", IMAGE, "true")
+    assert await_(lambda: not processes(anyone))
+    assert len(list(volumes.iterdir())) == 2
+    anyone("rm", "-v", "hull")
+    assert [path.name for path in volumes.iterdir()] == ["kept"]
+
+
+def test_detached_container_removes_itself(anyone: Sampan) -> None:
+    identifier = start(anyone, OBEDIENT, "--rm", "-v", "/scratch")
+    assert len(list((anyone.root / "volumes").iterdir())) == 1
+    anyone("stop", identifier)
+    assert await_(lambda: not leftovers(anyone))
+    assert list((anyone.root / "volumes").iterdir()) == []
+    assert cgroups(identifier) == []
+
+
+def test_ps(anyone: Sampan) -> None:
+    running = start(anyone, DEAF, "--name", "runs", "-l", "purpose=test")
+    anyone("run", "--network", "none", "--name", "ended", IMAGE, "sh", "-c", "exit 9", check=False)
+    lines = anyone("ps").stdout.splitlines()
+    assert lines[0].split("  ")[0] == "CONTAINER ID"
+    assert re.split(r" {2,}", lines[0].strip()) == [
+        "CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES",
+    ]  # fmt: skip
+    assert re.fullmatch(
+        rf'{running[:12]}   box     "sh -c \'trap \'\' TERM;…"   .* ago   Up .*   +runs', lines[1]
+    ) or lines[1].startswith(f"{running[:12]}   box")
+    assert len(lines) == 2
+    both = anyone("ps", "-a").stdout.splitlines()
+    assert [line.split()[-1] for line in both[1:]] == ["ended", "runs"]
+    assert re.search(r"Exited \(9\) .* ago", both[1])
+    assert anyone("ps", "-q").stdout == f"{running[:12]}\n"
+    assert anyone("ps", "-q", "--no-trunc").stdout == f"{running}\n"
+    assert len(anyone("ps", "-aq").stdout.split()) == 2
+    assert anyone("ps", "-aq", "-f", "name=end").stdout != anyone("ps", "-aq", "-f", "label=purpose=test").stdout
+
+
+def test_inspect(anyone: Sampan) -> None:
+    options = ("--name", "hull", "-e", "A=1", "-w", "/tmp", "-l", "k=v", "-h", "hostly", "-v", "vol:/vol:ro")
+    identifier = start(anyone, DEAF, *options)
+    (value,) = json.loads(anyone("inspect", "hull").stdout)
+    assert (value["Id"], value["Name"], value["Path"], value["Args"][0]) == (identifier, "/hull", "sh", "-c")
+    assert value["State"]["Running"] is True
+    assert value["State"]["Pid"] in processes(anyone)
+    config = value["Config"]
+    assert (config["Hostname"], config["WorkingDir"], config["Image"], config["Labels"]) == (
+        "hostly", "/tmp", "box", {"k": "v"},
+    )  # fmt: skip
+    assert {"A=1", "PATH=/bin"} <= set(config["Env"])
+    assert [(mount["Name"], mount["Destination"], mount["RW"]) for mount in value["Mounts"]] == [("vol", "/vol", False)]
+    assert value["HostConfig"]["NetworkMode"] == "none"
+
+
+def test_an_image_in_use_is_not_removed(anyone: Sampan) -> None:
+    start(anyone, DEAF, "--name", "hull")
+    done = anyone("rmi", IMAGE, check=False)
+    assert done.returncode == 1
+    assert "hull" in done.stderr
+    assert anyone("exec", "hull", "cat", "/data/seed").stdout == "from the image\n"
