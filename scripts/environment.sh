@@ -51,6 +51,23 @@ choose_python() {
     fi
 }
 
+# Sets $venv to a place for an environment named "$1": in the checkout where that can be, else among the user's caches,
+# else in a directory for this once, which $throwaway names and an EXIT trap removes.
+choose_place() {
+    throwaway=
+    venv=$checkout/$1
+    if [ -w "$checkout" ] && { [ ! -e "$venv" ] || [ -w "$venv" ]; }; then
+        return
+    fi
+    cache=${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/sampan
+    if ! mkdir -p "$cache" 2>/dev/null || [ ! -w "$cache" ]; then
+        cache=$(mktemp -d)
+        throwaway=$cache
+        trap 'rm -rf "$throwaway"' EXIT
+    fi
+    venv=$cache/$1
+}
+
 # Makes a virtual environment of $python in $1, unless a working one is there, and sets $pip to the command for it.
 make_venv() {
     if ! "$1/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
@@ -58,7 +75,7 @@ make_venv() {
         if is_complete "$python"; then
             "$python" -m venv "$1"
         else
-            "$python" -m venv --without-pip "$1" || return
+            "$python" -m venv --without-pip "$1"
         fi
     fi
     if "$1/bin/python" -c 'import pip' >/dev/null 2>&1; then
