@@ -16,9 +16,9 @@ TIMEOUT = 0.7
 
 
 class Machine:
-    """A network namespace with its loopback up. Close it, or it stays."""
+    """A network namespace. Close it, or it stays."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, loopback: bool = True) -> None:
         self.name = name
         self._servers: list[int] = []
         reading, writing = os.pipe()
@@ -32,7 +32,8 @@ class Machine:
         os.close(writing)
         assert os.read(reading, 1) == b"!"
         os.close(reading)
-        self.run("ip link set lo up")
+        if loopback:
+            self.run("ip link set lo up")
 
     def run(self, *commands: str) -> str:
         """Runs commands of the test machine's own programs inside; gives the last one's output."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import Machine, connect
 
+from machines import Machine, connect
 from sampan.errors import Conflict, Unavailable
 from sampan.networks import bridge
 from sampan.networks.bridge import Endpoint, Network
