@@ -11,7 +11,6 @@ from sampan.layers.apply import unpack
 from sampan.oci import digest
 
 LINK, CHAR, FIFO = tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="owners and devices need root")
 
 
 def test_every_kind(place, member):
@@ -53,7 +52,7 @@ def test_time_of_a_directory_whose_parent_is_a_link(place, member):
     assert (place.path / "usr/lib/a").stat().st_mtime == 77
 
 
-@AS_ROOT
+@pytest.mark.root
 def test_owners_devices_and_set_id_bits(place, member):
     place.apply(
         member("f", b"x", uid=3_000_000, gid=12, mode=0o6755),
@@ -67,7 +66,7 @@ def test_owners_devices_and_set_id_bits(place, member):
     assert (found["d/null"].st_mode, found["d/null"].st_rdev) == (stat.S_IFCHR | 0o666, os.makedev(1, 3))
 
 
-@AS_ROOT
+@pytest.mark.root
 def test_capability_survives_the_owner(place, member):
     capability = b"\x01\x00\x00\x02\x00\x20\x00\x00" + bytes(12)
     records = {"SCHILY.xattr.security.capability": capability.decode("latin-1")}

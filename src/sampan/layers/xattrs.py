@@ -17,6 +17,7 @@ from collections.abc import Mapping
 OVERLAY = (b"trusted.overlay.", b"user.overlay.")
 _CAPABILITY = b"security.capability"
 _ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
+_REFUSALS = (errno.EPERM, errno.EINVAL)
 _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
@@ -39,7 +40,7 @@ def store(fd: int, values: Mapping[bytes, bytes], *, rootless: bool) -> None:
     """Sets those ``values`` that go to disk on ``fd``. Raises OSError.
 
     Left out, as in Docker, is what the file system has no room for in kind (ENOTSUP), and, ``rootless``, what the
-    kernel keeps for real root (EPERM).
+    kernel keeps for real root or what names ids that are not mapped (EPERM, EINVAL).
     """
     for name, value in values.items():
         if not to_disk(name):
@@ -47,7 +48,7 @@ def store(fd: int, values: Mapping[bytes, bytes], *, rootless: bool) -> None:
         try:
             os.setxattr(fd, name, value)
         except OSError as error:
-            if error.errno not in _UNSUPPORTED and not (rootless and error.errno == errno.EPERM):
+            if error.errno not in _UNSUPPORTED and not (rootless and error.errno in _REFUSALS):
                 raise
 
 
