@@ -1,5 +1,5 @@
 """The walkthrough of ``scripts/quickstart``: base image, build, run, look, stop. Everything lies in one temporary
-directory, which is removed at the end, however that comes about."""
+directory, which is removed at the end, however that comes about. The arguments are the command for pip."""
 
 import os
 import signal
@@ -115,14 +115,8 @@ def registry_answers() -> bool:
 def index_answers() -> bool:
     """Whether pip, as it is set up here, finds Flask without insisting."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        command += [
-            "--disable-pip-version-check",
-            "--retries=0",
-            f"--timeout={PATIENCE}",
-            f"--dest={directory}",
-            "flask",
-        ]
+        command = [*sys.argv[1:], "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=0"]
+        command += [f"--timeout={PATIENCE}", "--disable-pip-version-check", f"--dest={directory}", "flask"]
         return subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 

@@ -79,7 +79,7 @@ def test_as_root(checkout: Path, temporary: Path) -> None:
 def test_as_an_ordinary_user(checkout: Path, temporary: Path, ordinary_user: Account) -> None:
     quickstart(checkout, temporary, ordinary_user)
     if os.geteuid() == 0:
-        assert (ordinary_user.home / ".cache/sampan/venv/bin/sampan").exists()
+        assert (ordinary_user.home / ".cache/sampan/.venv/bin/sampan").exists()
 
 
 @pytest.mark.root
