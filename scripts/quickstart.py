@@ -117,7 +117,11 @@ def index_answers() -> bool:
     with tempfile.TemporaryDirectory() as directory:
         command = [*sys.argv[1:], "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=0"]
         command += [f"--timeout={PATIENCE}", "--disable-pip-version-check", f"--dest={directory}", "flask"]
-        return subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
+        try:
+            subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=5 * PATIENCE)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+            return False
+        return True
 
 
 def free_port() -> int:
