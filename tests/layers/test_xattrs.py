@@ -38,9 +38,10 @@ def test_values_go_to_disk_and_back(tmp_path):
         assert xattrs.load(file.fileno(), xattrs.names(file.fileno())) == {b"user.a": b"1", b"user.b": b"\0\xff"}
 
 
+@pytest.mark.root
 def test_what_the_file_system_has_no_room_for_is_left_out():
     with open("/proc/self/status") as file:
-        xattrs.store(file.fileno(), {b"user.a": b"1"}, rootless=os.geteuid() != 0)
+        xattrs.store(file.fileno(), {b"user.a": b"1"}, rootless=False)
         assert xattrs.names(file.fileno()) == []
 
 
