@@ -1,0 +1,108 @@
+"""The engines, as values: how each is called, and what differs in their command lines."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+DOCKER_LIKE = frozenset({"version", "run", "exec", "ps", "build", "push", "pull"})
+PEERS = ("docker", "podman", "buildah", "skopeo", "crun")
+_PROGRAMS = {
+    "docker": ("docker", "dockerd"),
+    "podman": ("podman",),
+    "buildah": ("buildah",),
+    "skopeo": ("skopeo",),
+    "crun": ("crun",),
+}
+
+
+class Engine(NamedTuple):
+    """``command`` comes before every verb, the flags after theirs. ``offers`` says what it can do at all."""
+
+    name: str
+    command: tuple[str, ...]
+    offers: frozenset[str]
+    environment: Mapping[str, str] = {}
+    run_flags: tuple[str, ...] = ()
+    build_verb: tuple[str, ...] = ("build", "-q")
+    version: tuple[str, ...] = ("--version",)
+
+    def words(self, *arguments: str) -> tuple[str, ...]:
+        """A whole command line."""
+        return (*self.command, *arguments)
+
+
+def program(name: str) -> str | None:
+    """Where a program is. Debian's docker first: a newer client may hide it, without BuildKit's plugin."""
+    usual = f"/usr/bin/{name}"
+    if name == "docker" and os.access(usual, os.X_OK):
+        return usual
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def missing(peer: str) -> list[str]:
+    """The programs of a peer that are not installed."""
+    return [name for name in _PROGRAMS[peer] if program(name) is None]
+
+
+def sampan(path: str, root: Path) -> Engine:
+    """``path`` is the console script, ``root`` the store."""
+    return Engine("sampan", (path, "--root", str(root)), DOCKER_LIKE)
+
+
+def docker(address: str) -> Engine:
+    """Docker's client, which talks to the daemon at ``address``; builds with BuildKit."""
+    environment = {"DOCKER_HOST": address, "DOCKER_BUILDKIT": "1"}
+    return Engine("docker", (program("docker") or "docker",), DOCKER_LIKE, environment)
+
+
+def containers_tools(memory: Path, registries: Sequence[str], names: Sequence[str]) -> list[Engine]:
+    """podman, buildah and skopeo: one store, one configuration."""
+    environment = _containers_configuration(memory, registries)
+    # Without CAP_SYS_RESOURCE, podman's own default limits cannot be set.
+    limits = ("--ulimit=nofile=1024:1024",)
+    found = {
+        "podman": Engine(
+            "podman",
+            (program("podman") or "", "--cgroup-manager=cgroupfs"),
+            DOCKER_LIKE,
+            environment,
+            run_flags=limits,
+            build_verb=("build", "-q", "--pull=false", *limits),
+        ),
+        "buildah": Engine(
+            "buildah",
+            (program("buildah") or "",),
+            frozenset({"version", "build", "push", "pull"}),
+            environment,
+            build_verb=("bud", "-q", "--layers", "--pull=false", *limits),
+        ),
+        "skopeo": Engine("skopeo", (program("skopeo") or "",), frozenset({"version", "copy"}), environment),
+    }
+    return [engine for name, engine in found.items() if name in names]
+
+
+def _containers_configuration(memory: Path, addresses: Sequence[str]) -> dict[str, str]:
+    registries, storage, policy = (
+        memory / "registries.conf",
+        memory / "storage.conf",
+        memory / "home/.config/containers",
+    )
+    registries.write_text("".join(f'[[registry]]\nlocation = "{each}"\ninsecure = true\n' for each in addresses))
+    store = f'graphroot = "{memory}/containers"\nrunroot = "{memory}/containers-run"\n'
+    storage.write_text(f'[storage]\ndriver = "overlay"\n{store}')
+    policy.mkdir(parents=True)
+    (policy / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+    return {"CONTAINERS_REGISTRIES_CONF": str(registries), "CONTAINERS_STORAGE_CONF": str(storage)}
+
+
+def crun() -> Engine:
+    """The runtime alone: the floor of what the kernel's part of a container costs."""
+    return Engine("crun", (program("crun") or "",), frozenset({"version", "bundle"}))
+
+
+def python(path: str) -> Engine:
+    """No engine: the start of a bare interpreter, below which nothing in Python can get."""
+    return Engine("python", (path,), frozenset({"version"}), version=("-I", "-S", "-c", "pass"))

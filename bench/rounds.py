@@ -1,0 +1,56 @@
+"""Engines take turns: every round measures each of them once, and each round begins with another one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from bench.errors import CaseFailed, NotOffered
+
+Measure = Callable[[], float]
+
+
+class Result(NamedTuple):
+    """What was measured of one engine; ``problem`` says why there is less of it than wanted."""
+
+    samples: tuple[float, ...]
+    problem: str = ""
+
+
+def turns(names: Sequence[str], rounds: int) -> Iterator[Sequence[str]]:
+    """The order in each round."""
+    for number in range(rounds):
+        start = number % max(1, len(names))
+        yield [*names[start:], *names[:start]]
+
+
+def measure(prepare: Mapping[str, Callable[[], Measure]], rounds: int, warm_up: int = 1) -> dict[str, Result]:
+    """Prepares each engine, then measures all of them in turns. One that fails is out, and the others go on.
+
+    Args:
+        prepare: for each engine, what makes everything ready and gives the measurement.
+        warm_up: rounds before those that count.
+    """
+    samples: dict[str, list[float]] = {}
+    problems: dict[str, str] = {}
+    ready: dict[str, Measure] = {}
+    for name, make_ready in prepare.items():
+        try:
+            ready[name] = make_ready()
+            samples[name] = []
+        except NotOffered as reason:
+            if str(reason):
+                problems[name] = str(reason)
+        except CaseFailed as error:
+            problems[name] = str(error)
+    for number, order in enumerate(turns(list(ready), warm_up + rounds)):
+        for name in order:
+            if name in problems:
+                continue
+            try:
+                value = ready[name]()
+            except CaseFailed as error:
+                problems[name] = str(error)
+            else:
+                if number >= warm_up:
+                    samples[name].append(value)
+    found = [*samples, *(name for name in problems if name not in samples)]
+    return {name: Result(tuple(samples.get(name, ())), problems.get(name, "")) for name in found}
