@@ -183,9 +183,7 @@ def parse_signal(text: str) -> int:
     return number.value
 
 
-def _furnish(
-    container: Container, image: "Image", config: "ImageConfig", stores: Stores, made: list[str]
-) -> Container:
+def _furnish(container: Container, image: "Image", config: "ImageConfig", stores: Stores, made: list[str]) -> Container:
     """Writes what the container's directory holds: the spec and the files of /etc that the engine makes.
 
     Gives the container with what was settled here, such as the names of its volumes.

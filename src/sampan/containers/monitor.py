@@ -75,7 +75,9 @@ class Monitor:
         self._input = -1
         self._pending_input = b""
         self._terminal = -1
-        self._paused = False
+        self._paused = False  # the container's output is left waiting: a client does not keep up
+        self._deaf = False  # clients are left waiting: the container does not keep up with its input
+        self._input_ended = False
         self._exit_code: int | None = None
         self._network: Any = None
         self._lock = _take_lock(f"{self._directory}/monitor.lock")
@@ -162,28 +164,28 @@ class Monitor:
         pidfd = syscalls.pidfd_open(self._process.pid)
         self._selector.register(pidfd, selectors.EVENT_READ, self._on_exit)
         self._selector.register(self._server, selectors.EVENT_READ, self._on_connection)
-        self._read_outputs(True)
+        for fd in {*self._outputs, self._input} - {-1}:
+            os.set_blocking(fd, False)
+            self._await_stream(fd)
         self._add_client(self._control, attached=self._job["attach"])
-        for fd in (*self._outputs, self._input):
-            if fd >= 0:
-                os.set_blocking(fd, False)
 
-    def _read_outputs(self, on: bool) -> None:
-        for fd in self._outputs:
-            if on:
-                self._selector.register(fd, selectors.EVENT_READ, self._on_output)
-            else:
-                self._selector.unregister(fd)
-        self._paused = not on
+    def _await_stream(self, fd: int) -> None:
+        """Waits for what a stream of the container is good for now; a terminal is both ways."""
+        reading = fd in self._outputs and not self._paused
+        writing = fd == self._input and bool(self._pending_input)
+        mask = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if writing else 0)
+        streams.await_events(self._selector, fd, mask, self._on_stream)
+
+    def _on_stream(self, key: selectors.SelectorKey, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._write_input()
+        if mask & selectors.EVENT_READ and not self._take(key.fd):
+            del self._outputs[key.fd]
+            self._await_stream(key.fd)
 
     def _on_exit(self, key: selectors.SelectorKey, mask: int) -> None:
         assert self._process
         self._exit_code = self._process.wait()
-
-    def _on_output(self, key: selectors.SelectorKey, mask: int) -> None:
-        if not self._take(key.fd):
-            self._selector.unregister(key.fd)
-            del self._outputs[key.fd]
 
     def _take(self, fd: int) -> bool:
         """Passes on what a stream has to say; False at its end."""
@@ -243,7 +245,11 @@ class Monitor:
     def _add_client(self, end: socket.socket, *, attached: bool) -> None:
         client = Client(end, attached=attached)
         self._clients.append(client)
-        self._selector.register(end, selectors.EVENT_READ, lambda key, mask: self._on_client(client, mask))
+        self._await_client(client)
+
+    def _await_client(self, client: Client) -> None:
+        mask = (0 if self._deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if client.backlog else 0)
+        streams.await_events(self._selector, client.end, mask, lambda key, mask: self._on_client(client, mask))
 
     def _on_connection(self, key: selectors.SelectorKey, mask: int) -> None:
         end, _ = self._server.accept()
@@ -268,10 +274,12 @@ class Monitor:
     def _obey(self, client: Client, kind: bytes, data: bytes) -> None:
         assert self._process
         if kind == streams.INPUT:
-            self._pending_input += data
-            self._write_input()
+            if self._input >= 0:
+                self._pending_input += data
+                self._write_input()
         elif kind == streams.END_OF_INPUT:
-            self._close_input()
+            self._input_ended = True
+            self._write_input()
         elif kind == streams.SIGNAL:
             os.kill(self._process.pid, int(data))
         elif kind == streams.ATTACH:
@@ -281,28 +289,29 @@ class Monitor:
             terminal.set_size(self._terminal, int(rows), int(columns))
 
     def _write_input(self) -> None:
-        if self._input < 0:
-            self._pending_input = b""
-            return
-        try:
-            written = os.write(self._input, self._pending_input)
-        except BlockingIOError:
-            written = 0
-        except OSError:  # the program closed its input
-            self._pending_input = b""
-            return
-        self._pending_input = self._pending_input[written:]
-        if self._pending_input:
-            # The pipe is full. Waiting here holds up a client that pours faster than the program drinks; the
-            # program's own output is taken meanwhile, or both might wait for each other.
-            for fd in list(self._outputs):
-                if _readable(fd):
-                    self._take(fd)
-            signal.sigtimedwait((), 0.001)
-            self._write_input()
+        """Passes on as much input as the program takes; clients are not listened to while too much is waiting."""
+        while self._pending_input and self._input >= 0:
+            try:
+                written = os.write(self._input, self._pending_input[: streams.CHUNK])
+            except BlockingIOError:
+                break
+            except OSError:  # the program closed its input
+                self._pending_input = b""
+                break
+            self._pending_input = self._pending_input[written:]
+        if self._input >= 0:
+            self._await_stream(self._input)
+        full = len(self._pending_input) > _BACKLOG
+        if full != self._deaf:
+            self._deaf = full
+            for client in self._clients:
+                self._await_client(client)
+        if self._input_ended and not self._pending_input:
+            self._close_input()
 
     def _close_input(self) -> None:
         if self._terminal < 0 and self._input >= 0:
+            streams.await_events(self._selector, self._input, 0, self._on_stream)
             os.close(self._input)
             self._input = -1
 
@@ -321,20 +330,20 @@ class Monitor:
                 self._drop(client)
                 return
             client.waiting -= len(client.backlog.pop(0))
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.backlog else 0)
-        if self._selector.get_key(client.end).events != events:
-            self._selector.modify(client.end, events, lambda key, mask: self._on_client(client, mask))
+        self._await_client(client)
         self._throttle()
 
     def _throttle(self) -> None:
         """A client that does not read holds the container's output back, as a pipe would."""
         full = any(client.waiting > _BACKLOG for client in self._clients)
         if full != self._paused:
-            self._read_outputs(not full)
+            self._paused = full
+            for fd in self._outputs:
+                self._await_stream(fd)
 
     def _drop(self, client: Client) -> None:
         self._clients.remove(client)
-        self._selector.unregister(client.end)
+        streams.await_events(self._selector, client.end, 0, self._on_stream)
         client.end.close()
         self._throttle()
 

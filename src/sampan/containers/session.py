@@ -27,8 +27,44 @@ def attach(end: socket.socket, *, interactive: bool, tty: bool) -> int:
     session = _Attached(end)
     if tty:
         session.resize()
-    with terminal.raw(0) if tty and interactive else _nothing(), _signals(session.on_signal):
+    with terminal.raw(0) if tty and interactive else _nothing(), signals(session.on_signal):
         return session.serve(interactive=interactive)
+
+
+class _Input:
+    """The caller's standard input, read only as fast as someone takes it.
+
+    A terminal or a pipe is waited for; a regular file is always ready, and selectors refuse it.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, *, wanted: bool) -> None:
+        self._selector = selector
+        self._open = wanted
+        self._pollable = wanted and _register(selector, 0)
+        self.pending: list[bytes] = []
+
+    def fill(self) -> None:
+        """Reads on if nothing is waiting to be passed on and there is, or may be, something to read."""
+        if self._open and not self._pollable and not self.pending:
+            self.read()
+
+    def read(self) -> None:
+        """Takes what there is; at the end of input ``pending`` gets an empty text, once."""
+        try:
+            data = os.read(0, streams.CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the terminal is gone
+            data = b""
+        self.pending.append(data)
+        self._open = bool(data)
+        self.wait()
+
+    def wait(self) -> None:
+        """Has the selector watch for input exactly when it is wanted."""
+        if self._pollable:
+            mask = selectors.EVENT_READ if self._open and not self.pending else 0
+            streams.await_events(self._selector, 0, mask, _ignore)
 
 
 class _Attached:
@@ -41,25 +77,25 @@ class _Attached:
 
     def serve(self, *, interactive: bool) -> int:
         self._selector.register(self._end, selectors.EVENT_READ)
-        if interactive and not _register(self._selector, 0):
-            self._input()  # a regular file: selectors cannot wait for it, and need not
+        source = _Input(self._selector, wanted=interactive)
         while True:
-            for key, _ in self._selector.select():
+            source.fill()
+            mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if source.pending else 0)
+            streams.await_events(self._selector, self._end, mask, _ignore)
+            for key, events in self._selector.select():
                 if key.fd == 0:
-                    if not self._pass_input():
-                        self._selector.unregister(0)
+                    source.read()
                     continue
-                message = self._end.recv(1 << 17)
-                kind, data = message[:1], message[1:]
-                if kind == streams.EXIT:
-                    return int(data)
-                if not message:
-                    raise Unavailable("the container's monitor is gone; the container was ended with it")
-                write_all(1 if kind == b"1" else 2, data)
+                if events & selectors.EVENT_WRITE:
+                    self._pass_on(source)
+                if events & selectors.EVENT_READ:
+                    code = self._receive()
+                    if code is not None:
+                        return code
 
     def resize(self) -> None:
         size = terminal.size(0) or terminal.size(1)
-        if size:
+        if size and all(size):
             self._send(streams.RESIZE + b"%d %d" % size)
 
     def on_signal(self, number: int) -> None:
@@ -69,64 +105,97 @@ class _Attached:
         self._interrupts += number == signal.SIGINT
         self._send(streams.SIGNAL + b"%d" % (signal.SIGKILL if self._interrupts >= _PATIENCE else number))
 
-    def _input(self) -> None:
-        while self._pass_input():
-            continue
+    def _receive(self) -> int | None:
+        """One message from the monitor; the exit code if it is the last."""
+        message = self._end.recv(1 << 17)
+        kind, data = message[:1], message[1:]
+        if kind == streams.EXIT:
+            return int(data)
+        if not message:
+            raise Unavailable("the container's monitor is gone; the container was ended with it")
+        write_all(1 if kind == b"1" else 2, data)
+        return None
 
-    def _pass_input(self) -> bool:
-        data = os.read(0, streams.CHUNK)
-        self._send(streams.INPUT + data if data else streams.END_OF_INPUT)
-        return bool(data)
+    def _pass_on(self, source: _Input) -> None:
+        data = source.pending[0]
+        try:
+            self._end.send(streams.INPUT + data if data else streams.END_OF_INPUT, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:  # the container has ended; what it said last is still to be read
+            pass
+        source.pending.pop(0)
+        source.wait()
 
     def _send(self, message: bytes) -> None:
         try:
             self._end.send(message)
         except OSError:
-            return  # it has ended; what it said last is still to be read
+            return
 
 
-def pump(outputs: dict[int, int], standard_input: int, pidfd_like: socket.socket | None) -> None:
-    """Copies from the descriptors in ``outputs`` to those they are mapped to, and 0 to ``standard_input`` (-1: not).
+def pump(outputs: dict[int, int], target: int, news: socket.socket) -> None:
+    """Copies from the descriptors in ``outputs`` to those they are mapped to, and standard input to ``target`` (-1:
+    nowhere), which is closed at its end unless it is an output too.
 
-    Ends when all outputs have, or ``pidfd_like`` is readable and they have nothing more to say.
+    Ends when all outputs have, or when ``news`` is readable (the program is gone) and they have nothing more to say.
     """
     selector = selectors.DefaultSelector()
-    for fd in outputs:
-        selector.register(fd, selectors.EVENT_READ)
-    if pidfd_like is not None:
-        selector.register(pidfd_like, selectors.EVENT_READ)
-    if standard_input >= 0 and not _register(selector, 0):
-        while _copy(0, standard_input):
-            continue
-        _end_input(standard_input, outputs)
-    left = set(outputs)
-    ended = False
+    source = _Input(selector, wanted=target >= 0)
+    if target >= 0:
+        os.set_blocking(target, False)
+    selector.register(news, selectors.EVENT_READ)
+    left, ended = set(outputs), False
     while left:
-        ready = [key.fd for key, _ in selector.select(0.05 if ended else None)]
-        if ended and not left.intersection(ready):
+        source.fill()
+        for fd in left | {target} - {-1}:
+            mask = (selectors.EVENT_READ if fd in left else 0) | (
+                selectors.EVENT_WRITE if fd == target and source.pending else 0
+            )
+            streams.await_events(selector, fd, mask, _ignore)
+        ready = selector.select(0.05 if ended else None)
+        if ended and not any(key.fd in left and events & selectors.EVENT_READ for key, events in ready):
             return
-        for fd in ready:
-            if fd == 0 and standard_input >= 0:
-                if not _copy(0, standard_input):
-                    selector.unregister(0)
-                    _end_input(standard_input, outputs)
-            elif fd in left:
-                if not _copy(fd, outputs[fd]):
-                    selector.unregister(fd)
-                    left.discard(fd)
-            elif pidfd_like is not None:
-                selector.unregister(pidfd_like)
+        for key, events in ready:
+            fd = key.fd
+            if key.fileobj is news:
+                selector.unregister(news)
                 ended = True
+            elif fd == 0:
+                source.read()
+            if fd == target and events & selectors.EVENT_WRITE and not _feed(source, target, selector, outputs):
+                target = -1
+            if fd in left and events & selectors.EVENT_READ and not _copy(fd, outputs[fd]):
+                left.discard(fd)
+                streams.await_events(selector, fd, 0, _ignore)
 
 
-def _end_input(standard_input: int, outputs: dict[int, int]) -> None:
-    if standard_input not in outputs:  # a terminal's master is both ways, and stays
-        os.close(standard_input)
+def _feed(source: _Input, target: int, selector: selectors.BaseSelector, outputs: dict[int, int]) -> bool:
+    """Passes on what waits in ``source``; False once ``target`` takes no more, or is to have no more."""
+    data = source.pending[0]
+    try:
+        rest = data[os.write(target, data) :] if data else b""
+    except BlockingIOError:
+        return True
+    except OSError:  # the program closed its input, or is gone
+        data = rest = b""
+    if rest:
+        source.pending[0] = rest
+        return True
+    source.pending.pop(0)
+    source.wait()
+    if data or target in outputs:
+        return True
+    streams.await_events(selector, target, 0, _ignore)
+    os.close(target)
+    return False
 
 
 def _copy(source: int, target: int) -> bool:
     try:
         data = os.read(source, 1 << 16)
+    except BlockingIOError:
+        return True
     except OSError:  # EIO: the other side of a terminal is gone
         return False
     try:
@@ -134,6 +203,10 @@ def _copy(source: int, target: int) -> bool:
     except BrokenPipeError:
         return False
     return bool(data)
+
+
+def _ignore(key: object, mask: int) -> None:
+    """Events are told apart where they are waited for."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -157,7 +230,7 @@ def _register(selector: selectors.BaseSelector, fd: int) -> bool:
 
 
 @contextmanager
-def _signals(action: Callable[[int], None]) -> Iterator[None]:
+def signals(action: Callable[[int], None]) -> Iterator[None]:
     """Has ``action`` called for every signal that is to be passed on."""
     before = {}
     for number in (*_PASSED_ON, signal.SIGWINCH):
@@ -173,6 +246,3 @@ def _signals(action: Callable[[int], None]) -> Iterator[None]:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
-
-
-signals = _signals

@@ -9,7 +9,10 @@ monitor → client   1 DATA   standard output (or the terminal's)     2 DATA   s
 """
 
 import os
+import selectors
 import socket
+from collections.abc import Callable
+from typing import Any
 
 INPUT = b"i"
 END_OF_INPUT = b"I"
@@ -53,3 +56,19 @@ def connect(path: str) -> socket.socket:
     finally:
         os.close(directory)
     return client
+
+
+def await_events(
+    selector: selectors.BaseSelector, file: int | socket.socket, mask: int, action: Callable[[Any, int], None]
+) -> None:
+    """Has ``action`` called on these events of ``file``, and on no others; ``mask`` 0 is none at all."""
+    try:
+        key = selector.get_key(file)
+    except KeyError:
+        if mask:
+            selector.register(file, mask, action)
+        return
+    if not mask:
+        selector.unregister(file)
+    elif key.events != mask:
+        selector.modify(file, mask, action)
