@@ -1,5 +1,6 @@
 """Machines for network tests: a network namespace each, held by a process that sleeps. The test stays where it is."""
 
+import errno
 import os
 import pickle
 import signal
@@ -78,7 +79,7 @@ class Machine:
         self._servers.append(pid)
 
     def fetch(self, address: str, port: int, *, udp: bool = False) -> str:
-        """What a server answers to this machine, or why it does not: "refused", "dropped"."""
+        """What a server answers to this machine, or why it does not: "refused", "dropped", "unreachable"."""
         answer: str = self.call(_fetch, address, port, udp)
         return answer
 
@@ -140,6 +141,10 @@ def _fetch(address: str, port: int, udp: bool) -> str:
             return "dropped"
         except ConnectionError:
             return "refused"
+        except OSError as error:
+            if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+                raise
+            return "unreachable"
 
 
 def connect(one: Machine, its: str, other: Machine, others: str, prefix: int = 24) -> None:

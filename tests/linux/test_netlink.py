@@ -79,11 +79,7 @@ def _dead_letters() -> tuple[list[int], list[str]]:
     bridge = netlink.new_bridge("b0", bytes((2, 0, 0, 0, 0, 1)))
     with netlink.Socket() as sock:
         for messages in (
-            [
-                netlink.new_bridge("b0", bytes((2, 0, 0, 0, 0, 1))),
-                netlink.new_bridge("b0", bytes(6)),
-                netlink.set_up(1),
-            ],
+            [bridge, bridge, netlink.set_up(1)],
             [Message(netlink.RTM_NEWLINK, netlink.NLM_F_CREATE, b"short", "a cut message")],
             [netlink.new_address(999, b"\x0a\0\0\1", 24)],
             [netlink.new_route(1, b"\x0a\0\0\1")],

@@ -81,13 +81,13 @@ class Route(NamedTuple):
 
 
 class Socket:
-    """A netlink socket in the network namespace that the process was in when it was made.
+    """A netlink socket in the network namespace that the process was in when it, or the socket ``made``, was made.
 
     Every method raises OSError with the kernel's errno, and its text where it gives one.
     """
 
-    def __init__(self, protocol: int = NETLINK_ROUTE) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    def __init__(self, protocol: int = NETLINK_ROUTE, *, made: socket.socket | None = None) -> None:
+        self._socket = made or socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
             self._socket.setsockopt(SOL_NETLINK, option, 1)
@@ -352,7 +352,8 @@ def _integer(data: bytes) -> int:
 def inside(namespace: int) -> Iterator[None]:
     """Lets the calling thread be in the network namespace behind a descriptor, for the length of a ``with`` block.
 
-    Sockets keep the namespace in which they were made, so making them is all that needs to happen inside.
+    Sockets keep the namespace in which they were made, so making them is all that needs to happen inside. Coming back
+    takes root's rights over the own namespace; ``sockets_inside`` does without.
     """
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -363,3 +364,34 @@ def inside(namespace: int) -> Iterator[None]:
             syscalls.setns(own, CLONE_NEWNET)
     finally:
         os.close(own)
+
+
+def sockets_inside(namespace: int, family: int, kind: int, protocol: int = 0, count: int = 1) -> list[socket.socket]:
+    """``count`` sockets (at most 253) that a child makes in the network namespace behind a descriptor, and passes on.
+
+    The caller must have a single thread. Raises OSError.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        child = os.fork()
+        if child == 0:
+            try:
+                syscalls.setns(namespace, CLONE_NEWNET)
+                made = [socket.socket(family, kind, protocol) for _ in range(count)]
+                socket.send_fds(theirs, [b"0"], [each.fileno() for each in made])
+            except OSError as error:
+                theirs.send(b"%d" % (error.errno or errno.EIO))
+            finally:
+                os._exit(0)
+        theirs.close()
+        told, descriptors, _, _ = socket.recv_fds(ours, 16, count, socket.MSG_CMSG_CLOEXEC)
+        os.waitpid(child, 0)
+    if len(descriptors) != count:
+        code = int(told or errno.EIO)
+        raise OSError(code, f"socket in another network namespace: {os.strerror(code)}")
+    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+
+def open_inside(namespace: int) -> Socket:
+    """A socket for links, addresses and routes of the network namespace behind a descriptor; as ``sockets_inside``."""
+    return Socket(made=sockets_inside(namespace, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)[0])

@@ -24,15 +24,16 @@ _CHUNK = 1 << 16  # what a pipe holds
 _TURNS = 16  # chunks that one direction may move before others get their turn
 _CONNECTIONS = 1024
 _DESCRIPTORS_EACH = 6
-_DESCRIPTORS_OF_OTHERS = 64
+_SOCKETS_AHEAD = 32
+_DESCRIPTORS_OF_OTHERS = 96
 _SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class Forwarder:
     """Accepts from the listening sockets of ``reservations``, which stay the caller's, and connects into ``namespace``.
 
-    ``namespace`` is a descriptor of the container's network namespace; it is duplicated. Raises Unsupported for ports
-    that are not TCP's.
+    ``namespace`` is a descriptor of the container's network namespace; it is duplicated. The process must have
+    a single thread. Raises Unsupported for ports that are not TCP's.
     """
 
     def __init__(self, selector: BaseSelector, reservations: Sequence[Reservation], namespace: int) -> None:
@@ -51,6 +52,7 @@ class Forwarder:
         }
         self._limit = _most_connections()
         self._connections: set[_Connection] = set()
+        self._sockets: list[socket.socket] = []
         self._pipes: list[tuple[int, int]] = []
         self._accepting = False
         self._accept(True)
@@ -63,6 +65,9 @@ class Forwarder:
         self._listeners.clear()
         for connection in list(self._connections):
             connection.abort()
+        for made in self._sockets:
+            made.close()
+        self._sockets.clear()
         for pipe in self._pipes:
             _close_pipe(pipe)
         self._pipes.clear()
@@ -89,15 +94,23 @@ class Forwarder:
         except OSError:
             return  # it went away while it waited
         try:
-            with netlink.inside(self._namespace):
-                server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            server = self._take_socket()
         except OSError:
             _reset(client)
             return
         client.setblocking(False)
+        server.setblocking(False)
         self._connections.add(_Connection(self, client, server, (self._address, self._listeners[listener])))
         if len(self._connections) >= self._limit:
             self._accept(False)
+
+    def _take_socket(self) -> socket.socket:
+        """One made inside the container's namespace; they are made in advance, since it takes a process to do so."""
+        if not self._sockets:
+            self._sockets = netlink.sockets_inside(
+                self._namespace, socket.AF_INET, socket.SOCK_STREAM, count=_SOCKETS_AHEAD
+            )
+        return self._sockets.pop()
 
     # -- for connections --------------------------------------------------------------------------------------------
 
@@ -241,9 +254,7 @@ class _Connection:
 
 def _address_inside(namespace: int) -> str:
     """Where the container is reached from inside: its own address, or loopback if it has no other."""
-    with netlink.inside(namespace):
-        route = netlink.Socket()
-    with route:
+    with netlink.open_inside(namespace) as route:
         for found in netlink.addresses(route):
             if found.address[0] != 127:
                 return socket.inet_ntoa(found.address)

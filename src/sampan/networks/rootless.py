@@ -83,9 +83,7 @@ def raise_loopback(pid: int) -> None:
     """Gives a container without a network its loopback, and an address that a ``Forwarder`` can lead to."""
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with netlink.inside(namespace):
-            route = netlink.Socket()
-        with route:
+        with netlink.open_inside(namespace) as route:
             route.perform(netlink.set_up(1), netlink.new_address(1, _UNROUTED, 32))
     finally:
         os.close(namespace)
@@ -127,8 +125,7 @@ def _spawn(words: list[str], namespace: int, said: int) -> int:
 
 
 def _await_ready(helper: Helper, namespace: int, said: int) -> None:
-    with netlink.inside(namespace):
-        route = netlink.Socket()
+    route = netlink.open_inside(namespace)
     ended = syscalls.pidfd_open(helper.pid)
     try:
         limit = time.monotonic() + _SECONDS
