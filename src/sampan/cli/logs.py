@@ -71,6 +71,8 @@ def _follow(container: "Container", tail: int | None, *, timestamps: bool) -> No
 
 def _print(line: "Line", *, timestamps: bool) -> None:
     file = sys.stdout if line.stream == 1 else sys.stderr
+    if line.stream == 2:
+        sys.stdout.flush()  # both may be one terminal or file: keep the order
     file.write(f"{line.time} {line.text}" if timestamps else line.text)
     if line.stream == 2:
         file.flush()
