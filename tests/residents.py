@@ -4,6 +4,7 @@
 When a test is over its containers are removed, and nothing of them may be left on the machine.
 """
 
+import json
 import os
 import select
 import shutil
@@ -81,7 +82,7 @@ def _living(sampan: Sampan, template: Path) -> Iterator[Sampan]:
         yield sampan
     finally:
         sampan.remove_containers()
-    assert await_(lambda: not leftovers(sampan)), leftovers(sampan)
+    assert_clean(sampan)
 
 
 def await_(condition: Callable[[], object]) -> bool:
@@ -128,6 +129,17 @@ def read_until(source: IO[bytes] | int | None, wanted: str) -> str:
             pytest.fail(f"{wanted!r} did not come before the end, only {seen!r}", pytrace=False)
         seen += data
     return seen.decode(errors="replace")
+
+
+def state(sampan: Sampan, container: str) -> dict[str, Any]:
+    """How a container fares, as ``inspect`` says it."""
+    value: dict[str, Any] = json.loads(sampan("inspect", container).stdout)[0]["State"]
+    return value
+
+
+def assert_clean(sampan: Sampan) -> None:
+    """Nothing is left of what ran, or will be in a moment: monitors live a little longer than their containers."""
+    assert await_(lambda: not leftovers(sampan)), leftovers(sampan)
 
 
 def leftovers(sampan: Sampan) -> list[str]:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from commands import Sampan
-from residents import IMAGE, await_, cgroups, leftovers, processes, read_until, started
+from residents import IMAGE, assert_clean, await_, cgroups, processes, read_until, started, state
 
 pytestmark = [pytest.mark.system]
 
@@ -21,11 +21,6 @@ def start(sampan: Sampan, script: str, *options: str) -> str:
     with started(sampan, "logs", "-f", identifier) as process:
         read_until(process.stdout, "up\n")
     return identifier
-
-
-def state(sampan: Sampan, identifier: str) -> dict[str, object]:
-    value: dict[str, object] = json.loads(sampan("inspect", identifier).stdout)[0]["State"]
-    return value
 
 
 def test_logs(anyone: Sampan) -> None:
@@ -106,7 +101,7 @@ def test_a_running_container_is_not_removed(anyone: Sampan) -> None:
     assert done.stderr == "sampan: container hull is running\nhint: stop it first, or sampan rm -f hull\n"
     assert state(anyone, identifier)["Running"] is True
     assert anyone("rm", "-f", "hull").stdout == "hull\n"
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
     assert cgroups(identifier) == []
 
 
@@ -117,7 +112,7 @@ def test_rm_takes_several_and_goes_on_after_an_error(anyone: Sampan) -> None:
     assert (done.returncode, done.stdout) == (1, f"{first}\n{second[:12]}\n")
     assert done.stderr == "sampan: no such container: nobody\nhint: sampan ps -a lists all containers\n"
     assert anyone("rm", "-f", "nobody").returncode == 0
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
 
 
 def test_anonymous_volumes_go_on_request(anyone: Sampan) -> None:
@@ -133,7 +128,7 @@ def test_detached_container_removes_itself(anyone: Sampan) -> None:
     identifier = start(anyone, OBEDIENT, "--rm", "-v", "/scratch")
     assert len(list((anyone.root / "volumes").iterdir())) == 1
     anyone("stop", identifier)
-    assert await_(lambda: not leftovers(anyone))
+    assert_clean(anyone)
     assert list((anyone.root / "volumes").iterdir()) == []
     assert cgroups(identifier) == []
 

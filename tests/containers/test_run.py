@@ -10,7 +10,7 @@ import pytest
 
 import images
 from commands import Sampan
-from residents import IMAGE, leftovers, read_until, started
+from residents import IMAGE, assert_clean, read_until, started
 
 pytestmark = [pytest.mark.system]
 
@@ -38,7 +38,7 @@ def sh(sampan: Sampan, script: str, *options: str) -> str:
 def test_exit_code_of_the_command(anyone: Sampan, command: tuple[str, ...], code: int, sentence: str) -> None:
     done = anyone(*RUN, IMAGE, *command, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", sentence)
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_container_that_cannot_be_made_is_the_engines_fault(anyone: Sampan, op
     assert done.returncode == 125
     assert done.stdout == ""
     assert done.stderr.startswith("sampan: ")
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
 
 
 def test_streams_stay_apart(anyone: Sampan) -> None:
@@ -193,7 +193,7 @@ def test_root_file_system_is_its_own(anyone: Sampan) -> None:
 
 def test_container_is_removed_with_all_that_is_its_own(anyone: Sampan) -> None:
     anyone(*RUN, "-v", "/scratch", IMAGE, "touch", "/scratch/x")
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
     assert volumes(anyone) == []
 
 
@@ -208,7 +208,7 @@ def test_without_rm_it_stays(anyone: Sampan) -> None:
     assert (state["Status"], state["ExitCode"], state["Running"], state["Pid"]) == ("exited", 4, False, 0)
     assert anyone("logs", "hull").stdout == "said\n"
     anyone("rm", "hull")
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
 
 
 def test_a_name_is_given_once(anyone: Sampan) -> None:
@@ -243,7 +243,7 @@ def test_ten_at_once(anyone: Sampan) -> None:
             each.__exit__(None, None, None)
     assert [output for output, _ in said] == [b"%d\n" % number for number in range(10)]
     assert {errors for _, errors in said} == {b""}
-    assert leftovers(anyone) == []
+    assert_clean(anyone)
 
 
 def test_detached_container_goes_on_alone(anyone: Sampan) -> None:

@@ -91,10 +91,7 @@ def _join(entry: Entry, end: socket.socket) -> NoReturn:
             if flag == syscalls.CLONE_NEWUSER:
                 os.setresgid(0, 0, 0)
                 os.setresuid(0, 0, 0)
-        child = os.fork()
-        if child:
-            handshake.tell_pid(end, child)
-            os._exit(0)
+        init.fork_and_tell(end)
         os.setsid()
         init.own_keyring()
         _run(entry, end, own, loaded)

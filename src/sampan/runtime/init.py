@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import stat
+import struct
 import sys
 import termios
 from typing import Any, NamedTuple, NoReturn
@@ -29,6 +30,8 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 _DEVPTS_SUPER_MAGIC = 0x1CD1
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
 
 
 class Job(NamedTuple):
@@ -60,14 +63,23 @@ def begin(job: Job, end: socket.socket) -> NoReturn:
         # The cgroup comes before its namespace, whose root it becomes.
         container.join(job.cgroup)
         syscalls.unshare(job.flags)
-        pid = os.fork()
-        if pid:
-            handshake.tell_pid(end, pid)
-            os._exit(0)
+        fork_and_tell(end)
         _first_process(job, end)
     except BaseException as error:
         handshake.tell_failure(end, error)
         os._exit(1)
+
+
+def fork_and_tell(end: socket.socket) -> None:
+    """Goes on in a child. This process says its pid, which is the first thing that is said, and ends."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid:
+        handshake.tell_pid(end, pid)
+        os._exit(0)
+    os.close(tell)
+    os.read(told, 1)  # the end of file: it has been said
+    os.close(told)
 
 
 def _first_process(job: Job, end: socket.socket) -> NoReturn:
@@ -76,6 +88,8 @@ def _first_process(job: Job, end: socket.socket) -> NoReturn:
     own = os.stat("/proc/self/exe")
     if job.flags & syscalls.CLONE_NEWUTS:
         _set_names(job)
+    if job.flags & syscalls.CLONE_NEWNET:
+        _raise_loopback()
     # What is mounted here must not show on the host, nor the other way round while things are being moved.
     mounts.mount(b"", b"/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     root_fd = _open_root(job)
@@ -177,6 +191,12 @@ def _set_names(job: Job) -> None:
         if name:
             text = name.encode()
             named(call, text, len(text))
+
+
+def _raise_loopback() -> None:
+    """Turns on the network interface that every network namespace is born with (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
 def _open_root(job: Job) -> int:
