@@ -135,7 +135,9 @@ class Overlay:
                 while walker is not None and walker not in kept:
                     kept.add(walker)
                     walker = parents[walker]
-            for number in sorted(parents.keys() - kept, reverse=True):
+            # Layers are unpacked side by side, so a snapshot may have a lower number than its parent.
+            self._db.execute("PRAGMA defer_foreign_keys=ON")
+            for number in parents.keys() - kept:
                 self._db.execute("DELETE FROM snapshot WHERE number=?", (number,))
         for entry in os.listdir(self.root) if os.path.isdir(self.root) else ():
             if not entry.isdigit() or int(entry) not in kept:
