@@ -107,10 +107,18 @@ class Call:
             os._exit(0)
         os.close(writing)
 
-    def result(self) -> Any:
+    def was_killed(self) -> bool:
+        """Waits for its end."""
+        return not self._end()
+
+    def _end(self) -> bytes:
         with open(self._reading, "rb") as file:
             data = file.read()
         os.waitpid(self.pid, 0)
+        return data
+
+    def result(self) -> Any:
+        data = self._end()
         assert data, "the child was killed"
         succeeded, value, trace = pickle.loads(data)
         if succeeded:

@@ -315,20 +315,18 @@ def test_killed_at_any_step(world: World, existing: bool) -> None:
     """Wherever kill -9 strikes while a container is attached, the next one finds its way."""
     if existing:
         world.attach(world.two, TWO)
-    for step in range(200):
+    for step in range(0, 200, 1 if existing else 5):
         machine = Machine("victim")
         container_id = f"{step:064x}"
-        try:
-            world.host.call(_attach_and_die, step, world.directory, container_id, machine.pid, Port("", 8000, 80))
+        killed = world.host.start(
+            _attach_and_die, step, world.directory, container_id, machine.pid, Port("", 8000, 80)
+        ).was_killed()
+        machine.close()
+        if not killed:
             break
-        except AssertionError as error:
-            assert "killed" in str(error)
-        finally:
-            machine.close()
         if not existing:
             world.attach(world.one, ONE, Port("", 8000, 80))
-            world.detach(ONE)
-            world.host.call(bridge.remove, world.directory)
+            world.host.run("ip link delete sampan0", "nft flush ruleset")
     assert step > 10, "it was killed too seldom"
     endpoint = world.attach(world.one, ONE, Port("", 8000, 80))
     world.one.serve("0.0.0.0", 80)

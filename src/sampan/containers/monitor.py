@@ -149,7 +149,7 @@ class Monitor:
         if job["rootless"]:
             network.join_user_mode(process.pid, self._selector)
         else:
-            network.join_bridge(process.pid)
+            network.join_bridge(process.pid, self._selector)
         self._state = self._state._replace(address=network.address, ports=network.ports)
         with open(f"{self._directory}/hosts", "a") as file:
             file.write(f"{network.address or '127.0.0.1'}\t{job['hostname']} {job['name']}\n")

@@ -1,4 +1,4 @@
-"""A container's connection to the world, made and undone by its monitor: the bridge as root, else a user-mode network."""
+"""A container's way to the world, made and undone by its monitor: the bridge as root, else a user-mode network."""
 
 import os
 from collections.abc import Sequence
@@ -37,29 +37,40 @@ class Attachment:
         """Takes the host's ports that ``-p`` names. Raises Conflict if one is in use."""
         self._reservations = published.reserve_all(published.parse_all(texts))
 
-    def join_bridge(self, pid: int) -> None:
-        """Connects the network namespace of ``pid`` with the bridge."""
+    def join_bridge(self, pid: int, selector: "BaseSelector") -> None:
+        """Connects the network namespace of ``pid`` with the bridge.
+
+        What the packet filter does not redirect, which is IPv6 and everything while its rules are lost, arrives at the
+        sockets that hold the ports, and is forwarded from there.
+        """
         from sampan.networks import bridge
 
         endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports)
         self._bridged = True
         self.address = endpoint.address
+        self._forward(pid, selector, [each for each in self._reservations if each.port.protocol == "tcp"])
 
     def join_user_mode(self, pid: int, selector: "BaseSelector") -> None:
         """Connects it as an ordinary user may: outwards through pasta or slirp4netns, inwards through this process."""
-        from sampan.networks import forward, rootless
+        from sampan.networks import rootless
 
         try:
             self._helper = rootless.connect(pid)
         except Unavailable as error:
             self.warning = f"{error.message}; the container cannot reach the network ({error.hint})"
             rootless.raise_loopback(pid)
-        if self._reservations:
-            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._forwarder = forward.Forwarder(selector, self._reservations, namespace)
-            finally:
-                os.close(namespace)
+        self._forward(pid, selector, self._reservations)
+
+    def _forward(self, pid: int, selector: "BaseSelector", reservations: Sequence[Reservation]) -> None:
+        if not reservations:
+            return
+        from sampan.networks.forward import Forwarder
+
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._forwarder = Forwarder(selector, reservations, namespace, self.address)
+        finally:
+            os.close(namespace)
 
     def close(self) -> None:
         """Undoes everything. May be called again."""

@@ -36,7 +36,9 @@ class Forwarder:
     a single thread. Raises Unsupported for ports that are not TCP's.
     """
 
-    def __init__(self, selector: BaseSelector, reservations: Sequence[Reservation], namespace: int) -> None:
+    def __init__(
+        self, selector: BaseSelector, reservations: Sequence[Reservation], namespace: int, address: str = ""
+    ) -> None:
         for reservation in reservations:
             port = reservation.port
             if port.protocol != "tcp":
@@ -44,7 +46,7 @@ class Forwarder:
                 raise Unsupported(what, hint="only TCP ports can")
         self._selector = selector
         self._namespace = os.dup(namespace)
-        self._address = _address_inside(namespace)
+        self._address = address or _address_inside(namespace)
         self._listeners = {
             listener: reservation.port.container_port
             for reservation in reservations
