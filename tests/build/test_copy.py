@@ -264,6 +264,14 @@ def test_a_later_source_replaces_an_earlier_one(case: Case) -> None:
     assert case.result() == {"new": File("b", 0o750)}
 
 
+def test_a_hard_link_never_leads_to_what_replaced_its_first_name(case: Case) -> None:
+    trees.make(case.context / "one", {"f": "linked"})
+    trees.make(case.context / "two", {"f": "other"})
+    os.link(case.context / "one/f", case.context / "two/g")
+    case.copy("one", "two", dest="/n/")
+    assert case.result() == {"n": Directory(), "n/f": File("other"), "n/g": File("linked")}
+
+
 def test_xattrs_are_kept(case: Case) -> None:
     os.setxattr(case.context / "a", "user.kept", b"1")
     os.setxattr(case.context / "a", "user.overlay.opaque", b"y")
@@ -292,26 +300,32 @@ def test_a_file_that_becomes_a_link_is_not_followed(case: Case) -> None:
             copy(files, selected, "/new", to, Attributes((0, 0), None, True))
 
 
-def test_a_tree_deeper_than_the_interpreter_recurses(tmp_path: Path) -> None:
+@pytest.fixture
+def deep_root(tmp_path: Path) -> Iterator[Path]:
+    """A directory in which trees may be deeper than pytest's own clean-up recurses."""
+    root = tmp_path / "deep"
+    root.mkdir()
+    yield root
+    fd = os.open(tmp_path, os.O_RDONLY)
+    beneath.remove_tree(fd, b"deep")
+    os.close(fd)
+
+
+def test_a_tree_deeper_than_the_interpreter_recurses(deep_root: Path) -> None:
     deep = "/".join("a" * 1500)
-    (tmp_path / "upper").mkdir()
-    context = tmp_path / "context"
-    context.mkdir()
+    first, second, context = (deep_root / name for name in ("first", "second", "context"))
+    for directory in (first, second, context):
+        directory.mkdir()
     (context / "t.tar").write_bytes(archive((f"{deep}/f", F, 0o644, "f")))
-    upper = Destination(str(tmp_path / "upper"), (), rootless=False, now=NOW)
-    with ContextFiles(PlainContext(context)) as files, upper as to:
-        assert unpack(files, select(files, "t.tar")[0], "/", to, Attributes((0, 0), None, True))
-    stack = (str(tmp_path / "upper"),)
-    (tmp_path / "second").mkdir()
-    with Tree(stack, False) as tree, Destination(str(tmp_path / "second"), stack, rootless=False, now=NOW) as to:
+    attributes = Attributes(None, None, True)
+    with ContextFiles(PlainContext(context)) as files, Destination(str(first), (), rootless=False, now=NOW) as to:
+        assert unpack(files, select(files, "t.tar")[0], "/", to, attributes)
+    stack = (str(first),)
+    with Tree(stack, False) as tree, Destination(str(second), stack, rootless=False, now=NOW) as to:
         assert len(list(below(tree, b"a"))) == 1500
-        copy(tree, select(tree, "/a"), "/b", to, Attributes(None, None, True))
-    with Tree((str(tmp_path / "second"),), False) as tree:
+        copy(tree, select(tree, "/a"), "/b", to, attributes)
+    with Tree((str(second),), False) as tree:
         assert tree.read_file(f"/b/{deep[2:]}/f".encode(), 10) == b"f"
-    for name in (b"upper", b"second"):  # deeper than pytest's own clean-up, too
-        root = os.open(tmp_path, os.O_RDONLY)
-        beneath.remove_tree(root, name)
-        os.close(root)
 
 
 def test_into_an_empty_file_system(tmp_path: Path) -> None:

@@ -462,3 +462,34 @@ def test_an_ordinary_user_builds(rootless_sampan: commands.Sampan, ordinary_user
     done = rootless_sampan("run", "--rm", "--network", "none", "built", "sh", "-c", "cat /w/u; ls /etc")
     assert done.stdout.split() == ["0", "hostname", "hosts", "passwd", "resolv.conf"]
     assert "DONE" not in builder.build(lines).stderr
+
+
+@pytest.mark.system
+@pytest.mark.needs("busybox", "pasta")
+def test_an_ordinary_users_command_has_a_network_of_its_own(
+    rootless_sampan: commands.Sampan, ordinary_user: commands.Account
+) -> None:
+    if os.stat("/dev/net/tun").st_mode & 0o006 != 0o006:
+        pytest.skip("the machine keeps /dev/net/tun from ordinary users")
+    context = ordinary_user.home / "context"
+    context.mkdir()
+    builder = Builder(rootless_sampan, context)
+    context.chmod(0o755)
+    (context / "busybox").chmod(0o755)
+    done = builder.build("RUN ip route && ip -o link | cut -d: -f2 | tr -d ' \\n'; pidof pasta || true")
+    assert " default via " in done.stderr
+    assert " loeth0" in done.stderr
+    assert "WARNING" not in done.stderr
+    assert _named("pasta", ordinary_user.uid) == []
+
+
+def _named(name: str, uid: int) -> list[str]:
+    """Processes with that name of that user."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "comm").read_text().startswith(name) and entry.stat().st_uid == uid:
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found

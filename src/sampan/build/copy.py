@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -74,13 +74,14 @@ class Destination:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        if kind is None:
-            for path, times in self._times.items():
+        try:
+            for path, times in self._times.items() if kind is None else ():
                 fd = self._open_directory(path)
                 os.utime(fd, ns=times)
                 os.close(fd)
-        os.close(self._upper)
-        self.tree.close()
+        finally:
+            os.close(self._upper)
+            self.tree.close()
 
     def directory(self, path: bytes, owner: tuple[int, int], mode: int) -> int:
         """A descriptor of the directory at ``path`` (free of links) in the upper directory.
@@ -148,6 +149,7 @@ class Destination:
             os.unlink(path.rpartition(b"/")[2], dir_fd=above)
         except FileNotFoundError:
             return  # it lies in a lower layer, and what is made above hides it
+        self._forget(path)
 
     def clear(self, above: int, path: bytes) -> None:
         """Makes room at ``path`` whatever is there, a directory included: what is made there next hides the rest."""
@@ -155,13 +157,10 @@ class Destination:
         if existing is None or not stat.S_ISDIR(existing.st_mode):
             self.free(above, path)
             return
-        try:
+        with suppress(FileNotFoundError):
             beneath.remove_tree(above, path.rpartition(b"/")[2])
-        except FileNotFoundError:
-            return
         self.tree.forget()
-        for inner in [known for known in self._times if known == path or known.startswith(path + b"/")]:
-            del self._times[inner]
+        self._forget(path)
 
     def make_opaque(self, fd: int) -> None:
         """Makes a directory of the upper one hide what lower layers have in its place."""
@@ -203,6 +202,15 @@ class Destination:
             return False
         os.link(first, path.rpartition(b"/")[2], src_dir_fd=self._upper, dst_dir_fd=above, follow_symlinks=False)
         return True
+
+    def _forget(self, path: bytes) -> None:
+        """Drops what is remembered of something that was placed and has been removed again."""
+
+        def gone(known: bytes) -> bool:
+            return known == path or known.startswith(path + b"/")
+
+        self._links = {file: first for file, first in self._links.items() if not gone(first)}
+        self._times = {known: times for known, times in self._times.items() if not gone(known)}
 
     def _open_directory(self, path: bytes) -> int:
         """A directory of the upper one; -1 if there is none yet. Raises Invalid for something else."""

@@ -7,7 +7,7 @@ from sampan.build.export import export
 from sampan.build.graph import Graph
 from sampan.build.perform import Build, Stores
 from sampan.build.solve import solve
-from sampan.events import Report
+from sampan.events import Event, Report
 
 if TYPE_CHECKING:
     from sampan.build.run import Host
@@ -32,6 +32,20 @@ def make(
     ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache. The caller holds a lease. Raises SampanError, and OSError for
     what the machine refuses; then no name has changed, and nothing runs or is mounted.
     """
+    report = _in_turn(report)
     with Build(stores, host, report, epoch=epoch, fresh=fresh) as work:
         state = solve(graph.target, work, report, jobs=jobs)
     return export(graph.config, state, names, stores, images, epoch=epoch)
+
+
+def _in_turn(report: Report) -> Report:
+    """The same listener for several threads."""
+    from threading import Lock
+
+    lock = Lock()
+
+    def locked(event: Event) -> None:
+        with lock:
+            report(event)
+
+    return locked

@@ -17,7 +17,7 @@ from sampan.build.cancellation import CancellableBlobs, Cancellation
 from sampan.build.graph import STEPS, Copy, MakeDirectory, Run, Scratch, Source, Step
 from sampan.build.source import ContextFiles, Digester, Selected, read_digest
 from sampan.errors import Invalid, NotFound
-from sampan.events import Report
+from sampan.events import Report, Warned
 from sampan.oci import config as configs
 from sampan.oci import manifest as manifests
 from sampan.oci.digest import Digest, chain_ids, sha256
@@ -76,6 +76,7 @@ class Build:
         self._opened = ExitStack()
         self._contexts: dict[int, tuple[ContextFiles, FileDigests]] = {}
         self._keys: dict[int, list[str]] = {}
+        self._warned: set[str] = set()
 
     def __enter__(self) -> "Build":
         return self
@@ -166,7 +167,7 @@ class Build:
         if isinstance(step, Run):
             from sampan.build.run import run
 
-            run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._report)
+            run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._warn)
             return True
         from sampan.build.copy import Destination
 
@@ -177,6 +178,12 @@ class Build:
             if isinstance(step, MakeDirectory):
                 _make_directory(step, to)
         return True
+
+    def _warn(self, message: str) -> None:
+        """Says something once, however many steps have reason to."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self._report(Warned(message))
 
     def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination") -> bool:
         from sampan.build.copy import place, place_text

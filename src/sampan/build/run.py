@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sampan.build import usernet
 from sampan.build.cancellation import Cancellation
 from sampan.build.copy import Destination
 from sampan.build.graph import Run
 from sampan.build.solve import Output
-from sampan.errors import CommandMissing, NotExecutable, SampanError
-from sampan.events import Report, Warned
+from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
 from sampan.networks import dns
 from sampan.runtime import defaults, launch
 from sampan.snapshots import users
@@ -53,7 +53,7 @@ def run(
     host: Host,
     cancellation: Cancellation,
     output: Output,
-    report: Report,
+    warn: Callable[[str], None],
 ) -> None:
     """Executes the command on snapshot ``key``, which lies on ``stack``.
 
@@ -64,7 +64,7 @@ def run(
     try:
         with Tree(stack, host.rootless) as tree:
             user = users.resolve(step.user, tree.read_file)
-        network = _network(step, host, report)
+        network = _network(step, host, warn)
         spec = compose(step, user, network, host)
         spec["mounts"] += [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host)]
         rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
@@ -104,13 +104,14 @@ def shown(step: Run) -> str:
     return f"'{text if len(text) <= 200 else text[:199] + '…'}'"
 
 
-def _network(step: Run, host: Host, report: Report) -> str:
+def _network(step: Run, host: Host, warn: Callable[[str], None]) -> str:
     wanted = host.network if step.network == "default" else step.network
     if wanted in ("none", "host"):
         return wanted
-    if not host.rootless:
+    reason = usernet.obstacle() if host.rootless else None
+    if not reason:
         return "bridge"
-    report(Warned("RUN uses the network of the host"))
+    warn(f"RUN uses the host's own network: {reason}")
     return "host"
 
 
@@ -140,7 +141,10 @@ def _furnished(
             wanted, is_bind = mount["destination"], mount["type"] == "bind"
             if wanted.startswith(tuple(f"{above}/" for above in covered)):
                 continue  # lies in a file system that is mounted before
-            found = to.tree.resolve(os.fsencode(wanted))
+            try:
+                found = to.tree.resolve(os.fsencode(wanted))
+            except OSError as error:
+                raise Invalid(f"the image has no place for {wanted}: {error.strerror}: {error.filename}") from None
             if is_bind:
                 mount["destination"] = "/" + os.fsdecode(found.path)
             elif os.fsencode(wanted) != b"/" + found.path:
@@ -193,18 +197,29 @@ def _connected(process: launch.Process, network: str, host: Host) -> Iterator[No
     if network != "bridge":
         yield
         return
-    from sampan.networks import bridge
-
-    identifier = os.urandom(32).hex()
     try:
-        bridge.attach(host.networks, identifier, process.pid)
+        connection = usernet.Connection(process.pid) if host.rootless else _Bridged(host.networks, process.pid)
     except SampanError:
         _raise_failure(process)
         raise
-    try:
+    with closing(connection):
         yield
-    finally:
-        bridge.detach(host.networks, identifier)
+
+
+class _Bridged:
+    """A container's place in the default bridge network, until it is closed."""
+
+    def __init__(self, networks: str, pid: int) -> None:
+        from sampan.networks import bridge
+
+        self._networks = networks
+        self._identifier = os.urandom(32).hex()
+        bridge.attach(networks, self._identifier, pid)
+
+    def close(self) -> None:
+        from sampan.networks import bridge
+
+        bridge.detach(self._networks, self._identifier)
 
 
 def _raise_failure(process: launch.Process) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from sampan.build import graph
 from sampan.build.graph import STEPS, Source, Step
 from sampan.errors import SampanError
-from sampan.events import Event, Report, StepCached, StepFinished, StepOutput, StepStarted
+from sampan.events import Report, StepCached, StepFinished, StepOutput, StepStarted
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -36,7 +36,7 @@ class Work(Protocol[Result]):
 
 
 def solve(target: Step, work: Work[Result], report: Report, *, jobs: int = 4) -> Result:
-    """The result of ``target``. At most ``jobs`` steps are performed at once.
+    """The result of ``target``. At most ``jobs`` steps are performed at once; each reports from its own thread.
 
     When a step fails the others are cancelled, and what it raised is raised here, its line named. An interrupt
     (KeyboardInterrupt) cancels too; nothing runs any more when this function is left.
@@ -87,7 +87,7 @@ class _Solving(Generic[Result]):
         self.steps, self._inputs = distinct(target)
         self.results: dict[int, Result] = {}
         self._work = work
-        self._report = _in_turn(report)
+        self._report = report
 
     @property
     def missing(self) -> list[int]:
@@ -173,16 +173,3 @@ class _naming:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
         if isinstance(error, SampanError) and self._step.line:
             error.message = f"line {self._step.line}: {error.message}"
-
-
-def _in_turn(report: Report) -> Report:
-    """The same listener for several threads."""
-    from threading import Lock
-
-    lock = Lock()
-
-    def locked(event: Event) -> None:
-        with lock:
-            report(event)
-
-    return locked
