@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 DOCKER_LIKE = frozenset({"version", "run", "exec", "ps", "build", "push", "pull"})
+_CAP_SYS_RESOURCE = 24
 PEERS = ("docker", "podman", "buildah", "skopeo", "crun")
 _PROGRAMS = {
     "docker": ("docker", "dockerd"),
@@ -61,8 +62,8 @@ def docker(address: str) -> Engine:
 def containers_tools(memory: Path, registries: Sequence[str], names: Sequence[str]) -> list[Engine]:
     """podman, buildah and skopeo: one store, one configuration."""
     environment = _containers_configuration(memory, registries)
-    # Without CAP_SYS_RESOURCE, podman's own default limits cannot be set.
-    limits = ("--ulimit=nofile=1024:1024",)
+    # podman raises limits as far as root may, and fails where root may not.
+    limits = () if _may_raise_limits() else ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
     found = {
         "podman": Engine(
             "podman",
@@ -85,17 +86,20 @@ def containers_tools(memory: Path, registries: Sequence[str], names: Sequence[st
 
 
 def _containers_configuration(memory: Path, addresses: Sequence[str]) -> dict[str, str]:
-    registries, storage, policy = (
-        memory / "registries.conf",
-        memory / "storage.conf",
-        memory / "home/.config/containers",
-    )
-    registries.write_text("".join(f'[[registry]]\nlocation = "{each}"\ninsecure = true\n' for each in addresses))
+    storage, settings = memory / "storage.conf", memory / "home/.config/containers"
+    settings.mkdir(parents=True)
+    registries = "".join(f'[[registry]]\nlocation = "{each}"\ninsecure = true\n' for each in addresses)
+    (settings / "registries.conf").write_text(registries)
+    (settings / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
     store = f'graphroot = "{memory}/containers"\nrunroot = "{memory}/containers-run"\n'
     storage.write_text(f'[storage]\ndriver = "overlay"\n{store}')
-    policy.mkdir(parents=True)
-    (policy / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
-    return {"CONTAINERS_REGISTRIES_CONF": str(registries), "CONTAINERS_STORAGE_CONF": str(storage)}
+    return {"CONTAINERS_STORAGE_CONF": str(storage)}
+
+
+def _may_raise_limits() -> bool:
+    """Whether CAP_SYS_RESOURCE is in the bounding set (proc(5), status)."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return bool(int(status["CapBnd"], 16) >> _CAP_SYS_RESOURCE & 1)
 
 
 def crun() -> Engine:

@@ -50,7 +50,7 @@ class Processes:
         self.environment = environment
         self._output, self._peak = directory / "output", directory / "peak"
         self._kept: set[int] = set()
-        self._orphans: list[float] = []
+        self._peaks: dict[int, float] = {}
 
     def run(self, command: Sequence[str], environment: Mapping[str, str] = {}) -> Outcome:
         """Performs a command and takes its time, from the fork to the exit."""
@@ -75,7 +75,7 @@ class Processes:
         servers = set(servers)
         for pid in servers:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): the peak starts anew
-        self._orphans.clear()
+        self._peaks.clear()
         helper = (sys.executable, "-I", "-S", str(_PEAK), str(self._peak), *command)
         with self._output.open("w+b") as output, _limited(command):
             pid = self._spawn(helper, output.fileno(), environment)
@@ -85,7 +85,8 @@ class Processes:
                 time.sleep(0.002)
             _check(command, code, _text(output.fileno()))
         self.settle()
-        largest = max(_megabytes(int(self._peak.read_text())), *map(_high_water, servers), *self._orphans, 0)
+        del self._peaks[pid]
+        largest = max(_megabytes(int(self._peak.read_text())), *map(_high_water, servers), *self._peaks.values(), 0)
         return Footprint(largest, together)
 
     def _spawn(self, command: Sequence[str], output: int, environment: Mapping[str, str] = {}) -> int:
@@ -96,7 +97,7 @@ class Processes:
         )
 
     def _reap(self) -> dict[int, int]:
-        """The exit codes of children that have ended, commands and orphans."""
+        """The exit codes of children that have ended, commands and orphans. Notes their peaks of memory."""
         codes: dict[int, int] = {}
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -104,7 +105,7 @@ class Processes:
                 if not pid:
                     break
                 codes[pid] = os.waitstatus_to_exitcode(status)
-                self._orphans.append(_megabytes(usage.ru_maxrss))
+                self._peaks[pid] = _megabytes(usage.ru_maxrss)
         return codes
 
     def settle(self) -> None:

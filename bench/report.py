@@ -35,9 +35,11 @@ def cell(row: Row, name: str) -> str:
         return "-"
     text = f"{number(statistics.median(result.samples))} ({number(min(result.samples))})"
     times = ratio(row, name)
-    return (
-        text if name == SUBJECT or times is None else f"{text} {times:.2g}×" if times < 10 else f"{text} {times:.0f}×"
-    )
+    return text if name == SUBJECT or times is None else f"{text} {_times(times)}×"
+
+
+def _times(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def number(value: float) -> str:
@@ -67,7 +69,7 @@ def _align(text: str, widths: Sequence[int], column: int) -> str:
 def problems(rows: Sequence[Row]) -> list[str]:
     """A sentence for each number that is missing."""
     return [
-        f"{name}, {row.name}: {result.problem}"
+        f"{name}, {row.name}: {' '.join(result.problem.split())}"
         for row in rows
         for name, result in row.results.items()
         if result.problem

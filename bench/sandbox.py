@@ -102,15 +102,17 @@ def _narrow(mount: str, name: str, aside: Path) -> None:
     _run("umount", "--lazy", mount)
     _run("mount", "--move", str(aside), mount)
     aside.rmdir()
-    if Path(mount, "cgroup.controllers").exists():
-        _delegate(Path(mount))
+    controllers = Path(mount, "cgroup.controllers")
+    if controllers.exists():
+        _delegate(Path(mount), controllers.read_text().split())
 
 
-def _delegate(root: Path) -> None:
+def _delegate(root: Path, controllers: Sequence[str]) -> None:
     """In v2 a cgroup with processes cannot give controllers to its children, so this process moves into one of them."""
-    (root / "bench").mkdir()
-    (root / "bench/cgroup.procs").write_text(str(os.getpid()))
-    for controller in (root / "cgroup.controllers").read_text().split():
+    if controllers:
+        (root / "own").mkdir()
+        (root / "own/cgroup.procs").write_text(str(os.getpid()))
+    for controller in controllers:
         (root / "cgroup.subtree_control").write_text(f"+{controller}")
 
 

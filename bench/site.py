@@ -101,8 +101,8 @@ class Site:
 
     def has(self, engine: Engine, image: str) -> bool:
         """Whether an engine's own store has an image of that name."""
-        outcome = self.processes.run(engine.words("images", "-q", image), engine.environment)
-        return outcome.code == 0 and bool(outcome.output.strip())
+        outcome = self.processes.run(engine.words("inspect", "--type", "image", image), engine.environment)
+        return outcome.code == 0
 
     def pull(self, engine: Engine, image: str) -> None:
         """Sees to it that an engine has an image."""
