@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from machines import Call, Machine, connect
+from sampan.networks import bridge
 from sampan.networks.attachment import Attachment
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -66,7 +67,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(bridge, "_RUN", str(tmp_path / "run"))
     world = World(str(tmp_path))
     try:
         yield world

@@ -55,7 +55,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(bridge, "_RUN", str(tmp_path / "run"))
     world = World(str(tmp_path))
     try:
         yield world
@@ -362,6 +363,7 @@ def test_networks_do_not_reach_each_other(world: World) -> None:
 
 def test_remove_takes_the_network_from_the_machine(world: World) -> None:
     before, rules = world.interfaces(), world.host.run("nft list ruleset")
+    world.host.call(bridge.remove, world.directory)
     world.attach(world.one, ONE)
     with pytest.raises(Conflict, match="has containers in it"):
         world.host.call(bridge.remove, world.directory)

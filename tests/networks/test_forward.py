@@ -305,5 +305,5 @@ def _publish_from_own_container() -> bytes:
 
 
 @pytest.mark.rootless
-def test_an_ordinary_user_s_container_without_a_helper(host: Machine) -> None:
+def test_an_ordinary_user_s_container_without_a_way_out(host: Machine) -> None:
     assert host.call(_as_user, _publish_from_own_container) == b"rootless 10.0.2.100"

@@ -59,18 +59,18 @@ def _look_around(tun: str, name: str) -> dict[str, str]:
     rootless.PROGRAMS.clear()
     rootless.PROGRAMS.update(only)
     container = Machine("container", loopback=False)
-    helper = rootless.connect(container.pid)
+    uplink = rootless.connect(container.pid)
     gateway = container.run("ip route show default").split()[2]
     container.serve("0.0.0.0", 81)
     found = {
-        "helper": helper.name,
+        "program": uplink.name,
         "outside": container.fetch(OUTSIDE, 99),
         "loopback": container.fetch("127.0.0.1", 81),
         "host's loopback": container.fetch(gateway, 98),
         "listening": container.run("ss -Hltn"),
     }
-    helper.close()
-    helper.close()
+    uplink.close()
+    uplink.close()
     container.close()
     return found
 
@@ -81,7 +81,7 @@ def test_the_way_out(host: Machine, outside: Machine, name: str, tmp_path: Path)
     host.serve("127.0.0.1", 98)
     os.chmod(tmp_path, 0o755)
     found = host.call(_look_around, str(tmp_path / "tun"), name)
-    assert found["helper"] == name
+    assert found["program"] == name
     assert found["outside"] == f"outside {HOST}"
     assert found["loopback"] == "container 127.0.0.1"
     assert not found["host's loopback"].startswith("host ")
@@ -92,8 +92,8 @@ def test_the_way_out(host: Machine, outside: Machine, name: str, tmp_path: Path)
 def _connect_and_die(tun: str, said: int) -> None:
     _become_user(tun)
     container = Machine("container", loopback=False)
-    helper = rootless.connect(container.pid)
-    os.write(said, b"%d" % helper.pid)
+    uplink = rootless.connect(container.pid)
+    os.write(said, b"%d" % uplink.pid)
     signal.pause()
 
 
@@ -103,9 +103,9 @@ def test_it_dies_with_the_monitor(host: Machine, name: str, tmp_path: Path, monk
     reading, writing = os.pipe()
     call = host.start(_connect_and_die, str(tmp_path / "tun"), writing)
     os.close(writing)
-    helper = int(os.read(reading, 20))
+    uplink = int(os.read(reading, 20))
     os.close(reading)
-    ended = syscalls.pidfd_open(helper)
+    ended = syscalls.pidfd_open(uplink)
     os.kill(call.pid, signal.SIGKILL)
     assert call.was_killed()
     assert select.select([ended], [], [], 20)[0], "it still runs"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from selectors import BaseSelector
 
     from sampan.networks.forward import Forwarder
-    from sampan.networks.rootless import Helper
+    from sampan.networks.rootless import Uplink
 
 
 class Attachment:
@@ -23,7 +23,7 @@ class Attachment:
         self._directory = directory
         self._reservations: list[Reservation] = []
         self._forwarder: Forwarder | None = None
-        self._helper: Helper | None = None
+        self._uplink: Uplink | None = None
         self._bridged = False
         self.address = ""
         self.warning = ""
@@ -55,7 +55,7 @@ class Attachment:
         from sampan.networks import rootless
 
         try:
-            self._helper = rootless.connect(pid)
+            self._uplink = rootless.connect(pid)
         except Unavailable as error:
             self.warning = f"{error.message}; the container cannot reach the network ({error.hint})"
             rootless.raise_loopback(pid)
@@ -77,9 +77,9 @@ class Attachment:
         if self._forwarder:
             self._forwarder.close()
             self._forwarder = None
-        if self._helper:
-            self._helper.close()
-            self._helper = None
+        if self._uplink:
+            self._uplink.close()
+            self._uplink = None
         if self._bridged:
             from sampan.networks import bridge
 

@@ -91,6 +91,7 @@ def remove(directory: str, network: Network = DEFAULT) -> None:
     """Removes the network from this machine, if it is there. Raises Conflict while a container is in it."""
     try:
         with _Context(directory, network) as context, locks.held(context.lock):
+            context.files.make()
             _reclaim(context)
             link = netlink.find_link(context.route, network.device)
             if link and any(other.master == link.ifindex for other in netlink.links(context.route)):

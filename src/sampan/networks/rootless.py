@@ -41,7 +41,7 @@ PROGRAMS = {
 _PACKAGES = "install passt (or slirp4netns) with your system's package manager"
 
 
-class Helper:
+class Uplink:
     """A running program; ``name`` is which."""
 
     def __init__(self, name: str, pid: int) -> None:
@@ -56,7 +56,7 @@ class Helper:
             self.pid = 0
 
 
-def connect(pid: int) -> Helper:
+def connect(pid: int) -> Uplink:
     """Connects the network namespace of process ``pid`` with the world; returns when it has an address and a route.
 
     The caller is root in the user namespace that owns it, and has a single thread; when it dies, the program does.
@@ -95,16 +95,16 @@ def _find(name: str) -> str:
     return next((path for path in candidates if os.access(path, os.X_OK)), "")
 
 
-def _start(name: str, path: str, namespace: int) -> Helper:
+def _start(name: str, path: str, namespace: int) -> Uplink:
     said = os.memfd_create(name)  # what it says can always be written, and needs nobody who reads
     try:
-        helper = Helper(name, _spawn([path, *PROGRAMS[name]], namespace, said))
+        uplink = Uplink(name, _spawn([path, *PROGRAMS[name]], namespace, said))
         try:
-            _await_ready(helper, namespace, said)
+            _await_ready(uplink, namespace, said)
         except BaseException:
-            helper.close()
+            uplink.close()
             raise
-        return helper
+        return uplink
     finally:
         os.close(said)
 
@@ -124,16 +124,16 @@ def _spawn(words: list[str], namespace: int, said: int) -> int:
         os._exit(127)
 
 
-def _await_ready(helper: Helper, namespace: int, said: int) -> None:
+def _await_ready(uplink: Uplink, namespace: int, said: int) -> None:
     route = netlink.open_inside(namespace)
-    ended = syscalls.pidfd_open(helper.pid)
+    ended = syscalls.pidfd_open(uplink.pid)
     try:
         limit = time.monotonic() + _SECONDS
         while not _has_default_route(route):
             if select.select([ended], [], [], _POLL)[0]:
-                raise Unavailable(f"{helper.name} ended: {_last_words(said)}")
+                raise Unavailable(f"{uplink.name} ended: {_last_words(said)}")
             if time.monotonic() > limit:
-                raise Unavailable(f"{helper.name} made no network within {_SECONDS} seconds: {_last_words(said)}")
+                raise Unavailable(f"{uplink.name} made no network within {_SECONDS} seconds: {_last_words(said)}")
     finally:
         os.close(ended)
         route.close()
