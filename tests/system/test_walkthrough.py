@@ -104,7 +104,9 @@ def serve(sampan: Sampan, image: str, name: str) -> None:
 
     header, line = sampan("ps").stdout.splitlines()
     assert header.split()[:3] == ["CONTAINER", "ID", "IMAGE"]
-    assert line.startswith(identifier[:12]) and line.endswith(name) and f"127.0.0.1:{port}->8000/tcp" in line
+    assert line.startswith(identifier[:12])
+    assert line.endswith(name)
+    assert f"127.0.0.1:{port}->8000/tcp" in line
 
     logs = sampan("logs", name)
     assert "GET / HTTP/1.1" in logs.stdout + logs.stderr
@@ -125,7 +127,8 @@ def push_and_pull(sampan: Sampan, registry: servers.Registry) -> None:
     name = f"{registry.address}/demo/hello:1.0"
     sampan("tag", "hello", name)
     refused = sampan("push", name, check=False)
-    assert refused.returncode == 1 and "sampan login" in refused.stderr
+    assert refused.returncode == 1
+    assert "sampan login" in refused.stderr
 
     login = sampan(
         "login", "-u", registry.username, "--password-stdin", registry.address, input=registry.password + "\n"

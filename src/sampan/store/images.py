@@ -160,8 +160,8 @@ def _image(row: tuple[str, str, str, int, str | None, str, str, str, str, int]) 
         Digest(image_id),
         Descriptor(media_type, Digest(digest), manifest_size),
         Digest(chain) if chain else None,
-        Platform(*platform),  # type: ignore[arg-type]
-        created,  # type: ignore[arg-type]
+        Platform(*platform),
+        created,
         size,
     )
 
