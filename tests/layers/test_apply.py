@@ -257,6 +257,20 @@ class _Raw:
         return data
 
 
+def test_a_directory_twice(place, member):
+    before = len(os.listdir("/proc/self/fd"))
+    place.apply(member("d/", mode=0o700), member("d/f", b"1"), *[member("d/", mode=0o711)] * 10, member("d/g", b"2"))
+    assert place.tree() == {"d": "d711", "d/f": "-1", "d/g": "-2"}
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("mtime", [(1 << 61), -(1 << 61)])
+def test_times_beyond_the_file_system(place, member, mtime):
+    """They end up where its range ends."""
+    place.apply(member("f", b"x", mtime=mtime), member("d/", mtime=mtime), member("l", linkname="x", mtime=mtime))
+    assert abs((place.path / "f").stat().st_mtime) > 1 << 30
+
+
 def test_many_directories_do_not_use_up_descriptors(place, member):
     before = len(os.listdir("/proc/self/fd"))
     place.apply(*[member(f"d{number}/f", b"x") for number in range(300)])

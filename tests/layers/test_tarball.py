@@ -271,6 +271,12 @@ def test_writer_takes_descriptors_and_notices_short_files(tmp_path):
         written((Entry(b"file", size=5), b"1234"))
 
 
+@pytest.mark.parametrize("entry", [Entry(b"a\0b"), Entry(b"a", b"2", link=b"b\0"), Entry(b"a", b"3", major=1 << 21)])
+def test_what_cannot_be_written_is_refused(entry):
+    with pytest.raises(Invalid, match="cannot be stored"):
+        written((entry, b""))
+
+
 def test_large_numbers_in_base_256():
     block = header(size=b"\x80" + (10).to_bytes(11, "big"), mtime=b"\xff" * 11 + b"\xf6", uid=b"\x80\0\0\0\x7f\0\0\0")
     ((values, content),) = entries(block + b"0123456789".ljust(512, b"\0") + END)

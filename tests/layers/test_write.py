@@ -174,6 +174,20 @@ def test_a_file_that_shrinks_is_a_conflict(place):
         write(place.fd, shrink, userxattr=USERXATTR)
 
 
+@pytest.mark.parametrize("name", ["d", "f"])
+def test_what_is_swapped_for_a_link_is_not_followed(place, name):
+    """A container may still be at work in the directory."""
+    (place.path / "d").mkdir()
+    for path in ("a", "d/file", "f"):
+        (place.path / path).write_bytes(b"x")
+    walk = changes(place.fd, userxattr=USERXATTR)
+    assert next(walk)[0].name == b"a"
+    os.rename(place.path / name, place.path / "moved")
+    (place.path / name).symlink_to("." if name == "d" else "../canary")
+    with pytest.raises(Conflict, match=f"^{name} "):
+        list(walk)
+
+
 def test_links_are_never_followed(place):
     (place.path / "d").symlink_to("..")
     (place.path / "f").symlink_to("../canary")

@@ -52,8 +52,10 @@ def test_what_is_no_directory_stops(root):
     (top / "grows").symlink_to("grows2/x")
     (top / "grows2").symlink_to("grows/y")
     (top / "to-file").symlink_to("file")
+    for number in range(50):  # each dangles until the one before it has been made
+        (top / f"chain{number}").symlink_to(f"made{number}/../chain{number + 1}")
     before = len(os.listdir("/proc/self/fd"))
-    for path in (b"file", b"file/x", b"to-file/x", b"loop", b"loop/x", b"grows/x"):
+    for path in (b"file", b"file/x", b"to-file/x", b"loop", b"loop/x", b"grows/x", b"chain0/x"):
         with pytest.raises(OSError):
             _made(fd, path)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -12,7 +12,9 @@ target that the same layer brought before, and links to a symbolic link itself.
 import errno
 import os
 import stat
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from sampan.errors import Corrupt, Denied, Invalid, SampanError, Unavailable
 from sampan.layers import owners, whiteouts, xattrs
@@ -30,7 +32,7 @@ from sampan.layers.tarball import (
     Entry,
     Limits,
     read,
-)  # fmt: skip
+)
 from sampan.layers.window import Source
 from sampan.linux import beneath
 from sampan.oci.digest import Digest
@@ -40,6 +42,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
 _CACHED_PARENTS = 64
+Made = TypeVar("Made")
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -138,11 +141,7 @@ class _Layer:
             self._node(entry, base, parent_fd)
 
     def _file(self, entry: Entry, base: bytes, parent_fd: int) -> None:
-        try:
-            fd = os.open(base, _CREATE, 0o600, dir_fd=parent_fd)
-        except FileExistsError:
-            self._clear(base, parent_fd)
-            fd = os.open(base, _CREATE, 0o600, dir_fd=parent_fd)
+        fd = self._instead(base, parent_fd, lambda: os.open(base, _CREATE, 0o600, dir_fd=parent_fd))
         try:
             if entry.size:
                 entry.copy_to(fd)
@@ -182,11 +181,7 @@ class _Layer:
         self._remember(name, fd)
 
     def _symlink(self, entry: Entry, base: bytes, parent_fd: int) -> None:
-        try:
-            os.symlink(entry.link, base, dir_fd=parent_fd)
-        except FileExistsError:
-            self._clear(base, parent_fd)
-            os.symlink(entry.link, base, dir_fd=parent_fd)
+        self._instead(base, parent_fd, lambda: os.symlink(entry.link, base, dir_fd=parent_fd))
         if not self._own(base, entry.uid, entry.gid, parent_fd):
             self.unowned += 1
         os.utime(base, ns=(entry.mtime, entry.mtime), dir_fd=parent_fd, follow_symlinks=False)
@@ -202,13 +197,9 @@ class _Layer:
             info = os.stat(last or b".", dir_fd=source_fd, follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode) or whiteouts.is_device(info):
                 raise _no_target(entry)
-            try:
-                os.link(last, base, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
-            except FileExistsError:
-                if os.path.samestat(info, os.stat(base, dir_fd=parent_fd, follow_symlinks=False)):
-                    return
-                self._clear(base, parent_fd)
-                os.link(last, base, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+            if not _is_at(info, base, parent_fd):
+                link = partial(os.link, last, base, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
+                self._instead(base, parent_fd, link)
         except FileNotFoundError as error:
             raise _no_target(entry) from error
         finally:
@@ -220,12 +211,9 @@ class _Layer:
         if kind == stat.S_IFCHR and entry.major == entry.minor == 0:
             self._hide(base, parent_fd)
             return
-        device = os.makedev(entry.major, entry.minor) if entry.kind != FIFO else 0
+        device = os.makedev(entry.major, entry.minor)
         try:
-            os.mknod(base, kind | 0o600, device, dir_fd=parent_fd)
-        except FileExistsError:
-            self._clear(base, parent_fd)
-            os.mknod(base, kind | 0o600, device, dir_fd=parent_fd)
+            self._instead(base, parent_fd, lambda: os.mknod(base, kind | 0o600, device, dir_fd=parent_fd))
         except PermissionError:
             if not self._rootless or entry.kind == FIFO:
                 raise
@@ -277,6 +265,14 @@ class _Layer:
         finally:
             os.close(fd)
 
+    def _instead(self, base: bytes, parent_fd: int, make: Callable[[], Made]) -> Made:
+        """What ``make`` makes under the name ``base``, in place of what an earlier entry made there."""
+        try:
+            return make()
+        except FileExistsError:
+            self._clear(base, parent_fd)
+            return make()
+
     def _clear(self, base: bytes, parent_fd: int) -> None:
         """Makes room for a later entry of the same name."""
         mode = os.stat(base, dir_fd=parent_fd, follow_symlinks=False).st_mode
@@ -315,6 +311,8 @@ class _Layer:
                 os.close(above)
 
     def _remember(self, path: bytes, fd: int) -> None:
+        if path in self._parents:
+            os.close(self._parents[path])
         self._parents[path] = fd
         self._stale |= len(self._parents) > _CACHED_PARENTS
 
@@ -349,6 +347,14 @@ def _clean(name: bytes, entry: Entry) -> bytes:
     if b".." in parts:
         raise Invalid(f"{os.fsdecode(entry.name)} in the layer points outside of it: {os.fsdecode(name)}")
     return b"/".join(parts)
+
+
+def _is_at(info: os.stat_result, base: bytes, dir_fd: int) -> bool:
+    """Whether ``base`` is another name of the file that ``info`` is about: to replace it would lose the file."""
+    try:
+        return os.path.samestat(info, os.stat(base, dir_fd=dir_fd, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _no_target(entry: Entry) -> Invalid:

@@ -5,9 +5,11 @@ then its subdirectories by name. So equal trees give equal sequences, entries of
 walk holds one descriptor however deep the tree is.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Generator, Iterator
+from typing import NoReturn
 
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.layers import whiteouts, xattrs
@@ -16,6 +18,8 @@ from sampan.linux import beneath
 
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFIFO: FIFO}
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+_SWAPPED = "%s was replaced while it was read"
 _SECOND = 1_000_000_000
 
 # What overlay writes when redirect_dir or metacopy is on: the upper directory alone then does not say what is in it.
@@ -37,7 +41,10 @@ def changes(root_fd: int, *, userxattr: bool, epoch: int | None = None) -> Chang
     while pending:
         path = pending.pop()
         prefix = path + b"/" if path else b""
-        fd = beneath.open_in(root_fd, path, os.O_RDONLY | os.O_DIRECTORY, links=False)
+        try:
+            fd = beneath.open_in(root_fd, path, os.O_RDONLY | os.O_DIRECTORY, links=False)
+        except OSError as error:
+            _complain(path, error)
         try:
             directory = _described(path, DIRECTORY, os.fstat(fd), latest)
             names = _attributes(fd, directory)
@@ -75,12 +82,15 @@ def _files(
 
 
 def _file(dir_fd: int, name: bytes, path: bytes, linked: dict[tuple[int, int], bytes], latest: int | None) -> Changes:
-    fd = os.open(name, _OPEN_FILE, dir_fd=dir_fd)
+    try:
+        fd = os.open(name, _OPEN_FILE, dir_fd=dir_fd)
+    except OSError as error:
+        _complain(path, error)
     try:
         info = os.fstat(fd)
-        entry = _described(path, FILE, info, latest)
         if not stat.S_ISREG(info.st_mode):
-            raise Conflict(f"{os.fsdecode(path)} was replaced while it was read")
+            raise Conflict(_SWAPPED % os.fsdecode(path))
+        entry = _described(path, FILE, info, latest)
         if not _linked(entry, info, linked):
             _attributes(fd, entry)
             entry.size = info.st_size
@@ -93,7 +103,10 @@ def _special(
     dir_fd: int, name: bytes, prefix: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
 ) -> Changes:
     """A deletion, symbolic link, device or FIFO."""
-    info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    try:
+        info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError as error:
+        _complain(prefix + name, error)
     if whiteouts.is_device(info):
         yield _marker(prefix + whiteouts.PREFIX + name), None
         return
@@ -107,6 +120,12 @@ def _special(
         elif kind != FIFO:
             entry.major, entry.minor = os.major(info.st_rdev), os.minor(info.st_rdev)
     yield entry, None
+
+
+def _complain(path: bytes, error: OSError) -> NoReturn:
+    if error.errno in _GONE:
+        raise Conflict(_SWAPPED % os.fsdecode(path), hint="stop what is at work there first") from error
+    raise error
 
 
 def _described(path: bytes, kind: bytes, info: os.stat_result, latest: int | None) -> Entry:
