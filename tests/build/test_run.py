@@ -350,8 +350,8 @@ def test_an_interrupt_ends_the_build_and_leaves_nothing(builder: Builder) -> Non
     try:
         said = iter(process.stderr.readline, "")
         assert any(line.endswith(" up\n") for line in said)
-        mine = _sleepers()
-        assert mine
+        while not (mine := _sleepers()):
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert "sampan: interrupted\n" in process.stderr.read()
         assert process.wait(30) == 130
@@ -383,7 +383,8 @@ def test_a_builder_that_is_killed_takes_its_command_along(builder: Builder) -> N
     )
     assert process.stderr
     assert any(line.endswith(" up\n") for line in iter(process.stderr.readline, ""))
-    mine = _sleepers()
+    while not (mine := _sleepers()):
+        time.sleep(0.01)
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 30

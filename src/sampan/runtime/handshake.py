@@ -49,7 +49,11 @@ def tell_console(end: socket.socket, fd: int) -> None:
 
 def expect(end: socket.socket, word: bytes) -> tuple[bytes, list[int]]:
     """The next message, which must begin with ``word``, and its descriptors. Raises what the other side failed with."""
-    message, fds, _, _ = socket.recv_fds(end, _LIMIT, 1)
+    try:
+        message, fds, _, _ = socket.recv_fds(end, _LIMIT, 1)
+    except ConnectionResetError:
+        # The other side ended without having read all that we said. The kernel tells this once, before its last words.
+        message, fds, _, _ = socket.recv_fds(end, _LIMIT, 1)
     _raise_failure(message)
     if not message.startswith(word):
         for fd in fds:
@@ -61,7 +65,10 @@ def expect(end: socket.socket, word: bytes) -> tuple[bytes, list[int]]:
 
 def expect_end(end: socket.socket) -> None:
     """Waits until the program runs. Raises what the other side failed with."""
-    message = end.recv(_LIMIT)
+    try:
+        message = end.recv(_LIMIT)
+    except ConnectionResetError:
+        message = end.recv(_LIMIT)
     _raise_failure(message)
 
 

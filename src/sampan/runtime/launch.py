@@ -46,7 +46,7 @@ class Process:
         """Lets the program run. Raises CommandMissing or NotExecutable if it cannot be."""
         try:
             self.end.send(handshake.START)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             pass  # it has failed already, and has said why
         handshake.expect(self.end, b"running")
 
