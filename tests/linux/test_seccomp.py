@@ -275,6 +275,7 @@ def entry_with(**argument: Any) -> dict[str, Any]:
         (entry_with(value=-1), "value -1"),
         (entry_with(value=2**64), str(2**64)),
         (deny_all(architectures=["amd64"]), "'amd64'"),
+        (deny_all({"name": "read", "action": "SCMP_ACT_ALLOW"}), "names None"),
     ],
 )
 def test_what_is_not_understood_is_refused(profile: dict[str, Any], word: str) -> None:
@@ -457,11 +458,14 @@ print(json.dumps(found))
 """
 
 
-RUN: dict[str, Any] = {"check": False, "capture_output": True, "text": True, "timeout": 60}
+def execute(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, timeout=60
+    )
 
 
 def inside(*arguments: str) -> dict[str, Any]:
-    child = subprocess.run([sys.executable, "-c", INSIDE, *arguments], **RUN)
+    child = execute(INSIDE, *arguments)
     assert child.returncode == 0, (child.returncode, child.stderr)
     found: dict[str, Any] = json.loads(child.stdout)
     return found
@@ -497,6 +501,6 @@ def test_the_default_filter_on_calls_of_32_bit_x86() -> None:
 @pytest.mark.system
 def test_a_program_that_the_kernel_refuses() -> None:
     child = "from sampan.linux import seccomp; seccomp.install(bytes(8))"
-    done = subprocess.run([sys.executable, "-c", child], **RUN)
+    done = execute(child)
     assert done.returncode == 1
     assert "seccomp: " in done.stderr

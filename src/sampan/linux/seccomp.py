@@ -145,11 +145,14 @@ def _number(what: str, value: object, limit: int) -> int:
 
 
 def _rule(entry: dict[str, Any]) -> Rule:
+    names = entry.get("names")
+    if not isinstance(names, list):
+        raise Invalid(f"names {names!r} of a rule in the seccomp profile is not a list")
     action = _action(entry.get("action"), entry.get("errnoRet"))
     conditions = tuple(_condition(argument) for argument in entry.get("args") or ())
     if len({index for _, index, _ in conditions}) == len(conditions):
-        return entry["names"], [(conditions, action)]
-    return entry["names"], [((condition,), action) for condition in conditions]
+        return names, [(conditions, action)]
+    return names, [((condition,), action) for condition in conditions]
 
 
 def _condition(argument: dict[str, Any]) -> Condition:
