@@ -35,7 +35,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         chosen(arguments.cases)
-        peers = _peers(arguments.peers)
+        peers = installed_peers(arguments.peers)
         if os.geteuid() != 0:
             raise BenchError("only root can give every engine the same place (try sudo)")
         return _measure(arguments, peers)
@@ -74,7 +74,7 @@ def _measure(arguments: argparse.Namespace, peers: Sequence[str]) -> int:
     return code
 
 
-def _peers(names: str | None) -> list[str]:
+def installed_peers(names: str | None) -> list[str]:
     """The peers that were asked for and are installed; tells of the others."""
     wanted = engines.PEERS if names is None else [name for name in names.split(",") if name]
     for name in wanted:
@@ -85,10 +85,13 @@ def _peers(names: str | None) -> list[str]:
     return [name for name in wanted if not engines.missing(name)]
 
 
-def _size(text: str) -> Size:
-    """``400`` or ``400:13000``: megabytes, and files."""
+def image_size(text: str) -> Size:
+    """``400`` or ``400:13000``: megabytes, and files. Raises ArgumentTypeError or ValueError."""
     megabytes, _, files = text.partition(":")
-    return Size(int(megabytes), int(files) if files else int(megabytes) * 33)
+    size = Size(int(megabytes), int(files) if files else int(megabytes) * 33)
+    if size.megabytes < 1 or size.files < 10:
+        raise argparse.ArgumentTypeError("an image has a megabyte and ten files at least")
+    return size
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +105,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", metavar="NAMES", help=f"default: {','.join(engines.PEERS)}")
     parser.add_argument("--sampan", metavar="PATH", type=os.path.abspath, help="measure this program instead")
     parser.add_argument(
-        "--image-size", metavar="MB[:FILES]", type=_size, default=_size("400:13000"), help="of the large image"
+        "--image-size",
+        metavar="MB[:FILES]",
+        type=image_size,
+        default=image_size("400:13000"),
+        help="of the large image",
     )
     return parser
 

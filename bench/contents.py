@@ -3,7 +3,7 @@
 Sizes are log-normal, as in real images: most files have a few kilobytes, and some files most of the bytes. By bytes,
 60 % are like text (lines drawn from a stock of sentences over a vocabulary with Zipf's frequencies), 33 % like programs
 (32-byte records from a stock, most of them sparse), and 7 % are random, as archives and pictures are. gzip -6 makes
-such an image about 0.36 as large: the images of Python applications lie between 0.3 and 0.4.
+such an image about 0.4 times as large, as it makes the images of Python applications.
 """
 
 import itertools
