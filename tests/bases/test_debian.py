@@ -1,8 +1,12 @@
+import os
+import tarfile
+from pathlib import Path
+
 import pytest
 
 from sampan.bases import debian
 from sampan.bases.debian import Repository, for_suite, parse_targets
-from sampan.errors import Invalid, NotFound
+from sampan.errors import Invalid, NotFound, Unavailable
 from sampan.store.blobs import Blobs
 
 TARGETS = """\
@@ -81,3 +85,70 @@ def test_passwords_in_sources_do_not_get_into_an_image(tmp_path: object, monkeyp
     with pytest.raises(Invalid) as caught:
         debian.build("bookworm", (), "minbase", Blobs(str(tmp_path)), said.append)
     assert "secret" not in f"{caught.value.message} {caught.value.hint} {said}"
+
+
+APT_CONFIG = """\
+echo 'Acquire::http::Proxy "http://me:secret@proxy.example:3128";'
+echo 'APT::Sandbox "x";'
+"""
+MMDEBSTRAP = """\
+cd "${0%/*}/.."
+printf '%s\\n' "$@" >arguments
+echo "$SAMPAN_APT_SETTINGS" >settings
+cat image.tar
+echo 'I: working' >&2
+[ ! -e complaint ] || { cat complaint >&2; exit 1; }
+"""
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """apt and mmdebstrap that say what they were asked; the archive is that of ``image.tar``."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    programs = {"apt-get": f"cat <<'END'\n{TARGETS}END\n", "apt-config": APT_CONFIG, "mmdebstrap": MMDEBSTRAP}
+    for name, text in programs.items():
+        (directory / name).write_text(f"#!/bin/sh\n{text}")
+        (directory / name).chmod(0o755)
+    with tarfile.open(tmp_path / "image.tar", "w") as archive:
+        archive.add("/etc/hostname")
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_what_mmdebstrap_is_asked_for(tools: Path) -> None:
+    said: list[str] = []
+    written = debian.build(
+        "bookworm", ["python3,ca-certificates", "curl"], "apt", Blobs(str(tools / "blobs")), said.append
+    )
+    assert written.size == (tools / "image.tar").stat().st_size
+    arguments = (tools / "arguments").read_text().splitlines()
+    assert arguments[-5:] == ["bookworm", "-", MAIN.line(), UPDATES.line(), SECURITY.line()]
+    assert {"--variant=apt", "--include=python3,ca-certificates,curl", "--format=tar"} <= set(arguments)
+    assert len(said) == 3
+
+
+def test_settings_are_lent_where_nobody_else_sees_them(tools: Path) -> None:
+    debian.build("bookworm", (), "minbase", Blobs(str(tools / "blobs")), lambda line: None)
+    assert "secret" not in (tools / "arguments").read_text()
+    settings = (tools / "settings").read_text()
+    assert 'Acquire::http::Proxy "http://me:secret@proxy.example:3128";' in settings
+    assert "APT::Sandbox" not in settings
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("E: Unable to locate package curlx\nE: apt-get failed\nE: mmdebstrap failed to run\n", "package curlx"),
+        ("E: unable to pick chroot mode automatically\n", "unable to pick chroot mode"),
+        ("something odd\n", "something odd"),
+    ],
+)
+def test_a_failure_in_the_middle_stores_nothing(tools: Path, said: str, expected: str) -> None:
+    (tools / "complaint").write_text(said)
+    blobs = Blobs(str(tools / "blobs"))
+    with pytest.raises(Unavailable, match=f"mmdebstrap failed: .*{expected}") as caught:
+        debian.build("bookworm", (), "minbase", blobs, lambda line: None)
+    assert ("subuid" in (caught.value.hint or "")) == ("chroot mode" in said)
+    assert blobs.all() == []
+    assert os.listdir(blobs.aside) == []

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from sampan.bases import layer
 from sampan.errors import Invalid, NotFound, Unavailable
@@ -16,6 +16,9 @@ from sampan.layers import write
 from sampan.layers.write import Layer
 from sampan.oci.config import ContainerConfig
 from sampan.store.blobs import Blobs
+
+if TYPE_CHECKING:
+    import subprocess
 
 VARIANTS = ("minbase", "essential", "apt", "required", "buildd", "important", "standard")
 CONFIG = ContainerConfig(env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",), cmd=("bash",))
@@ -148,8 +151,7 @@ def _debootstrap(tool: str, suite: str, packages: list[str], variant: str, mirro
         command = [tool, f"--variant={variant}", f"--components={','.join(mirror.components)}"]
         command += [f"--include={','.join(packages)}"] if packages else []
         with _running([*command, suite, directory, mirror.uri], {}) as output:
-            while output.read(1 << 16):
-                pass
+            output.read()
         for name in os.listdir(f"{directory}/dev"):  # the runtime makes a container's own
             _remove(f"{directory}/dev/{name}")
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -168,31 +170,42 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
+class _Output:
+    """The standard output of a program. Its end is not reached before the program has succeeded: read raises else."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
+        self._name = name
+        self._process = process
+        self._errors = errors
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Raises Unavailable when the program fails."""
+        assert self._process.stdout
+        data = self._process.stdout.read(size)
+        if (not data or size < 0) and self._process.wait():
+            self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - (1 << 14)))
+            raise _failure(self._name, self._errors.read().decode(errors="replace"))
+        return data
+
+
 @contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[IO[bytes]]:
-    """Gives the standard output of a program, which is ended with the block. Raises Unavailable when it fails."""
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[_Output]:
+    """Runs a program, and ends it when the block is left early."""
     import subprocess
     import tempfile
 
+    whole = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **environment}
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **environment},
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=whole
         ) as process,
     ):
-        assert process.stdout
         try:
-            yield process.stdout
+            yield _Output(os.path.basename(command[0]), process, errors)
         except BaseException:
             process.terminate()
             raise
-        if process.wait():
-            errors.seek(max(0, errors.seek(0, os.SEEK_END) - (1 << 14)))
-            raise _failure(os.path.basename(command[0]), errors.read().decode(errors="replace"))
 
 
 def _failure(tool: str, text: str) -> Unavailable:

@@ -6,7 +6,6 @@ libraries, modules. Accounts and settings are written new, and certificates come
 """
 
 import os
-import ssl
 from typing import NamedTuple
 
 from sampan.bases import certificates, interpreter, libraries, pip
@@ -211,13 +210,14 @@ class _Programs:
 
 
 def _plan_certificates(python: Interpreter, contents: Contents, bundle: bytes | None) -> bool:
+    import ssl
+
     bundle = bundle or certificates.from_debian()
     if not bundle:
         return False
     contents.write(certificates.BUNDLE, bundle)
     default = ssl.get_default_verify_paths().openssl_cafile
-    if default.startswith("/"):
-        contents.link(python.place(default), certificates.BUNDLE)
+    contents.link(python.place(default), certificates.BUNDLE)
     return True
 
 

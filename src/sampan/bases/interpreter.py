@@ -68,7 +68,8 @@ def running() -> Interpreter:
                 )
             raise NotFound(f"this Python has no {path}", hint="run sampan with an ordinary Python installation")
     # A distribution's Python is spread over /usr and linked to it; any other is one tree.
-    image_prefix = prefix if prefix in ("/usr", "/") or not stdlib.startswith(prefix + "/") else IMAGE_PREFIX
+    stays = prefix == "/usr" or not stdlib.startswith(f"{prefix}/")
+    image_prefix = prefix if stays else IMAGE_PREFIX
     return Interpreter(executable, prefix, image_prefix, stdlib, sys.version_info[:3])
 
 
@@ -94,35 +95,52 @@ def plan_module(path: str, target: str, contents: Contents) -> None:
     contents.copy(path, target)
     with open(path, "rb") as file:
         source = file.read()
-    plan_byte_code(source, _cached_code(path, len(source)), target, contents)
+    plan_byte_code(source, _known_code(path, source), target, contents)
 
 
 def plan_byte_code(source: bytes, code: bytes | None, target: str, contents: Contents) -> None:
-    """Byte code that Python takes without a look at the source's time (PEP 552), which a rebuilt image may change."""
-    import importlib.util
+    """Byte code that Python takes without a look at the source's time (PEP 552), which a rebuilt image may change.
+
+    ``code`` is the marshalled code if it is known, else the source is compiled.
+    """
+    from importlib.util import MAGIC_NUMBER, source_hash
+
+    code = code or _compiled(source, target)
+    if code:
+        contents.write(_cache(target), MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash(source) + code)
+
+
+def _compiled(source: bytes, target: str) -> bytes | None:
     import marshal
+    import warnings
 
-    if code is None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            code = marshal.dumps(compile(source, target, "exec", dont_inherit=True, optimize=0))
+            return marshal.dumps(compile(source, target, "exec", dont_inherit=True, optimize=0))
         except (SyntaxError, ValueError):
-            return  # templates and old syntax that nobody imports
-    header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(source)
-    contents.write(importlib.util.cache_from_source(target, optimization=""), header + code)
+            return None  # templates and old syntax that nobody imports
 
 
-def _cached_code(path: str, size: int) -> bytes | None:
-    """The module's byte code that this machine already has, if it belongs to this very source."""
-    import importlib.util
+def _known_code(path: str, source: bytes) -> bytes | None:
+    """The module's byte code that this machine already has, if it belongs to this very source (PEP 552)."""
+    from importlib.util import MAGIC_NUMBER, source_hash
 
     try:
-        with open(importlib.util.cache_from_source(path, optimization=""), "rb") as file:
+        with open(_cache(path), "rb") as file:
             data = file.read()
-        stamp = int(os.stat(path).st_mtime) & 0xFFFFFFFF
+        time = int(os.stat(path).st_mtime) & 0xFFFFFFFF
     except OSError:
         return None
-    expected = importlib.util.MAGIC_NUMBER + b"".join(n.to_bytes(4, "little") for n in (0, stamp, size & 0xFFFFFFFF))
-    return data[16:] if data[:16] == expected else None
+    by_hash = int.from_bytes(data[4:8], "little") & 1
+    stamp = source_hash(source) if by_hash else time.to_bytes(4, "little") + len(source).to_bytes(4, "little")
+    return data[16:] if data[:4] == MAGIC_NUMBER and data[8:16] == stamp else None
+
+
+def _cache(path: str) -> str:
+    """Where the byte code of a module lies (PEP 3147), also for a process that has been told another place."""
+    directory, name = os.path.split(path)
+    return f"{directory}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"
 
 
 def _is_wanted(name: str) -> bool:
