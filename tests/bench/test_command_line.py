@@ -29,7 +29,7 @@ def test_cases_have_names_of_their_own() -> None:
 
 
 def test_an_unknown_case_is_an_error_that_tells_the_known_ones() -> None:
-    with pytest.raises(BenchError, match="no case 'fly' .*run-none"):
+    with pytest.raises(BenchError, match=r"no case 'fly' .*run-none"):
         cases.chosen(["fly"])
 
 
