@@ -100,7 +100,7 @@ class Reads:
         self.paths.clear()
         digests = FileDigests(self._db, str(self._context))
         with ContextFiles(PlainContext(self._context)) as files:
-            key = content_key(files, select(files, "."), False, digests)
+            key = content_key(files, select(files, "."), digests, attributes=False)
         digests.save()
         return key
 
@@ -173,18 +173,29 @@ def test_everything_else_changes_the_key(tmp_path: Path, changed: dict[str, tree
     for name, nodes in (("one", BASE), ("same", BASE), ("other", changed)):
         trees.make(tmp_path / name, nodes)
         with ContextFiles(PlainContext(tmp_path / name)) as files:
-            keys.add(content_key(files, select(files, "."), False, lambda view, path, status: _read(view, path)))
+            keys.add(content_key(files, select(files, "."), _read, attributes=False))
     assert len(keys) == 2
 
 
-def _read(view: View, path: bytes) -> str:
+def _read(view: View, path: bytes, status: os.stat_result) -> str:
     with open(view.open(path)) as file:
         return file.read()
 
 
-def test_owners_count_only_where_they_are_kept(tmp_path: Path) -> None:
+@pytest.mark.root
+def test_owners_and_attributes_count_only_where_they_are_kept(tmp_path: Path) -> None:
     trees.make(tmp_path, BASE)
-    with ContextFiles(PlainContext(tmp_path)) as files:
-        selected = select(files, ".")
-        keys = {owners: content_key(files, selected, owners, lambda view, path, status: "") for owners in (True, False)}
-    assert keys[True] != keys[False]
+
+    def key(attributes: bool) -> str:
+        with ContextFiles(PlainContext(tmp_path)) as files:
+            return content_key(files, select(files, "."), _read, attributes=attributes)
+
+    plain, kept = [key(False)], [key(True)]
+    os.chown(tmp_path / "a", 5, 6)
+    plain.append(key(False))
+    kept.append(key(True))
+    os.setxattr(tmp_path / "a", "user.kept", b"1")
+    plain.append(key(False))
+    kept.append(key(True))
+    assert len(set(plain)) == 1
+    assert len(set(kept)) == 3

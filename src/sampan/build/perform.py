@@ -135,13 +135,12 @@ class Build:
             yield _key(*about, step.path, step.user)
         elif isinstance(step, Copy):
             about = (*about, step.dest, step.chown, step.chmod, step.unpack, step.inline)
-            if isinstance(step.origin, STEPS):
+            from_stage = isinstance(step.origin, STEPS)
+            if from_stage:
                 yield _key(*about, inputs[1].chain, step.sources)
             with self._view(step.origin, inputs) as (view, digest):
-                contents = [
-                    sources.content_key(view, _select(step, view, source), isinstance(step.origin, STEPS), digest)
-                    for source in step.sources
-                ]
+                selected = [_select(step, view, source) for source in step.sources]
+                contents = [sources.content_key(view, each, digest, attributes=from_stage) for each in selected]
             yield _key(*about, contents)
 
     @contextmanager

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sampan.build.graph import Context
 from sampan.errors import Invalid, NotFound
+from sampan.layers import xattrs
 from sampan.linux import beneath
 from sampan.snapshots.lookup import View, resolve
 
@@ -129,17 +130,18 @@ def unchanged(view: View, selected: list[Selected]) -> bool:
     return True
 
 
-def content_key(view: View, selected: list[Selected], owners: bool, digest: Digester) -> str:
+def content_key(view: View, selected: list[Selected], digest: Digester, *, attributes: bool) -> str:
     """A digest (hexadecimal) of all that a copy of ``selected`` depends on: names, modes, links, contents.
 
-    Times do not count; owners do only where a copy keeps them. Every part is framed by its length.
+    Times do not count; owners and extended attributes (``attributes``) do only where a copy keeps them. Every part is
+    framed by its length.
     """
     from hashlib import sha256
 
     hashed = sha256()
 
     def add(name: bytes, path: bytes, status: os.stat_result) -> None:
-        for part in _facts(view, name, path, status, owners, digest):
+        for part in _facts(view, name, path, status, digest, attributes):
             hashed.update(b"%d:" % len(part) + part)
 
     for match in selected:
@@ -160,20 +162,32 @@ def read_digest(view: View, path: bytes, status: os.stat_result) -> str:
 
 
 def _facts(
-    view: View, name: bytes, path: bytes, status: os.stat_result, owners: bool, digest: Digester
+    view: View, name: bytes, path: bytes, status: os.stat_result, digest: Digester, attributes: bool
 ) -> Iterator[bytes]:
     mode = status.st_mode
     yield name
     # Permissions of a link mean nothing, and file systems disagree on them.
     yield b"%o" % (stat.S_IFLNK if stat.S_ISLNK(mode) else mode)
-    if owners:
+    if attributes:
         yield b"%d:%d" % (status.st_uid, status.st_gid)
+        yield repr(sorted(_xattrs(view, path, mode).items())).encode()
     if stat.S_ISREG(mode):
         yield digest(view, path, status).encode()
     elif stat.S_ISLNK(mode):
         yield view.readlink(path)
     elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         yield b"%d" % status.st_rdev
+
+
+def _xattrs(view: View, path: bytes, mode: int) -> dict[bytes, bytes]:
+    """The extended attributes of a file or directory that a copy keeps."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return {}
+    fd = view.open(path)
+    try:
+        return xattrs.load(fd, xattrs.names(fd))
+    finally:
+        os.close(fd)
 
 
 def _is_still(view: View, path: bytes, status: os.stat_result) -> bool:
