@@ -141,7 +141,7 @@ class _Layer:
             self._node(entry, base, parent_fd)
 
     def _file(self, entry: Entry, base: bytes, parent_fd: int) -> None:
-        fd = self._instead(base, parent_fd, lambda: os.open(base, _CREATE, 0o600, dir_fd=parent_fd))
+        fd = self._open_new(base, parent_fd)
         try:
             if entry.size:
                 entry.copy_to(fd)
@@ -264,6 +264,9 @@ class _Layer:
             whiteouts.make_opaque(fd, self._userxattr)
         finally:
             os.close(fd)
+
+    def _open_new(self, base: bytes, parent_fd: int) -> int:
+        return self._instead(base, parent_fd, lambda: os.open(base, _CREATE, 0o600, dir_fd=parent_fd))
 
     def _instead(self, base: bytes, parent_fd: int, make: Callable[[], Made]) -> Made:
         """What ``make`` makes under the name ``base``, in place of what an earlier entry made there."""
