@@ -152,8 +152,10 @@ def _debootstrap(tool: str, suite: str, packages: list[str], variant: str, mirro
         command += [f"--include={','.join(packages)}"] if packages else []
         with _running([*command, suite, directory, mirror.uri], {}) as output:
             output.read()
-        for name in os.listdir(f"{directory}/dev"):  # the runtime makes a container's own
-            _remove(f"{directory}/dev/{name}")
+        # The runtime makes a container's devices; packages that are installed, and lists that grow old, only take room.
+        for place in ("dev", "var/cache/apt/archives", "var/lib/apt/lists"):
+            for name in os.listdir(f"{directory}/{place}"):
+                _remove(f"{directory}/{place}/{name}")
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return write.pack(root, blobs, userxattr=False)
