@@ -3,7 +3,7 @@
 import os
 import threading
 
-from sampan.errors import Corrupt, Invalid, SampanError, Unsupported
+from sampan.errors import Invalid, SampanError, Unsupported
 from sampan.events import LayerExists, Report, Unpacked
 from sampan.oci import media
 from sampan.oci.config import ImageConfig
@@ -88,27 +88,20 @@ class Unpacking:
             self._snapshots.remove(key)
 
     def _apply(self, index: int, directory: str) -> int:
-        from sampan.layers import apply, compression
+        from sampan.layers import apply
 
         layer, diff_id = self._layers[index], self._diff_ids[index]
         how = media.compression(layer.media_type) or "none"
+        userxattr = self._snapshots.userxattr
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with self._blobs.open(layer.digest) as blob:
-                stream = compression.Hashing(compression.inflate(blob, how))
-                applied = apply.apply(
-                    stream, root, userxattr=self._snapshots.userxattr, rootless=self._snapshots.userxattr
-                )
-        except (SampanError, EOFError) as error:
-            if isinstance(error, SampanError):
-                error.message = f"layer {layer.digest.short}: {error.message}"
+                return apply.unpack(blob, root, diff_id, how=how, userxattr=userxattr, rootless=userxattr).size
+        except SampanError as error:
+            error.message = f"layer {layer.digest.short}: {error.message}"
             raise
         finally:
             os.close(root)
-        found = stream.digest()
-        if found != diff_id:
-            raise Corrupt(f"layer {layer.digest} inflates to {found}, and the image says {diff_id}")
-        return applied.size
 
 
 def begin(manifest: Manifest, config: ImageConfig, blobs: Blobs, snapshots: Overlay, report: Report) -> Unpacking:
