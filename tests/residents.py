@@ -10,6 +10,7 @@ import select
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -30,21 +31,19 @@ Template = Callable[[commands.Account | None], Path]
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+def template() -> Iterator[Template]:
     """A store with the image, made once for each kind of user and then copied."""
     made: dict[bool, Path] = {}
 
     def make(account: commands.Account | None) -> Path:
         key = account is not None
         if key not in made:
-            made[key] = tmp_path_factory.mktemp("template")
+            # Not in pytest's own directory, which only its owner may enter.
+            directory = Path(tempfile.mkdtemp(prefix="sampan-test-template-"))
             if account:
-                # One directory more with workers of pytest-xdist; what is above belongs to the machine.
-                for path in (made[key], *made[key].parents):
-                    if path.owner() == "root" and path.name.startswith(("template", "popen-", "pytest-")):
-                        path.chmod(0o755)
-                os.chown(made[key], account.uid, account.gid)
-            images.put(Sampan(made[key], account), IMAGE)
+                os.chown(directory, account.uid, account.gid)
+            images.put(Sampan(directory, account), IMAGE)
+            made[key] = directory
         return made[key]
 
     yield make

@@ -51,7 +51,8 @@ def create(
     containers.add(container)
     made: list[str] = []
     try:
-        os.makedirs(f"{container.directory}/rootfs", mode=0o700)
+        os.makedirs(container.directory, mode=0o700)
+        os.mkdir(f"{container.directory}/rootfs", 0o700)
         stores.snapshots.prepare(container.snapshot, image.chain)
         return _furnish(container, image, config, stores, made)
     except BaseException:
@@ -276,11 +277,38 @@ def _release(container: Container, stores: Stores) -> None:
     """Gives back what a monitor that was killed could not: the network's lease and rules, and the cgroup."""
     from sampan.runtime.cgroups import container as cgroups
 
+    _end_orphan(container)
     if container.options.network == "bridge" and not stores.rootless:
         from sampan.networks import bridge
 
         bridge.detach(stores.paths.networks, container.id)
     cgroups.remove_path(container.cgroup)
+
+
+def _end_orphan(container: Container) -> None:
+    """Kills a first process that outlived its monitor: a program can take back the signal that ends it then, and one
+    that is set-user-ID loses it (prctl(2), PR_SET_PDEATHSIG)."""
+    import select
+    import signal
+
+    pid = read_state(container.directory).pid
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:  # it is gone, as it should be
+        return
+    try:
+        # The number may be another's by now; files of the container's own are mounted only there.
+        with open(f"/proc/{pid}/mountinfo") as file:
+            if container.id not in file.read():
+                return
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.poll(10_000)
+    except OSError:
+        return
+    finally:
+        os.close(pidfd)
 
 
 def _hostname(container: Container) -> str:

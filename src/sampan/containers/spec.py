@@ -61,12 +61,15 @@ def command(options: Options, config: ContainerConfig) -> list[str]:
 
 
 def environment(options: Options, config: ContainerConfig, user: User, hostname: str) -> list[str]:
-    """The environment, later entries over earlier ones. One without "=" is dropped, never filled from the host's."""
+    """The environment, later entries over earlier ones. One without a name or "=" is dropped.
+
+    A value is never drawn from the host's environment.
+    """
     entries = [f"PATH={defaults.PATH}", f"HOSTNAME={hostname}"]
     if options.terminal:
         entries.append("TERM=xterm")
     entries += (*config.env, *options.env)
-    values = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    values = dict(entry.split("=", 1) for entry in entries if entry.find("=") > 0)
     values.setdefault("HOME", user.home)
     return [f"{key}={value}" for key, value in values.items()]
 
@@ -74,6 +77,8 @@ def environment(options: Options, config: ContainerConfig, user: User, hostname:
 def check_target(target: str) -> str:
     """``target``, unless a mount there would put an image's files in the kernel's place (CVE-2019-16884)."""
     normal = os.path.normpath(target)
+    if normal.startswith("//"):  # which POSIX lets mean something else
+        normal = normal[1:]
     if not normal.startswith("/") or normal == "/" or normal == "/proc" or normal.startswith("/proc/"):
         raise Invalid(f"{target!r} cannot be a volume")
     return normal

@@ -340,7 +340,7 @@ def _program(process: dict[str, Any], own: os.stat_result) -> tuple[str, dict[st
     environment = {}
     for entry in process.get("env") or ():
         key, equals, value = entry.partition("=")
-        if equals:  # an entry without "=" must not draw a value from outside (podman's CVE-2026-57231)
+        if key and equals:  # an entry without "=" must not draw a value from outside (podman's CVE-2026-57231)
             environment[key] = value
     command = process["args"][0]
     if not command:

@@ -241,6 +241,9 @@ def _attach(source: int, root_fd: int, target: str) -> None:
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     fd = beneath.make_directories(root_fd, path) if is_directory else _make_file(root_fd, path)
     try:
+        # By way of a link of the image's too: its files would be taken for the kernel's (CVE-2019-16884).
+        if mounts.filesystem_type(fd) == mounts.PROC_SUPER_MAGIC:
+            raise Invalid(f"{target} leads into the container's /proc, where nothing can be mounted")
         mounts.attach(source, fd)
     finally:
         os.close(fd)
