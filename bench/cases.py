@@ -66,6 +66,7 @@ def weighed(plan: Plan, which: Literal["largest", "together"]) -> Callable[[Site
         def measure() -> float:
             trial.before()
             footprint = site.processes.footprint(trial.command, engine.environment, site.servers(engine))
+            trial.check(footprint.output)
             return footprint.largest if which == "largest" else footprint.together
 
         return measure
@@ -135,9 +136,7 @@ def rebuild(site: Site, engine: Engine, *, changed: bool) -> Trial:
 
     def check(image: str) -> None:
         if (image.strip() in known) == changed:
-            raise CaseFailed(
-                f"{engine.name} {'missed' if changed else 'found'} a change in the project: {image.strip()}"
-            )
+            raise CaseFailed(f"{engine.name} {'missed' if changed else 'saw'} a change: {image.strip()}")
         known.add(image.strip())
 
     return Trial(command, check, change)
@@ -246,7 +245,7 @@ def resident_beside_container(site: Site, engine: Engine) -> Measure:
 def resident_engine(site: Site, engine: Engine) -> Measure:
     """What stays in memory with no container running."""
     needs(engine, "run")
-    return lambda: float(sum(resident(pid) for pid in site.servers(engine) if not in_container(pid)))
+    return lambda: float(sum(map(resident, site.servers(engine))))
 
 
 def _run_and_sleep(site: Site, engine: Engine) -> Trial:

@@ -41,6 +41,7 @@ class Footprint(NamedTuple):
 
     largest: float
     together: float
+    output: str
 
 
 class Processes:
@@ -83,11 +84,12 @@ class Processes:
             while (code := self._reap().get(pid)) is None:
                 together = max(together, sum(map(_proportional, servers | self.strays() - {pid})))
                 time.sleep(0.002)
-            _check(command, code, _text(output.fileno()))
+            written = _text(output.fileno())
+        _check(command, code, written)
         self.settle()
         del self._peaks[pid]
         largest = max(_megabytes(int(self._peak.read_text())), *map(_high_water, servers), *self._peaks.values(), 0)
-        return Footprint(largest, together)
+        return Footprint(largest, together, written)
 
     def _spawn(self, command: Sequence[str], output: int, environment: Mapping[str, str] = {}) -> int:
         actions = [(os.POSIX_SPAWN_DUP2, output, fd) for fd in (1, 2)]
