@@ -8,6 +8,7 @@ When it dies, the container dies with it (PR_SET_PDEATHSIG); its lock is how oth
 """
 
 import fcntl
+import gc
 import json
 import os
 import selectors
@@ -114,6 +115,9 @@ class Monitor:
 
     def watch(self) -> None:
         """Serves the container and its clients until it has ended."""
+        # It was off while modules were loaded (see launch.spawn); what lives by now stays for good.
+        gc.freeze()
+        gc.enable()
         while self._exit_code is None:
             for key, mask in self._selector.select():
                 key.data(key, mask)
