@@ -47,12 +47,17 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Applied(NamedTuple):
-    """What ``apply`` did: entries, bytes of file contents, entries whose owner was refused, devices left out."""
+    """What ``apply`` did: entries, bytes of file contents, entries whose owner was refused, devices left out.
+
+    ``implied`` are the directories that the layer puts something into and does not describe, upper ones first: what
+    they are like is for a lower layer to say, if it has them.
+    """
 
     entries: int
     size: int
     unowned: int
     skipped: int
+    implied: tuple[bytes, ...] = ()
 
 
 def apply(stream: Source, root_fd: int, *, userxattr: bool, rootless: bool = False, limits: Limits = LIMITS) -> Applied:
@@ -71,7 +76,7 @@ def apply(stream: Source, root_fd: int, *, userxattr: bool, rootless: bool = Fal
         layer.finish()
     finally:
         layer.close()
-    return Applied(layer.entries, layer.size, layer.unowned, layer.skipped)
+    return Applied(layer.entries, layer.size, layer.unowned, layer.skipped, layer.implied())
 
 
 def unpack(
@@ -108,6 +113,7 @@ class _Layer:
         self._own = owners.choose(rootless)
         self._parents: dict[bytes, int] = {}  # consecutive entries mostly share their directory
         self._stale = False
+        self._implied: set[bytes] = set()
         self._times: dict[bytes, int] = {}  # of directories: set at the end, as every entry in them changes them
 
     def place(self, entry: Entry) -> None:
@@ -293,6 +299,8 @@ class _Layer:
                 fd = beneath.open_directory(self._root, path)
             except FileNotFoundError:
                 fd = beneath.make_directories(self._root, path)
+                parts = path.split(b"/")
+                self._implied.update(b"/".join(parts[:count]) for count in range(1, len(parts) + 1))
             except NotADirectoryError:
                 self._uncover(path)
                 fd = beneath.make_directories(self._root, path)
@@ -324,6 +332,10 @@ class _Layer:
             os.close(fd)
         self._parents.clear()
         self._stale = False
+
+    def implied(self) -> tuple[bytes, ...]:
+        """Directories that were made for what is in them, and that no entry described."""
+        return tuple(sorted(self._implied - self._times.keys()))
 
     def finish(self) -> None:
         """Sets the times of directories."""

@@ -1,16 +1,23 @@
 """From the layers of an image to snapshots: each verified, several at once, each chain only once on a machine."""
 
 import os
+import stat
 import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sampan.errors import Invalid, SampanError, Unsupported
 from sampan.events import LayerExists, Report, Unpacked
+from sampan.linux import beneath
 from sampan.oci import media
 from sampan.oci.config import ImageConfig
 from sampan.oci.digest import Digest, chain_ids
 from sampan.oci.manifest import Manifest
 from sampan.snapshots.overlay import Overlay
 from sampan.store.blobs import Blobs
+
+if TYPE_CHECKING:
+    from sampan.layers.apply import Applied
 
 
 class Unpacking:
@@ -35,7 +42,7 @@ class Unpacking:
         self._blobs = blobs
         self._snapshots = snapshots
         self._report = report
-        self._applied: dict[int, tuple[str, int]] = {}
+        self._applied: dict[int, tuple[str, Applied]] = {}
         self._guard = threading.Lock()
 
     def __enter__(self) -> "Unpacking":
@@ -60,12 +67,12 @@ class Unpacking:
         key = f"unpack-{os.getpid()}-{os.urandom(8).hex()}"
         directory = self._snapshots.prepare(key, None)
         try:
-            size = self._apply(index, directory)
+            applied = self._apply(index, directory)
         except BaseException:
             self._snapshots.remove(key)
             raise
         with self._guard:
-            self._applied[index] = (key, size)
+            self._applied[index] = (key, applied)
         self._report(Unpacked(self._layers[index].digest))
 
     def finish(self) -> Digest | None:
@@ -75,9 +82,11 @@ class Unpacking:
                 if index not in self._applied:
                     self.arrived(index)
                 if index in self._applied:
-                    key, size = self._applied.pop(index)
+                    key, applied = self._applied[index]
                     parent = self._chain[index - 1] if index else None
-                    self._snapshots.commit(key, chain, size, parent)
+                    self._inherit(key, applied.implied, parent)
+                    self._snapshots.commit(key, chain, applied.size, parent)
+                    del self._applied[index]
         self.abandon()
         return self._chain[-1] if self._chain else None
 
@@ -87,7 +96,24 @@ class Unpacking:
             _, (key, _) = self._applied.popitem()
             self._snapshots.remove(key)
 
-    def _apply(self, index: int, directory: str) -> int:
+    def _inherit(self, key: str, implied: Sequence[bytes], parent: Digest | None) -> None:
+        """Gives directories that the layer does not describe the owner, mode and times that they have below: on top of
+        the stack they would otherwise change them (a /tmp with one more file in it would be closed to all but root)."""
+        if not implied or parent is None:
+            return
+        from sampan.snapshots.lookup import Tree
+
+        upper = beneath.open_root(self._snapshots.directory(key))
+        try:
+            with Tree(self._snapshots.stack(parent), self._snapshots.userxattr) as tree:
+                for path in implied:
+                    below = tree.stat(path)
+                    if below is not None and stat.S_ISDIR(below.st_mode):
+                        _make_like(upper, path, below)
+        finally:
+            os.close(upper)
+
+    def _apply(self, index: int, directory: str) -> "Applied":
         from sampan.layers import apply
 
         layer, diff_id = self._layers[index], self._diff_ids[index]
@@ -96,12 +122,28 @@ class Unpacking:
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with self._blobs.open(layer.digest) as blob:
-                return apply.unpack(blob, root, diff_id, how=how, userxattr=userxattr, rootless=userxattr).size
+                return apply.unpack(blob, root, diff_id, how=how, userxattr=userxattr, rootless=userxattr)
         except SampanError as error:
             error.message = f"layer {layer.digest.short}: {error.message}"
             raise
         finally:
             os.close(root)
+
+
+def _make_like(root_fd: int, path: bytes, status: os.stat_result) -> None:
+    try:
+        fd = beneath.open_in(root_fd, path, os.O_RDONLY | os.O_DIRECTORY, links=False)
+    except OSError:  # the layer itself replaced it later
+        return
+    try:
+        try:
+            os.fchown(fd, status.st_uid, status.st_gid)
+        except PermissionError:
+            pass  # an owner that does not exist in this user namespace
+        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+        os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(fd)
 
 
 def begin(manifest: Manifest, config: ImageConfig, blobs: Blobs, snapshots: Overlay, report: Report) -> Unpacking:
