@@ -96,7 +96,8 @@ def read_dockerfile(root: str, name: str = "Dockerfile") -> bytes:
     """
     data = _read(root, name)
     if data is None:
-        raise NotFound(f"there is no {name} in {root}", hint=_other_dockerfiles(root, name))
+        where = "" if os.path.isabs(name) else f" in {root}"
+        raise NotFound(f"there is no {name}{where}", hint=_other_dockerfiles(root, name))
     return data
 
 

@@ -23,6 +23,7 @@ MAX_ERROR_BYTES = 64 << 10
 
 _BUSY = frozenset((408, 429, 500, 502, 503, 504))
 _USER_AGENT = "sampan"
+_IS_IT_THERE = "is it running, and is its address right?"
 
 T = TypeVar("T")
 
@@ -287,13 +288,15 @@ class _Explained:
         who = self._who
         match error:
             case exceptions.NameResolutionError():
-                return Unavailable(f"{who} does not answer: its name cannot be resolved")
+                hint = "is its name right, and this machine online?"
+                return Unavailable(f"{who} does not answer: its name cannot be resolved", hint=hint)
             case exceptions.ProxyError(original_error=original):
                 return Unavailable(f"{who} cannot be reached through the proxy: {_system_text(original)}")
             case exceptions.NewConnectionError():
-                return Unavailable(f"{who} does not answer: {_system_text(error)}")
+                return Unavailable(f"{who} does not answer: {_system_text(error)}", hint=_IS_IT_THERE)
             case exceptions.ConnectTimeoutError():
-                return Unavailable(f"{who} does not answer: no connection in {self._patience.connect:g} seconds")
+                seconds = f"{self._patience.connect:g} seconds"
+                return Unavailable(f"{who} does not answer: no connection in {seconds}", hint=_IS_IT_THERE)
             case exceptions.ReadTimeoutError() | TimeoutError():
                 return Unavailable(f"{who} stalled: it sent nothing for {self._patience.silence:g} seconds")
             case exceptions.SSLError() if "EOF" not in str(error):
