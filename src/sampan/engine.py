@@ -2,6 +2,7 @@
 stores they use."""
 
 import os
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from sampan import paths as locations
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from sampan.containers.lifecycle import Stores
     from sampan.snapshots.overlay import Overlay
@@ -77,7 +79,36 @@ class Engine:
         """Frees what nothing keeps any more (``store.collect``)."""
         from sampan.store.collect import collect
 
-        return collect(self.paths, self.database, self.blobs, self.snapshots.sweep)
+        return collect(self.paths, self.database, self.blobs, self.snapshots)
+
+    @contextmanager
+    def storing(self) -> "Iterator[None]":
+        """For the length of an operation that stores something: the collector is kept away.
+
+        When the operation fails, what it stored without giving it a name goes at once; and so goes, either way, what
+        one that was killed left half done.
+        """
+        import sqlite3
+
+        from sampan.store.leases import lease
+
+        try:
+            with lease(self.paths):
+                yield
+        except BaseException:
+            # What is told is why the operation failed, not that clearing up after it did too.
+            with suppress(OSError, sqlite3.Error):
+                self.collect()
+            raise
+        if self.snapshots.unfinished() or _has_entries(self.blobs.aside) or _has_entries(self.paths.temporary):
+            self.collect()
+
+
+def _has_entries(directory: str) -> bool:
+    try:
+        return bool(os.listdir(directory))
+    except FileNotFoundError:
+        return False
 
 
 def open_engine(root: str | None = None) -> Engine:

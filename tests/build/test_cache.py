@@ -76,7 +76,7 @@ def test_the_collector_keeps_what_the_cache_names(store: Store, tmp_path: Path) 
 
     kept, lost = store.built(b"kept"), store.built(b"lost")
     store.cache().put("k", kept)
-    collect(Paths(str(tmp_path)), store.db, store.blobs, store.snapshots.sweep)
+    collect(Paths(str(tmp_path)), store.db, store.blobs, store.snapshots)
     assert store.cache().get("k") == kept
     assert not store.blobs.has(lost.layer.descriptor.digest)
 

@@ -312,6 +312,41 @@ def test_interrupted_while_it_works(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout, run.stderr) == (128 + signal.SIGINT, "", "sampan: interrupted\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_interrupt_the_clearing_up(tmp_path: Path, number: signal.Signals) -> None:
+    script = """
+import os, sys, sampan.cli.output
+from sampan.cli import main
+number = int(sys.argv.pop(1))
+def work(*rest):
+    try:
+        os.kill(os.getpid(), number)
+    finally:
+        os.kill(os.getpid(), 2)
+        sys.stdout.write("cleared up\\n")
+sampan.cli.output.table = work
+main.run()
+"""
+    words = [str(number.value), "--root", str(tmp_path / "root"), "images"]
+    run = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (128 + number, "cleared up\n", "sampan: interrupted\n")
+
+
+def test_the_third_signal_ends_at_once() -> None:
+    script = """
+import os
+from sampan.cli import main
+main._interrupt_once()
+for _ in range(3):
+    try:
+        os.kill(os.getpid(), 15)
+    except KeyboardInterrupt:
+        pass
+"""
+    run = subprocess.run([sys.executable, "-c", script], check=False)
+    assert run.returncode == -signal.SIGTERM
+
+
 def test_failures_have_the_codes_of_the_shell() -> None:
     assert failures.INTERRUPTED == 128 + signal.SIGINT
     assert failures.PIPE_CLOSED == 128 + signal.SIGPIPE

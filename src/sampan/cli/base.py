@@ -46,14 +46,13 @@ DEBIAN = Command(
 
 def main_host(arguments: Parsed, context: Context) -> int:
     from sampan.bases import host, layer
-    from sampan.store.leases import lease
 
     references = _references(arguments, host.DEFAULT_NAME)
     plan = host.plan()
     for reason in dict.fromkeys(reason for _, reason in plan.left_out):
         context.say(f"left out ({reason}): {', '.join(name for name, why in plan.left_out if why == reason)}")
     engine = context.engine
-    with lease(engine.paths):
+    with engine.storing():
         stored = layer.write(plan.contents, engine.blobs)
         built = layer.image(stored, plan.config, layer.stamp(plan.contents), "sampan base host", engine.blobs)
         _publish(built, references, context)
@@ -65,12 +64,11 @@ def main_debian(arguments: Parsed, context: Context) -> int:
 
     from sampan.bases import debian, layer
     from sampan.linux.namespaces import enter_user_namespace
-    from sampan.store.leases import lease
 
     suite = arguments.text("suite") or debian.own_suite()
     references = _references(arguments, f"localhost/debian:{suite}")
     engine = context.engine
-    with lease(engine.paths):
+    with engine.storing():
         stored = debian.build(
             suite, arguments.texts("include"), arguments.text("variant") or "", engine.blobs, context.say
         )

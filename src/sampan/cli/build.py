@@ -71,7 +71,6 @@ COMMAND = Command(
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.build.make import make
     from sampan.build.perform import Stores
-    from sampan.store.leases import lease
 
     (path,) = arguments.positionals
     names = _names(arguments.texts("tag"))
@@ -81,7 +80,7 @@ def main(arguments: Parsed, context: Context) -> int:
     style = _style(arguments, context)
     engine = context.engine
     host = _host(arguments, engine)
-    with lease(engine.paths), _directory(path) as directory:
+    with engine.storing(), _directory(path) as directory:
         graph = _graph(arguments, context, directory, build_args, contexts)
         with _display(style, graph) as display:
             try:

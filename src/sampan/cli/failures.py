@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sampan.cli.flags import UsageError
 from sampan.errors import SampanError
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+SIGNALLED = 128  # and the number of the signal, as shells have it
+INTERRUPTED = 130  # by SIGINT
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _SENTENCES = {
@@ -36,7 +37,7 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, SampanError):
         return Failure(error.message, error.hint, error.exit_code, isinstance(error, UsageError))
     if isinstance(error, KeyboardInterrupt):
-        return Failure("interrupted", None, INTERRUPTED)
+        return Failure("interrupted", None, SIGNALLED + error.args[0] if error.args else INTERRUPTED)
     if isinstance(error, BrokenPipeError):
         return Failure("", None, PIPE_CLOSED)
     if isinstance(error, OSError) and error.errno:
@@ -56,7 +57,7 @@ def _system(error: OSError) -> Failure:
 
 def _database(error: BaseException) -> Failure:
     text = str(error)
-    if "full" in text:
+    if "full" in text or getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHMSIZE":
         return Failure(*_SENTENCES[errno.ENOSPC], 1)
     if "readonly" in text:
         return Failure("the store cannot be written", "--root DIR chooses another directory", 1)

@@ -34,6 +34,7 @@ def run() -> None:
     import os
 
     _occupy_standard_streams()
+    _interrupt_once()
     code = main(sys.argv[1:])
     # Tearing the interpreter down takes 4 ms; everything is closed and flushed, and the kernel frees the rest.
     os._exit(code)
@@ -49,6 +50,30 @@ def _occupy_standard_streams() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
             setattr(sys, name, os.fdopen(fd, "w" if fd else "r"))
+
+
+def _interrupt_once() -> None:
+    """Has the first signal that asks for the end raise KeyboardInterrupt, with its number.
+
+    What was begun is undone then, and a second signal (an impatient Ctrl-C, a wrapper that passes on what the whole
+    process group got) must not interrupt that; the third ends the process at once.
+    """
+    import _signal  # type: ignore[import-not-found]  # signal without its enumerations, which are slow to load
+
+    heard = 0
+
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 1:
+            raise KeyboardInterrupt(number)
+        if heard > 2:
+            _signal.signal(number, _signal.SIG_DFL)
+            _signal.raise_signal(number)
+
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, on_signal)
 
 
 def main(arguments: list[str]) -> int:

@@ -57,9 +57,8 @@ def fetch(reference: "Reference", engine: "Engine", platform: "Platform", report
     from sampan.registry.client import connect
     from sampan.registry.pull import pull
     from sampan.snapshots import unpack
-    from sampan.store.leases import lease
 
-    with lease(engine.paths), connect(reference.registry, lambda: credentials.lookup(reference.registry)) as client:
+    with engine.storing(), connect(reference.registry, lambda: credentials.lookup(reference.registry)) as client:
         return pull(
             reference,
             client=client,

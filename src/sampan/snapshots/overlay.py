@@ -96,7 +96,13 @@ class Overlay:
 
     def remove(self, key: str) -> None:
         """Removes a snapshot that was being written. Nothing happens if there is none."""
-        row = self._db.execute("DELETE FROM snapshot WHERE key=? RETURNING number", (key,)).fetchone()
+        statement = "DELETE FROM snapshot WHERE key=? RETURNING number"
+        try:
+            row = self._db.execute(statement, (key,)).fetchone()
+        except sqlite3.OperationalError:
+            # A full disk has no room for the change; what was being written makes it, and nothing committed needs it.
+            remove_tree(f"{self.root}/{self._number('key', key)}")
+            row = self._db.execute(statement, (key,)).fetchone()
         if row:
             remove_tree(f"{self.root}/{row[0]}")
 
@@ -121,17 +127,27 @@ class Overlay:
         ).fetchone()[0]
         return total
 
-    def sweep(self, keep: set[Digest], keep_keys: set[str]) -> None:
+    def unfinished(self) -> bool:
+        """Whether a snapshot is being written for another purpose than a container, or was when its writer died."""
+        return bool(self._db.execute("SELECT 1 FROM snapshot WHERE key NOT LIKE 'container-%'").fetchone())
+
+    def newest(self) -> int:
+        """The highest number of a snapshot; 0 if there is none."""
+        number: int = self._db.execute("SELECT coalesce(max(number), 0) FROM snapshot").fetchone()[0]
+        return number
+
+    def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> None:
         """Removes every snapshot that neither is kept nor lies below one that is, and directories without a row.
 
-        To be called by the only process at work in the store (``leases.sole``).
+        Numbers above ``upto`` came after it was known what is to be kept, and stay. To be called by the only process
+        that stores something (``leases.sole``); containers may be made meanwhile.
         """
         with transaction(self._db):
             rows = self._db.execute("SELECT number, key, name, parent FROM snapshot").fetchall()
             parents = {number: parent for number, _, _, parent in rows}
             kept: set[int] = set()
             for number, key, name, _ in rows:
-                walker = number if name in keep or key in keep_keys else None
+                walker = number if name in keep or key in keep_keys or number > upto else None
                 while walker is not None and walker not in kept:
                     kept.add(walker)
                     walker = parents[walker]
@@ -140,7 +156,7 @@ class Overlay:
             for number in parents.keys() - kept:
                 self._db.execute("DELETE FROM snapshot WHERE number=?", (number,))
         for entry in os.listdir(self.root) if os.path.isdir(self.root) else ():
-            if not entry.isdigit() or int(entry) not in kept:
+            if not entry.isdigit() or (int(entry) <= upto and int(entry) not in kept):
                 remove_tree(f"{self.root}/{entry}")
 
     def _number(self, column: str, value: str) -> int:

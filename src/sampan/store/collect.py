@@ -6,7 +6,7 @@ anything, and the next operation that collects takes care of it.
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sampan.errors import Invalid, NotFound
 from sampan.oci import manifest as manifests
@@ -18,23 +18,24 @@ from sampan.store import leases
 from sampan.store.blobs import Blobs
 from sampan.store.trees import remove_tree
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+
+class Snapshots(Protocol):
+    """What the collector wants of the store for snapshots."""
+
+    def newest(self) -> int: ...
+
+    def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> None: ...
 
 
-def collect(
-    paths: Paths, db: sqlite3.Connection, blobs: Blobs, sweep_snapshots: "Callable[[set[Digest], set[str]], None]"
-) -> int | None:
-    """Frees what nothing keeps, and gives the bytes of the blobs removed; None if another operation was at work.
-
-    ``sweep_snapshots`` is called with the chain ids and the keys of the snapshots to keep.
-    """
+def collect(paths: Paths, db: sqlite3.Connection, blobs: Blobs, snapshots: Snapshots) -> int | None:
+    """Frees what nothing keeps, and gives the bytes of the blobs removed; None if another operation was at work."""
     with leases.sole(paths) as alone:
         if not alone:
             return None
+        newest = snapshots.newest()  # asked first: a container has its row before its snapshot
         keep_blobs, keep_chains = _roots(db, blobs)
         keys = {f"container-{identifier}" for (identifier,) in db.execute("SELECT id FROM container")}
-        sweep_snapshots(keep_chains, keys)
+        snapshots.sweep(keep_chains, keys, newest)
         freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
         _sweep_aside(blobs.aside)
         remove_tree(paths.temporary)
