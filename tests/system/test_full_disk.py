@@ -63,3 +63,15 @@ def test_what_fills_the_disk_can_be_removed(disk: Path, sampan: Sampan, tmp_path
     built = sampan("build", "--network=none", str(tmp_path))
     assert (built.returncode, "failed with exit code 1" in built.stderr) == (1, True)
     assert used(disk) - before < 1 << 20
+
+
+def test_the_last_byte_is_not_needed(disk: Path, sampan: Sampan) -> None:
+    assert sampan("base", "host").returncode == 0
+    assert sampan("run", "-d", "--name=one", "--network=none", "localhost/python:host", "cat").returncode == 0
+    with open(disk / "fill", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4096))
+    assert "one" in sampan("ps", "-a").stdout
+    assert sampan("rm", "one").returncode == 0
+    assert sampan("rmi", "localhost/python:host").returncode == 0
+    assert sampan("images", "-q").stdout == ""

@@ -17,7 +17,7 @@ import socket
 from typing import Any
 
 from sampan.containers import logs, streams
-from sampan.containers.state import State, write_state
+from sampan.containers.state import State, reserve_state, write_state
 from sampan.linux import syscalls, terminal
 from sampan.runtime import handshake, parent
 
@@ -104,6 +104,7 @@ class Monitor:
         self._process.start()
         self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
         write_state(self._directory, self._state)
+        reserve_state(self._directory)
         self._control.send(streams.RUNNING + (self._network.warning.encode() if self._network else b""))
         self._register()
 

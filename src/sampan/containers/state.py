@@ -4,6 +4,8 @@ import json
 import os
 from typing import Any, NamedTuple
 
+_ROOM = 4096
+
 
 class State(NamedTuple):
     """How a container fares. ``status`` is Docker's: created, running, exited, dead.
@@ -34,10 +36,21 @@ def read_state(directory: str) -> State:
 
 def write_state(directory: str, state: State) -> None:
     """Replaces the state with one rename, so that a reader never sees half of one."""
-    temporary = f"{directory}/state.json.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    data = json.dumps(state._asdict(), separators=(",", ":")).encode()
+    _write_next(directory, data)
+    os.rename(f"{directory}/state.json.new", f"{directory}/state.json")
+
+
+def reserve_state(directory: str) -> None:
+    """Takes the room for the next state, so that a disk that is full by then cannot keep it from being written."""
+    _write_next(directory, bytes(_ROOM))
+
+
+def _write_next(directory: str, data: bytes) -> None:
+    # Not truncated before it is written: that would give the room away.
+    fd = os.open(f"{directory}/state.json.new", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(state._asdict(), separators=(",", ":")).encode())
+        os.write(fd, data)
+        os.ftruncate(fd, len(data))
     finally:
         os.close(fd)
-    os.rename(temporary, f"{directory}/state.json")

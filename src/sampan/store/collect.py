@@ -16,6 +16,7 @@ from sampan.oci.manifest import Index
 from sampan.paths import Paths
 from sampan.store import leases
 from sampan.store.blobs import Blobs
+from sampan.store.database import keep_reserve
 from sampan.store.trees import remove_tree
 
 
@@ -39,6 +40,7 @@ def collect(paths: Paths, db: sqlite3.Connection, blobs: Blobs, snapshots: Snaps
         freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
         _sweep_aside(blobs.aside)
         remove_tree(paths.temporary)
+        keep_reserve(paths.database)
         return freed
 
 

@@ -8,12 +8,14 @@ import os
 import sqlite3
 from _thread import RLock
 from collections.abc import Callable
+from contextlib import suppress
 
 Migration = Callable[[sqlite3.Connection], object]
 MIGRATIONS: list[Migration] = []
 """Applied in order, each once; ``PRAGMA user_version`` counts how many have been. Only ever append."""
 
 BUSY_SECONDS = 60.0
+_RESERVE = 256 << 10
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -26,11 +28,19 @@ def connect(path: str) -> sqlite3.Connection:
         db = _open(path)
     except sqlite3.OperationalError:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(_reserve(path))  # the disk may be full: without room for its index even reading fails
         db = _open(path)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != len(MIGRATIONS):
         _migrate(db, path)
     return db
+
+
+def keep_reserve(path: str) -> None:
+    """Takes the room that a database needs to be opened, so that what fills the disk can still be removed."""
+    with suppress(FileExistsError), open(_reserve(path), "xb") as file:
+        file.write(bytes(_RESERVE))
 
 
 class transaction:
@@ -60,6 +70,10 @@ class transaction:
             self._turn.release()
 
 
+def _reserve(path: str) -> str:
+    return f"{path}-reserve"
+
+
 def _open(path: str) -> sqlite3.Connection:
     # Threads of one operation share a connection; SQLite itself is compiled to serialize them.
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -79,6 +93,7 @@ def _migrate(db: sqlite3.Connection, path: str) -> None:
         for migration in MIGRATIONS[version:]:
             migration(db)
         db.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+    keep_reserve(path)
 
 
 @MIGRATIONS.append
