@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,12 @@ def sampan(disk: Path) -> Sampan:
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     return run
+
+
+def fill_up(disk: Path) -> None:
+    with open(disk / "fill", "wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 def used(disk: Path) -> int:
@@ -68,9 +75,7 @@ def test_what_fills_the_disk_can_be_removed(disk: Path, sampan: Sampan, tmp_path
 def test_the_last_byte_is_not_needed(disk: Path, sampan: Sampan) -> None:
     assert sampan("base", "host").returncode == 0
     assert sampan("run", "-d", "--name=one", "--network=none", "localhost/python:host", "cat").returncode == 0
-    with open(disk / "fill", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(bytes(4096))
+    fill_up(disk)
     assert "one" in sampan("ps", "-a").stdout
     assert sampan("rm", "one").returncode == 0
     assert sampan("rmi", "localhost/python:host").returncode == 0
