@@ -38,6 +38,11 @@ class Paths(NamedTuple):
         return f"{self.root}/networks"
 
     @property
+    def caches(self) -> str:
+        """What ``RUN --mount=type=cache`` keeps."""
+        return f"{self.root}/caches"
+
+    @property
     def locks(self) -> str:
         return f"{self.root}/locks"
 

@@ -7,28 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import commands
 import trees
+from builders import BASE, Builder, as_system
 from sampan.build.graph import Run, Scratch
 from sampan.build.run import environment, shown
-
-BUSYBOX = "/bin/busybox"
-BASE = """
-FROM scratch AS base
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
-COPY etc /etc
-FROM base
-"""
-ETC: dict[str, trees.Node] = {
-    "etc/passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
-    "etc/group": "root:x:0:\napp:x:1001:\naudio:x:29:app\n",
-}
 
 
 def run(**fields: object) -> Run:
@@ -57,57 +44,9 @@ def test_a_command_is_shown_on_one_line() -> None:
     assert len(shown(run()._replace(argv=("x" * 1000,)))) == 202
 
 
-class Builder:
-    """Builds on a busybox with ``sampan build`` and looks at what comes out."""
-
-    def __init__(self, sampan: commands.Sampan, context: Path) -> None:
-        self.sampan = sampan
-        self.context = context
-        shutil.copy(BUSYBOX, context / "busybox")
-        trees.make(context, ETC)
-
-    def build(
-        self, lines: str, *options: str, check: bool = True, base: str = BASE
-    ) -> "subprocess.CompletedProcess[str]":
-        (self.context / "Dockerfile").write_text(base + lines)
-        return self.sampan("build", "-t", "built", "--progress", "plain", *options, self.context, check=check)
-
-    def image(self, name: str = "built") -> dict[str, object]:
-        inspected: dict[str, object] = json.loads(self.sampan("inspect", name).stdout)[0]
-        return inspected
-
-    def layer(self) -> Path:
-        """The directory of the top layer."""
-        from sampan.engine import open_engine
-
-        with open_engine(str(self.sampan.root)) as engine:
-            chain = engine.images.find("built").chain
-            return Path(engine.snapshots.stack(chain)[0])
-
-    def files(self) -> list[str]:
-        return list(trees.describe(self.layer()))
-
-    def leftovers(self) -> list[str]:
-        """Snapshots that were being written, and temporary directories."""
-        from sampan.engine import open_engine
-
-        with open_engine(str(self.sampan.root)) as engine:
-            keys = [key for (key,) in engine.database.execute("SELECT key FROM snapshot WHERE key IS NOT NULL")]
-            return keys + (os.listdir(engine.paths.temporary) if os.path.isdir(engine.paths.temporary) else [])
-
-
 @pytest.fixture
 def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
     return Builder(sampan, tmp_path)
-
-
-system = [pytest.mark.system, pytest.mark.root, pytest.mark.needs("busybox")]
-
-
-def as_system(test: Callable[..., None]) -> Callable[..., None]:
-    for mark in system:
-        test = mark(test)
-    return test
 
 
 @as_system
@@ -392,8 +331,6 @@ def test_a_builder_that_is_killed_takes_its_command_along(builder: Builder) -> N
         time.sleep(0.05)
     assert not mine & _sleepers()
     assert builder.build("RUN true").returncode == 0  # the store is as good as ever
-    assert len(builder.leftovers()) == 2
-    builder.sampan("rmi", "built")
     assert builder.leftovers() == []
 
 

@@ -71,7 +71,7 @@ def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
         (["-f", "Other", "."], "there is no Other in {context}"),
         (["nowhere"], "the build context {context}/nowhere does not exist"),
         (["https://host/repo.git"], "building from https://host/repo.git is not built yet"),
-        (["--secret", "id=x", "."], "--secret is not built yet"),
+        (["--squash", "."], "--squash is not built yet"),
         (["--progress", "fancy", "."], "auto, plain, tty or quiet"),
         (["--network", "mine", "."], "--network mine is not supported by build"),
         (["--build-context", "x", "."], "invalid --build-context 'x'"),

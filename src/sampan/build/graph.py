@@ -56,6 +56,34 @@ class Source(NamedTuple):
         return ()
 
 
+class Mount(NamedTuple):
+    """What is mounted for one command, and is in no layer."""
+
+    kind: str
+    """One of bind, cache, tmpfs, secret, ssh."""
+    target: str
+    """Absolute; empty for a secret that is a variable only."""
+    source: str = ""
+    """bind and cache: a path relative to the root of ``origin``."""
+    origin: "Context | Step | None" = None
+    """bind: whose file it is; cache: what the first use begins with, None for nothing."""
+    id: str = ""
+    """Which cache, secret or agent."""
+    readonly: bool = False
+    """If not: what is written to a bind is thrown away, to a cache kept."""
+    sharing: str = ""
+    """cache: one of shared, private, locked."""
+    required: bool = False
+    """secret and ssh: whether it is an error that it was not given."""
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    """tmpfs: bytes; 0 for the kernel's default."""
+    env: str = ""
+    """secret: the variable that has it."""
+
+
 class Run(NamedTuple):
     """A command executed on the parent's file system."""
 
@@ -73,13 +101,14 @@ class Run(NamedTuple):
     """Predefined proxy ARGs that the Dockerfile does not declare: visible to the command, not part of the key."""
     network: str = "default"
     """One of default, none, host."""
+    mounts: tuple[Mount, ...] = ()
     stage: str = ""
     text: str = ""
     line: int = 0
 
     @property
     def inputs(self) -> tuple["Step", ...]:
-        return (self.parent,)
+        return (self.parent, *(mount.origin for mount in self.mounts if isinstance(mount.origin, STEPS)))
 
 
 class Copy(NamedTuple):

@@ -8,13 +8,13 @@ stage that was built anew, and came out the same where it matters, invalidates n
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.build import source as sources
 from sampan.build.cache import Built, Cache, FileDigests
 from sampan.build.cancellation import CancellableBlobs, Cancellation
-from sampan.build.graph import STEPS, Copy, MakeDirectory, Run, Scratch, Source, Step
+from sampan.build.graph import STEPS, Copy, MakeDirectory, Mount, Run, Scratch, Source, Step
 from sampan.build.source import ContextFiles, Digester, Selected, read_digest
 from sampan.errors import Invalid, NotFound
 from sampan.events import Report, Warned
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sampan.build.copy import Attributes, Destination
     from sampan.build.graph import Context
+    from sampan.build.mounts import Prepared
     from sampan.build.run import Host
     from sampan.build.solve import Output
     from sampan.layers.write import Layer
@@ -130,7 +131,9 @@ class Build:
         """The keys of a step, the cheapest to make first."""
         about: tuple[object, ...] = (type(step).__name__, self._epoch, inputs[0].chain)
         if isinstance(step, Run):
-            yield _key(*about, step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
+            mounts = [self._mount_key(step, mount, inputs) for mount in step.mounts]
+            command = (step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
+            yield _key(*about, *command, *mounts)
         elif isinstance(step, MakeDirectory):
             yield _key(*about, step.path, step.user)
         elif isinstance(step, Copy):
@@ -138,19 +141,28 @@ class Build:
             from_stage = isinstance(step.origin, STEPS)
             if from_stage:
                 yield _key(*about, inputs[1].chain, step.sources)
-            with self._view(step.origin, inputs) as (view, digest):
+            with self._view(step, step.origin, inputs) as (view, digest):
                 selected = [_select(step, view, source) for source in step.sources]
                 contents = [sources.content_key(view, each, digest, attributes=from_stage) for each in selected]
             yield _key(*about, contents)
 
+    def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
+        """What a mount means for the result: its definition, and the content of what is shown; no secret."""
+        content = ""
+        if mount.origin is not None:
+            with self._view(step, mount.origin, inputs) as (view, digest):
+                selected = [_find(mount, view)]
+                content = sources.content_key(view, selected, digest, attributes=isinstance(mount.origin, STEPS))
+        return (*mount._replace(origin=None), content)
+
     @contextmanager
-    def _view(self, origin: "Context | Step", inputs: Sequence[State]) -> "Iterator[tuple[View, Digester]]":
+    def _view(self, step: Step, origin: "Context | Step", inputs: Sequence[State]) -> "Iterator[tuple[View, Digester]]":
         """The files that are copied from, and how their digests are found."""
         if isinstance(origin, STEPS):
             from sampan.snapshots.lookup import Tree
 
             snapshots = self._stores.snapshots
-            with Tree(snapshots.stack(inputs[1].chain), snapshots.userxattr) as tree:
+            with Tree(snapshots.stack(_state(step, origin, inputs).chain), snapshots.userxattr) as tree:
                 yield tree, read_digest
             return
         if id(origin) not in self._contexts:
@@ -166,7 +178,10 @@ class Build:
         if isinstance(step, Run):
             from sampan.build.run import run
 
-            run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._warn)
+            def prepare(bundle: str) -> "AbstractContextManager[Prepared]":
+                return self._prepare(step, inputs, bundle)
+
+            run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._warn, prepare)
             return True
         from sampan.build.copy import Destination
 
@@ -177,6 +192,21 @@ class Build:
             if isinstance(step, MakeDirectory):
                 _make_directory(step, to)
         return True
+
+    def _prepare(self, step: Run, inputs: Sequence[State], bundle: str) -> "AbstractContextManager[Prepared]":
+        from sampan.build.mounts import Origin, Place, prepared
+
+        @contextmanager
+        def open_origin(origin: "Context | Step") -> Iterator[Origin]:
+            with self._view(step, origin, inputs) as (view, _):
+                if isinstance(origin, STEPS):
+                    chain = _state(step, origin, inputs).chain
+                    yield Origin(view, self._stores.snapshots.stack(chain), str(chain))
+                else:
+                    yield Origin(view, None, "")
+
+        place = Place(bundle, self._host.caches, self._host.rootless)
+        return prepared(step.mounts, place, open_origin, self._host.secrets, self._host.agents, self._cancellation)
 
     def _warn(self, message: str) -> None:
         """Says something once, however many steps have reason to."""
@@ -189,7 +219,7 @@ class Build:
         from sampan.build.unpack import unpack
 
         attributes, settled = _attributes(step, to), True
-        with self._view(step.origin, inputs) as (view, _):
+        with self._view(step, step.origin, inputs) as (view, _):
             for source in step.sources:
                 selected = _select(step, view, source)
                 for match in selected:
@@ -234,6 +264,22 @@ def _upon(parent: State, built: Built) -> State:
 def _key(*parts: object) -> str:
     # repr() of texts, numbers, bytes and tuples of them is unambiguous: every text is quoted.
     return sha256(repr(parts).encode()).encoded
+
+
+def _state(step: Step, origin: Step, inputs: Sequence[State]) -> State:
+    """The input of ``step`` that its ``origin`` is."""
+    return next(state for needed, state in zip(step.inputs, inputs, strict=True) if needed is origin)
+
+
+def _find(mount: Mount, view: "View") -> Selected:
+    try:
+        return sources.find(view, mount.source)
+    except NotFound:
+        from sampan.build.context import Directory, missing
+
+        if isinstance(mount.origin, Directory):
+            raise missing(mount.origin, mount.source) from None
+        raise
 
 
 def _select(step: Copy, view: "View", source: str) -> list[Selected]:

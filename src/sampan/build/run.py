@@ -9,8 +9,9 @@ import os
 import select
 import selectors
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.build import usernet
@@ -27,11 +28,14 @@ from sampan.snapshots.overlay import Overlay, Rootfs
 
 if TYPE_CHECKING:
     from sampan.build.hostpip import HostPip
+    from sampan.build.mounts import Prepared, Secret
     from sampan.snapshots.users import User
 
 HOSTNAME = "buildkitsandbox"
 """What BuildKit calls the machine in which a step runs."""
 _CHUNK = 1 << 16
+Prepare = Callable[[str], "AbstractContextManager[Prepared]"]
+"""Gets what ``--mount`` asks for ready in a bundle."""
 
 
 class Host(NamedTuple):
@@ -43,6 +47,11 @@ class Host(NamedTuple):
     network: str = "default"
     """For steps that do not say: one of default, none, host."""
     pip: "HostPip | None" = None
+    caches: str = ""
+    """The directory of the store that cache mounts lie in."""
+    secrets: "Mapping[str, Secret]" = MappingProxyType({})
+    agents: Mapping[str, str] = MappingProxyType({})
+    """Sockets of ssh agents by id."""
 
 
 def run(
@@ -54,6 +63,7 @@ def run(
     cancellation: Cancellation,
     output: Output,
     warn: Callable[[str], None],
+    prepare: "Prepare",
 ) -> None:
     """Executes the command on snapshot ``key``, which lies on ``stack``.
 
@@ -65,10 +75,13 @@ def run(
         with Tree(stack, host.rootless) as tree:
             user = users.resolve(step.user, tree.read_file)
         network = _network(step, host, warn)
-        spec = compose(step, user, network, host)
-        spec["mounts"] += [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host)]
-        rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
-        code = _execute(spec, bundle, rootfs, network, host, cancellation, output)
+        with prepare(bundle) as prepared:
+            spec = compose(step, user, network, host, prepared.environment)
+            files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host)]
+            spec["mounts"] += [*prepared.mounts, *files]
+            rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
+            passing = [f"{bundle}/config.json", *prepared.passing]
+            code = _execute(spec, bundle, rootfs, network, host, cancellation, output, passing)
     finally:
         _remove(bundle)
     cancellation.check()
@@ -76,11 +89,13 @@ def run(
         raise SampanError(f"the command {shown(step)} failed with exit code {code}")
 
 
-def compose(step: Run, user: "User", network: str, host: Host) -> dict[str, Any]:
+def compose(
+    step: Run, user: "User", network: str, host: Host, extra: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """The runtime spec for a step."""
     return defaults.base_spec(
         step.argv,
-        environment(step, user.home, host.pip.environment() if host.pip else {}),
+        environment(step, user.home, host.pip.environment() if host.pip else {}, extra),
         step.cwd,
         uid=user.uid,
         gid=user.gid,
@@ -91,10 +106,14 @@ def compose(step: Run, user: "User", network: str, host: Host) -> dict[str, Any]
     )
 
 
-def environment(step: Run, home: str, extra: dict[str, str]) -> list[str]:
-    """The command's environment, nothing of the builder's own: the ARGs, over them the image's ENV."""
+def environment(
+    step: Run, home: str, extra: Mapping[str, str], mounted: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """The command's environment, nothing of the builder's own: the ARGs, over them the image's ENV, and over all what
+    ``--mount`` has ``mounted``."""
     values = {"PATH": defaults.PATH, "HOME": home, **extra, **dict(step.unkeyed), **dict(step.args)}
     values |= dict(entry.split("=", 1) for entry in step.env if "=" in entry)
+    values |= mounted
     return [f"{name}={value}" for name, value in values.items()]
 
 
@@ -139,13 +158,14 @@ def _furnished(
     with Destination(stubs, tuple(stack), rootless=rootless, now=0) as to:
         for mount in mounts:
             wanted, is_bind = mount["destination"], mount["type"] == "bind"
+            is_own = is_bind or (mount["type"] in ("overlay", "tmpfs") and wanted != "/dev")
             if wanted.startswith(tuple(f"{above}/" for above in covered)):
                 continue  # lies in a file system that is mounted before
             try:
                 found = to.tree.resolve(os.fsencode(wanted))
             except OSError as error:
                 raise Invalid(f"the image has no place for {wanted}: {error.strerror}: {error.filename}") from None
-            if is_bind:
+            if is_own:
                 mount["destination"] = "/" + os.fsdecode(found.path)
             elif os.fsencode(wanted) != b"/" + found.path:
                 continue  # the runtime has its own opinion of a link in place of /proc
@@ -163,8 +183,9 @@ def _execute(
     host: Host,
     cancellation: Cancellation,
     output: Output,
+    passing: Sequence[str],
 ) -> int:
-    """Runs the container to its end and gives the exit code."""
+    """Runs the container to its end and gives the exit code. ``passing`` are files that are removed once it runs."""
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     pipes = [os.pipe(), os.pipe()]
     try:
@@ -182,6 +203,8 @@ def _execute(
             try:
                 with _connected(process, network, host):
                     process.start()
+                    for path in passing:
+                        os.unlink(path)
                     _forward({pipes[0][0]: 1, pipes[1][0]: 2}, output)
                     return process.wait()
             except (CommandMissing, NotExecutable) as error:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sampan.build import graph
-from sampan.build.graph import STEPS, Source, Step
+from sampan.build.graph import STEPS, Run, Source, Step
 from sampan.errors import SampanError
 from sampan.events import Report, StepCached, StepFinished, StepOutput, StepStarted
 
@@ -75,9 +75,15 @@ def _definition(step: Step, positions: dict[int, int]) -> tuple[object, ...]:
             parts.append(("step", positions[id(value)]))
         elif name == "origin":
             parts.append(("context", id(value)))
+        elif isinstance(step, Run) and name == "mounts":
+            parts += [(mount._replace(origin=None), _origin(mount.origin, positions)) for mount in step.mounts]
         elif name not in ("stage", "text", "line"):
             parts.append(value)
     return tuple(parts)
+
+
+def _origin(origin: object, positions: dict[int, int]) -> tuple[str, int]:
+    return ("step", positions[id(origin)]) if isinstance(origin, STEPS) else ("context", id(origin))
 
 
 class _Solving(Generic[Result]):

@@ -102,6 +102,16 @@ def select(view: View, source: str) -> list[Selected]:
         raise Invalid(f"{source} cannot be read: {error.strerror}") from None
 
 
+def find(view: View, path: str) -> Selected:
+    """What is at ``path``, which is no pattern. Raises NotFound, and Invalid if it cannot be read."""
+    try:
+        return _selected(view, os.fsencode(path), path)
+    except NotADirectoryError:
+        raise _missing(path) from None
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}") from None
+
+
 def below(view: View, directory: bytes) -> Iterator[Entry]:
     """Everything below ``directory``, parents before children; what is directly in one directory stands together."""
     pending = [(directory, b"")]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sampan.build.graph import Graph, Step
+    from sampan.build.mounts import Secret
     from sampan.build.run import Host
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
@@ -44,6 +45,8 @@ COMMAND = Command(
         Flag("--no-cache", "Do not use cache when building the image"),
         Flag("--progress string", "Set type of progress output: auto, plain, tty or quiet", "auto"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
+        Flag("--secret list", "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
+        Flag("--ssh list", "SSH agent to expose to the build (default or NAME=SOCKET)"),
         Flag("-t, --tag list", 'Name and optionally a tag in the "name:tag" format'),
         Flag("--target string", "Set the target build stage to build"),
     ),
@@ -53,7 +56,7 @@ COMMAND = Command(
     later="--add-host --allow --annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
     "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --iidfile --isolation "
     "--label --load --memory -m --memory-swap --metadata-file --no-cache-filter --output -o --platform --policy "
-    "--provenance --pull --push --rm --sbom --secret --security-opt --shm-size --squash --ssh --ulimit",
+    "--provenance --pull --push --rm --sbom --security-opt --shm-size --squash --ulimit",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later.",
     examples=(
@@ -156,7 +159,48 @@ def _host(arguments: Parsed, engine: "Engine") -> "Host":
 
         pip = hostpip.read(os.environ, os.path.expanduser("~"))
     network = "default" if network == "bridge" else network
-    return Host(engine.paths.temporary, engine.paths.networks, engine.rootless, network, pip)
+    paths = engine.paths
+    secrets, agents = _secrets(arguments.texts("secret")), _agents(arguments.texts("ssh"))
+    return Host(paths.temporary, paths.networks, engine.rootless, network, pip, paths.caches, secrets, agents)
+
+
+def _secrets(texts: list[str]) -> "dict[str, Secret]":
+    """``id=NAME[,src=FILE|,env=VARIABLE]``, as with buildx: without either a variable NAME, else a file NAME."""
+    from sampan.build.mounts import Secret
+
+    found = {}
+    for text in texts:
+        words = dict(word.partition("=")[::2] for word in text.split(","))
+        kind, name = words.pop("type", ""), words.pop("id", "")
+        path, variable = words.pop("src", "") or words.pop("source", ""), words.pop("env", "")
+        if words or kind not in ("", "file", "env") or not name or (path and variable):
+            raise Invalid(f"invalid --secret for {name or 'no id'}", hint="id=NAME,src=FILE or id=NAME,env=VARIABLE")
+        if not path and (variable or kind == "env" or name in os.environ):
+            variable = variable or name
+            if variable not in os.environ:
+                raise NotFound(f"the secret {name} is not there: the environment has no {variable}")
+        path = "" if variable else os.path.abspath(path or name)
+        if path and not os.path.isfile(path):
+            raise NotFound(f"the secret {name} is not there: {path} is no file")
+        found[name] = Secret(path, variable)
+    return found
+
+
+def _agents(texts: list[str]) -> dict[str, str]:
+    """``default`` or ``NAME=SOCKET``; without a socket the one in SSH_AUTH_SOCK."""
+    import stat
+
+    found = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        path = path if equals else os.environ.get("SSH_AUTH_SOCK", "")
+        if not name or not path:
+            hint = "start one (eval $(ssh-agent)), or name its socket: --ssh default=SOCKET"
+            raise NotFound(f"there is no ssh agent for --ssh {text}: SSH_AUTH_SOCK is not set", hint=hint)
+        if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise Unsupported(f"--ssh {text}: {path} is not a socket", hint="add the key to an agent: ssh-add KEY")
+        found[name] = os.path.abspath(path)
+    return found
 
 
 def _directory(path: str) -> "AbstractContextManager[str]":

@@ -163,6 +163,10 @@ class Tree:
         with open(self.open(found.path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as file:
             return file.read(limit)
 
+    def layers(self, path: bytes) -> tuple[int, ...]:
+        """Which directories of the stack the directory ``path`` is merged from, topmost first."""
+        return self._layers(path)
+
     def forget(self, path: bytes | None = None) -> None:
         """Looks at directory ``path`` anew next time; without a path at all of them."""
         if path is None:

@@ -4,6 +4,7 @@ import pytest
 
 from sampan.build.dockerfile import instructions, lines
 from sampan.build.dockerfile.instructions import Command, Instruction, looks_like_exec_form
+from sampan.build.dockerfile.mounts import parse as parse_mount
 from sampan.errors import Invalid
 
 
@@ -43,7 +44,7 @@ def without_line(text: str) -> tuple[object, ...]:
         ("ONBUILD \\\n  RUN  a", ("RUN  a",)),
         (
             "RUN --mount=type=bind --mount=type=ssh --network=none --security=sandbox --device=gpu a",
-            (Command(("a",), True), ("type=bind", "type=ssh"), "none", "sandbox", ("gpu",)),
+            (Command(("a",), True), (parse_mount("type=bind"), parse_mount("type=ssh")), "none", "sandbox", ("gpu",)),
         ),
     ],
 )

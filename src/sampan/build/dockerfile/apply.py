@@ -4,15 +4,15 @@ The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), fo
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.build import graph
-from sampan.build.dockerfile import instructions, lines, values, words
+from sampan.build.dockerfile import instructions, lines, mounts, values, words
 from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
 from sampan.build.dockerfile.words import Rules
-from sampan.build.graph import Context, Step
+from sampan.build.graph import Context, Mount, Step
 from sampan.errors import Unsupported
 from sampan.events import Report, Warned
 from sampan.oci.config import ContainerConfig
@@ -112,13 +112,20 @@ class StageState:
         return self.prefix + text
 
 
-def apply(state: StageState, instruction: Instruction, origin: Context | Step) -> None:
-    """Performs one instruction on ``state``; COPY and ADD take files from ``origin``.
+Origin = Context | Step | None
+
+
+def apply(state: StageState, instruction: Instruction, origins: Sequence[Origin]) -> None:
+    """Performs one instruction on ``state``; ``origins`` are whose files COPY, ADD and each mount of RUN take.
 
     Raises Invalid or Unsupported, showing the line.
     """
     if isinstance(instruction, Transfer):
+        (origin,) = origins
+        assert origin is not None
         apply_transfer(state, instruction, origin)
+    elif isinstance(instruction, instructions.Run):
+        apply_run(state, instruction, origins)
     else:
         _APPLY[type(instruction)](state, instruction)
 
@@ -149,7 +156,7 @@ def apply_label(state: StageState, label: instructions.Label) -> None:
     state.did(f"LABEL {_joined(pairs)}")
 
 
-def apply_run(state: StageState, run: instructions.Run) -> None:
+def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin]) -> None:
     _refuse_unbuilt(run)
     _doubt(state, run.line, run.command)
     argv = state.argv(run.command._replace(words=(_script(run),)) if run.command.shell else run.command)
@@ -164,6 +171,7 @@ def apply_run(state: StageState, run: instructions.Run) -> None:
         tuple(args.items()),
         tuple(proxies.items()),
         run.network or "default",
+        _mounts(state, run, origins),
         state.label,
         state.shown(run.line),
         run.line.number,
@@ -302,7 +310,6 @@ _APPLY: dict[type, Callable[[StageState, Any], None]] = {
     instructions.Label: apply_label,
     instructions.Maintainer: apply_maintainer,
     instructions.OnBuild: apply_onbuild,
-    instructions.Run: apply_run,
     instructions.Shell: apply_shell,
     instructions.StopSignal: apply_stopsignal,
     instructions.User: apply_user,
@@ -324,9 +331,17 @@ def _unsupported(line: Line, what: str, at: str, hint: str | None = None) -> Exc
     return line.fault(f"{what} is not supported yet", at, hint=hint, kind=Unsupported)
 
 
+def _mounts(state: StageState, run: instructions.Run, origins: Sequence[Origin]) -> tuple[Mount, ...]:
+    found: list[Mount] = []
+    for mount, origin in zip(run.mounts, origins, strict=True):
+        with run.line.showing(mount.text):
+            agents = sum(before.kind == "ssh" for before in found)
+            meaning = mounts.resolve(mount, lambda text: state.expand(run.line, text), state.directory, origin, agents)
+        found.append(meaning)
+    return tuple(found)
+
+
 def _refuse_unbuilt(run: instructions.Run) -> None:
-    if run.mounts:
-        raise _unsupported(run.line, f"RUN --mount={run.mounts[0]}", "--mount")
     if run.devices:
         raise _unsupported(run.line, "RUN --device", "--device")
     if run.network not in ("", "default", "none", "host"):

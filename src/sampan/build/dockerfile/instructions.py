@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sampan.build.dockerfile import lines, words
+from sampan.build.dockerfile import lines, mounts, words
 from sampan.build.dockerfile.lines import Heredoc, Line
+from sampan.build.dockerfile.mounts import RunMount
 from sampan.build.dockerfile.statement import SWITCH, TEXT, TEXTS, Statement, check_flags, did_you_mean
 from sampan.errors import SampanError
 
@@ -55,7 +56,7 @@ class Run(NamedTuple):
 
     line: Line
     command: Command
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[RunMount, ...] = ()
     network: str = ""
     security: str = ""
     devices: tuple[str, ...] = ()
@@ -225,10 +226,12 @@ def parse_run(statement: Statement) -> Run:
     for document in statement.line.heredocs:
         if not document.content.isprintable() and re.search("[\0\ud800-\udfff]", document.content):
             raise statement.fault("the here-document is not UTF-8 text", "<<")
+    with statement.line.showing("--mount"):
+        mounted = tuple(mounts.parse(text) for text in statement.flags.get("mount", ()))
     return Run(
         statement.line,
         command,
-        statement.flags.get("mount", ()),
+        mounted,
         statement.text("network"),
         statement.text("security"),
         statement.flags.get("device", ()),

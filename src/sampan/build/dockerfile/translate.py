@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
-from sampan.build.dockerfile.apply import Scope, StageState
-from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Transfer
+from sampan.build.dockerfile.apply import Origin, Scope, StageState
+from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Run, Transfer
 from sampan.build.dockerfile.lines import Line
+from sampan.build.dockerfile.mounts import RunMount
 from sampan.build.dockerfile.stages import Stage
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.dockerfile.words import Rules
@@ -117,8 +118,9 @@ class _Build:
             triggers = [found.trigger for found in base.body if isinstance(found, OnBuild)]
             body = (*_triggers(stage, triggers, base.label), *body)
         for found in body:
-            if isinstance(found, Transfer) and found.from_ and (earlier := self._copied_stage(stage, found)):
-                yield earlier
+            for name, at in _named_origins(found):
+                if name and (earlier := self._copied_stage(stage, found.line, name, at)):
+                    yield earlier
 
     def _translated(self, stage: Stage) -> StageState:
         label = stage.label if len(self._stages) > 1 else ""
@@ -130,10 +132,10 @@ class _Build:
         state.prefix = "ONBUILD "
         for trigger in _triggers(stage, state.triggers, base):
             self.declared |= arguments.declared([trigger])
-            apply.apply(state, trigger, self._origin(stage, trigger))
+            apply.apply(state, trigger, self._origins(stage, trigger))
         state.prefix = ""
         for instruction in stage.body:
-            apply.apply(state, instruction, self._origin(stage, instruction))
+            apply.apply(state, instruction, self._origins(stage, instruction))
         return state
 
     def _begun(self, stage: Stage, label: str, base: str) -> StageState:
@@ -163,12 +165,18 @@ class _Build:
         state.author = config.author
         return state
 
-    def _origin(self, stage: Stage, transfer: Instruction) -> Context | Step:
-        """Where files come from: the context, or what ``--from`` names: an earlier stage, a named context, an image."""
-        if not isinstance(transfer, Transfer) or not transfer.from_:
+    def _origins(self, stage: Stage, instruction: Instruction) -> list[Origin]:
+        """Where files come from: for a COPY or ADD, or for each mount of a RUN, which may need none."""
+        if isinstance(instruction, Transfer):
+            return [self._origin(stage, instruction.line, *each) for each in _named_origins(instruction)]
+        found = zip(_named_origins(instruction), _mounts(instruction), strict=True)
+        return [self._origin(stage, instruction.line, *at) if mount.needs_origin else None for at, mount in found]
+
+    def _origin(self, stage: Stage, line: Line, name: str, at: str) -> Context | Step:
+        """The context, or what ``name`` means after ``--from``: an earlier stage, a named context, an image."""
+        if not name:
             return self._context
-        name = transfer.from_
-        earlier = self._copied_stage(stage, transfer)
+        earlier = self._copied_stage(stage, line, name, at)
         if earlier:
             return self.state(earlier).step
         if name == "scratch":
@@ -176,9 +184,9 @@ class _Build:
         value = self._contexts.get(_context_name(name), _IMAGE + name)
         if value.startswith(_IMAGE):
             label = stage.label if len(self._stages) > 1 else ""
-            return self._image(stage, transfer.line, value.removeprefix(_IMAGE), self._platform, label)[2]
+            return self._image(stage, line, value.removeprefix(_IMAGE), self._platform, label)[2]
         if value not in self._directories:
-            self._directories[value] = _directory(transfer, value)
+            self._directories[value] = _directory(line, value, at)
         return self._directories[value]
 
     def _image(
@@ -206,20 +214,19 @@ class _Build:
         index = bisect_left(numbers, stage.number)
         return self._stages[numbers[index - 1]] if index else None
 
-    def _copied_stage(self, stage: Stage, transfer: Transfer) -> Stage | None:
-        """The stage that ``--from`` names, if it does. Raises Invalid if that is not above."""
-        line, name = transfer.line, transfer.from_
+    def _copied_stage(self, stage: Stage, line: Line, name: str, at: str) -> Stage | None:
+        """The stage that ``from`` names, if it does. Raises Invalid if that is not above."""
         if "$" in name:
             hint = "add a stage, FROM $NAME AS x with an ARG before the first FROM, and copy from that"
             raise line.fault("variables are not expanded in --from", name, hint=hint)
         if name.isdecimal():
             if len(name) < 9 and int(name) < stage.number:
                 return self._stages[int(name)]
-            raise line.fault(f"there is no stage {name} before this one", f"--from={name}", hint="stages count from 0")
+            raise line.fault(f"there is no stage {name} before this one", at, hint="stages count from 0")
         earlier = self._earlier(stage, name)
         if not earlier and name.lower() in self._numbers:
             where = "itself" if name.lower() == stage.base.name else "a stage that comes later"
-            raise line.fault(f"cannot copy from {name}: that is {where}", f"--from={name}")
+            raise line.fault(f"cannot copy from {name}: that is {where}", at)
         return earlier
 
     def _names_before(self, stage: Stage) -> list[str]:
@@ -264,13 +271,24 @@ def _triggers(stage: Stage, texts: "tuple[str, ...] | list[str]", base: str) -> 
     return found
 
 
-def _directory(transfer: Transfer, value: str) -> Context:
+def _mounts(instruction: Instruction) -> tuple[RunMount, ...]:
+    return instruction.mounts if isinstance(instruction, Run) else ()
+
+
+def _named_origins(instruction: Instruction) -> list[tuple[str, str]]:
+    """For a COPY or ADD, or each mount of a RUN: what ``from`` names (empty for nothing), and how the line shows it."""
+    if isinstance(instruction, Transfer):
+        return [(instruction.from_, f"--from={instruction.from_}")]
+    return [(mount.from_, f"from={mount.from_}") for mount in _mounts(instruction)]
+
+
+def _directory(line: Line, value: str, at: str) -> Context:
     from sampan.build import context
 
     scheme, separator, _ = value.partition("://")
     if separator or value.startswith("target:"):
         what = f"a build context from {scheme if separator else 'target'}"
-        raise transfer.line.fault(f"{what} is not supported yet", "--from", kind=Unsupported)
+        raise line.fault(f"{what} is not supported yet", at, kind=Unsupported)
     return context.open_context(value)
 
 
