@@ -166,8 +166,22 @@ def test_networks(builder: Builder) -> None:
     assert (builder.layer() / "net").read_text() == "lo\n"
     builder.build(count)
     assert (builder.layer() / "net").read_text() == "eth0\nlo\n"
+    host = sorted(os.listdir("/sys/class/net"))
     builder.build(count, "--network", "host")
-    assert (builder.layer() / "net").read_text().split() == sorted(os.listdir("/sys/class/net"))
+    assert (builder.layer() / "net").read_text().split() == host
+    own = count.replace("RUN", "RUN --network={}")
+    builder.build(own.format("host"), "--allow", "network.host")
+    assert (builder.layer() / "net").read_text().split() == host
+    builder.build(own.format("none"), "--network", "host")
+    assert (builder.layer() / "net").read_text() == "lo\n"
+
+
+@as_system
+def test_a_dockerfile_alone_gets_no_privilege(builder: Builder) -> None:
+    """CVE-2024-23653: the one who builds has to agree."""
+    assert "RUN --network=host is not allowed" in _failure(builder, "RUN --network=host true")
+    assert "there are no steps with all privileges" in _failure(builder, "RUN --security=insecure true")
+    assert "is not supported" in _failure(builder, "RUN true", "--allow", "security.insecure")
 
 
 @as_system

@@ -37,6 +37,7 @@ def _advise(arguments: Parsed) -> str | None:
 COMMAND = Command(
     "[OPTIONS] PATH | -",
     (
+        Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
         Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
@@ -53,7 +54,7 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
-    later="--add-host --allow --annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
+    later="--add-host --annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
     "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --iidfile --isolation "
     "--label --load --memory -m --memory-swap --metadata-file --no-cache-filter --output -o --platform --policy "
     "--provenance --pull --push --rm --sbom --security-opt --shm-size --squash --ulimit",
@@ -164,6 +165,15 @@ def _host(arguments: Parsed, engine: "Engine") -> "Host":
     return Host(paths.temporary, paths.networks, engine.rootless, network, pip, paths.caches, secrets, agents)
 
 
+def _allowed(entitlements: list[str]) -> list[str]:
+    from sampan.build.dockerfile.apply import HOST_NETWORK
+
+    for entitlement in entitlements:
+        if entitlement != HOST_NETWORK:
+            raise Unsupported(f"--allow {entitlement} is not supported", hint=f"only {HOST_NETWORK} is")
+    return entitlements
+
+
 def _secrets(texts: list[str]) -> "dict[str, Secret]":
     """``id=NAME[,src=FILE|,env=VARIABLE]``, as with buildx: without either a variable NAME, else a file NAME."""
     from sampan.build.mounts import Secret
@@ -235,6 +245,7 @@ def _graph(
         target=arguments.text("target"),
         contexts=contexts,
         report=lambda event: _tell(event, context),
+        allowed=_allowed(arguments.texts("allow")),
     )
 
 

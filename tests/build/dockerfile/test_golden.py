@@ -72,6 +72,7 @@ def outcome(folder: Path) -> tuple[str, str]:
             target=given.get("target"),
             contexts={name: value.replace("DIR", str(folder)) for name, value in given.get("contexts", {}).items()},
             report=report,
+            allowed=given.get("allowed", ()),
         )
     except SampanError as error:
         return "error.txt", f"{type(error).__name__}\n{error.message}\n{error.hint or ''}".strip() + "\n"

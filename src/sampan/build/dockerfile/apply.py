@@ -4,7 +4,7 @@ The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), fo
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.build import graph
@@ -13,13 +13,15 @@ from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Mount, Step
-from sampan.errors import Unsupported
+from sampan.errors import Denied, Unsupported
 from sampan.events import Report, Warned
 from sampan.oci.config import ContainerConfig
 from sampan.oci.platform import Platform
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ("/bin/sh", "-c")
+HOST_NETWORK = "network.host"
+"""What --allow calls the host's network."""
 _COMMENT = "buildkit.dockerfile.v0"
 
 
@@ -33,6 +35,8 @@ class Scope(NamedTuple):
     """Predefined proxy ARGs that were given: every RUN sees them."""
     escape: str
     report: Report
+    allowed: Collection[str] = ()
+    """What the one who builds has agreed to (--allow)."""
 
 
 class StageState:
@@ -157,7 +161,7 @@ def apply_label(state: StageState, label: instructions.Label) -> None:
 
 
 def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin]) -> None:
-    _refuse_unbuilt(run)
+    _refuse_unbuilt(state, run)
     _doubt(state, run.line, run.command)
     argv = state.argv(run.command._replace(words=(_script(run),)) if run.command.shell else run.command)
     args = {name: value for name, value in state.args.items() if value is not None and name not in state.env}
@@ -341,17 +345,22 @@ def _mounts(state: StageState, run: instructions.Run, origins: Sequence[Origin])
     return tuple(found)
 
 
-def _refuse_unbuilt(run: instructions.Run) -> None:
+def _refuse_unbuilt(state: StageState, run: instructions.Run) -> None:
     if run.devices:
         raise _unsupported(run.line, "RUN --device", "--device")
     if run.network not in ("", "default", "none", "host"):
         raise run.line.fault(f"unknown network {run.network}", "--network", hint="one of default, none, host")
-    if run.network == "host":
-        raise _unsupported(run.line, "RUN --network=host", "--network")
+    if run.network == "host" and HOST_NETWORK not in state.scope.allowed:
+        hint = f"the one who builds has to agree to it: --allow {HOST_NETWORK}"
+        raise run.line.fault("RUN --network=host is not allowed", "--network", hint=hint, kind=Denied)
     if run.security not in ("", "sandbox", "insecure"):
         raise run.line.fault(f"unknown security mode {run.security}", "--security", hint="sandbox or insecure")
     if run.security == "insecure":
-        raise _unsupported(run.line, "RUN --security=insecure", "--security")
+        hint = "every step has Docker's default capabilities and seccomp filter"
+        raise run.line.fault(
+            "RUN --security=insecure is not supported: there are no steps with all privileges",
+            "--security", hint=hint, kind=Unsupported,
+        )  # fmt: skip
 
 
 def _refuse_unbuilt_transfer(transfer: Transfer) -> None:

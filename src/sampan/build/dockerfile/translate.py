@@ -5,7 +5,7 @@ is in ``apply``.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
@@ -45,12 +45,13 @@ def translate(
     target: str | None,
     contexts: Mapping[str, str],
     report: Report,
+    allowed: Collection[str] = (),
 ) -> Graph:
     """The graph that builds stage ``target`` (a name or number; the last stage if None) of a Dockerfile.
 
     ``context`` is what COPY copies from. ``contexts`` have a name and stand in for images and stages of that name: each
-    is ``docker-image://NAME`` or the path of a directory. Raises Invalid, NotFound or Unsupported, showing the line,
-    and what ``resolve`` raises.
+    is ``docker-image://NAME`` or the path of a directory. ``allowed`` are the entitlements that were granted. Raises
+    Invalid, NotFound, Denied or Unsupported, showing the line, and what ``resolve`` raises.
     """
     dockerfile = stages.parse(text, filename)
     for warning in dockerfile.warnings:
@@ -58,7 +59,7 @@ def translate(
     wanted = stages.target(dockerfile.stages, target)
     predefined = arguments.platform_args(platform, wanted.base.name, build_args)
     global_args = arguments.global_args(dockerfile.preamble, predefined, build_args, dockerfile.escape)
-    scope = Scope(build_args, global_args, arguments.proxies(build_args), dockerfile.escape, report)
+    scope = Scope(build_args, global_args, arguments.proxies(build_args), dockerfile.escape, report, allowed)
     build = _Build(dockerfile.stages, scope, context, resolve, platform, contexts)
     state = build.state(wanted)
     used = arguments.declared(dockerfile.preamble) | build.declared | predefined.keys() | arguments.PROXY_ARGS
