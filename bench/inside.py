@@ -97,6 +97,7 @@ def _about(order: Order) -> Mapping[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "kernel": platform.release(),
+        "load_before": round(os.getloadavg()[0], 1),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "large_image": {"megabytes": order.megabytes, "files": order.files},
