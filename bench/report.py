@@ -114,8 +114,8 @@ def text(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     """The table, and all that is needed to understand it."""
     size = about["large_image"]
     notes = [
-        f"{about['date']}, kernel {about['kernel']}, {about['cpus']} processors, {about['memory_gb']} GB of memory; "
-        f"load average before the run {about['load_before']}.",
+        f"{about['date']}, kernel {about['kernel']}, {about['cpus']} processors, {about['memory_gb']} GB of memory.",
+        f"The load average was {about['load_before']} before the run; above 0.7, times are too long.",
         *(f"{name}: {version}" for name, version in about["versions"].items()),
         f"The large image has {size['megabytes']} MB in {size['files']:,} files. All data lie in memory (tmpfs).",
         "Median, in brackets the minimum, then how many times sampan's median it is.",
