@@ -94,8 +94,13 @@ class Monitor:
         finally:
             for fd in set(theirs):
                 os.close(fd)
-        self._attach_network()
-        self._terminal = self._process.ready(terminal=bool(spec["process"].get("terminal")))
+        wants_terminal = bool(spec["process"].get("terminal"))
+        try:
+            self._attach_network()
+        except BaseException:
+            self._process.ready(terminal=wants_terminal)  # if it failed by itself meanwhile, this says why
+            raise
+        self._terminal = self._process.ready(terminal=wants_terminal)
         if self._terminal >= 0:
             self._outputs[self._terminal] = 1
             self._input = self._terminal

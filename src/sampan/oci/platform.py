@@ -72,10 +72,14 @@ def parse(text: str) -> Platform:
     """``linux/arm64/v8``, ``linux/amd64`` or a bare architecture, aliases included. Raises Invalid."""
     parts = text.lower().split("/")
     if len(parts) == 1:
-        parts = [parts[0], ""] if parts[0] == "linux" else ["linux", parts[0]]
-        if not parts[1]:
-            return Platform("linux", host().architecture, host().variant)
-    if len(parts) > 3 or not all(parts) or not all(part.replace("-", "").isalnum() for part in parts):
+        if parts[0] == "linux":
+            return host()
+        parts = ["linux", parts[0]]
+    if len(parts) > 3 or not all(_is_word(part) for part in parts):
         raise Invalid(f"not a platform: {text!r}", hint="write it as os/architecture, for example linux/arm64")
     architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
     return Platform(parts[0], architecture, parts[2] if len(parts) == 3 else variant)
+
+
+def _is_word(text: str) -> bool:
+    return text.isascii() and text.replace("-", "").replace("_", "").isalnum()
