@@ -1,3 +1,52 @@
-from residents import anyone, ordinary, root, template
+"""Fixtures of tests that look at containers from inside."""
 
-__all__ = ["anyone", "ordinary", "root", "template"]
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from commands import Sampan
+from inside import with_python
+from residents import IMAGE, anyone, ordinary, root, template
+
+__all__ = ["anyone", "hull", "leak", "ordinary", "outside", "root", "template"]
+
+
+@pytest.fixture
+def hull(anyone: Sampan) -> Sampan:
+    """A store with a running container of this name, which has Python."""
+    anyone("run", "-d", "--network", "none", "--name", "hull", *with_python(anyone), IMAGE, "sleep", "1000")
+    return anyone
+
+
+@pytest.fixture
+def outside(anyone: Sampan) -> Iterator[Path]:
+    """A directory of the user's on the host with a canary; it is the same afterwards."""
+    directory = anyone.root / "outside"
+    directory.mkdir()
+    (directory / "canary").write_text("canary\n")
+    if anyone.account:
+        for path in (directory, directory / "canary"):
+            os.chown(path, anyone.account.uid, anyone.account.gid)
+    before = _shape(directory)
+    yield directory
+    assert _shape(directory) == before
+
+
+def _shape(directory: Path) -> list[tuple[object, ...]]:
+    paths = [directory, *sorted(directory.rglob("*"))]
+    return [
+        (path, path.read_bytes() if path.is_file() else b"", status.st_mode, status.st_uid, status.st_nlink)
+        for path in paths
+        for status in [path.lstat()]
+    ]
+
+
+@pytest.fixture
+def leak(outside: Path) -> Iterator[int]:
+    """An open directory of the host that the command line inherits."""
+    fd = os.open(outside, os.O_RDONLY | os.O_DIRECTORY)
+    os.set_inheritable(fd, True)
+    yield fd
+    os.close(fd)

@@ -1,35 +1,22 @@
-"""What a container cannot do, each with a canary outside that must stay as it is; as root and as an ordinary user.
+"""What a container cannot see and cannot do, each with a canary outside; as root and as an ordinary user."""
 
-Programs inside are scripts for the host's own Python, which is mounted read-only beside the image's files.
-"""
-
-import hashlib
 import json
 import os
 import platform
-import shutil
-import stat
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import images
 from commands import Sampan
-from residents import IMAGE, assert_clean, await_, processes, read_until, started
-from trees import Directory, Link
+from inside import DOCKERS_CAPABILITIES, IMPORTS, LIBRARIES, PYTHON, RUN, own_bounding, python, python_exec, with_python
+from residents import IMAGE
 
 pytestmark = [pytest.mark.system]
 
-RUN = ("run", "--rm", "--network", "none")
-PYTHON = ("/opt/python3", "-SI", "-c")
-LIBRARIES = tuple(path for path in ("/usr", "/lib", "/lib64") if os.path.exists(path))
-IMPORTS = "import ctypes, errno, json, os, socket, stat, sys, time\n"
-DOCKERS_CAPABILITIES = 0xA80425FB
 
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -37,56 +24,6 @@ MASKED = (
     "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu0/thermal_throttle",
 )  # fmt: skip
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
-
-def with_python(sampan: Sampan) -> tuple[str, ...]:
-    """Options that mount the host's Python. Its program is a copy: the runtime refuses to execute its own file."""
-    copy = sampan.root / "python3"
-    if not copy.exists():
-        shutil.copy("/usr/bin/python3", copy)
-        copy.chmod(0o755)
-    sources = (f"{copy}:/opt/python3", *(f"{path}:{path}" for path in LIBRARIES))
-    return tuple(word for source in sources for word in ("-v", f"{source}:ro"))
-
-
-def python(sampan: Sampan, script: str, *options: str, image: str = IMAGE) -> Any:
-    """What a script inside a new container prints as JSON."""
-    return json.loads(sampan(*RUN, *with_python(sampan), *options, image, *PYTHON, IMPORTS + script).stdout)
-
-
-@pytest.fixture
-def hull(anyone: Sampan) -> Sampan:
-    """A store with a running container of this name, which has Python."""
-    anyone("run", "-d", "--network", "none", "--name", "hull", *with_python(anyone), IMAGE, "sleep", "1000")
-    return anyone
-
-
-def python_exec(sampan: Sampan, script: str, *options: str) -> Any:
-    """What a script inside the container "hull" prints as JSON."""
-    return json.loads(sampan("exec", *options, "hull", *PYTHON, IMPORTS + script).stdout)
-
-
-@pytest.fixture
-def outside(anyone: Sampan) -> Iterator[Path]:
-    """A directory of the user's on the host with a canary; it is the same afterwards."""
-    directory = anyone.root / "outside"
-    directory.mkdir()
-    (directory / "canary").write_text("canary\n")
-    if anyone.account:
-        for path in (directory, directory / "canary"):
-            os.chown(path, anyone.account.uid, anyone.account.gid)
-    before = _shape(directory)
-    yield directory
-    assert _shape(directory) == before
-
-
-def _shape(directory: Path) -> list[tuple[object, ...]]:
-    paths = [directory, *sorted(directory.rglob("*"))]
-    return [
-        (path, path.read_bytes() if path.is_file() else b"", status.st_mode, status.st_uid, status.st_nlink)
-        for path in paths
-        for status in [path.lstat()]
-    ]
 
 
 # -- what there is to see -----------------------------------------------------------------------------------------
@@ -184,7 +121,7 @@ print(json.dumps([*(int(fields[name], 16) for name in names), int(fields['NoNewP
 
 def test_capabilities_are_dockers(hull: Sampan) -> None:
     """None is inheritable (CVE-2022-24769 and its kin); without privileges no program can gain any."""
-    expected = DOCKERS_CAPABILITIES & _own_bounding()
+    expected = DOCKERS_CAPABILITIES & own_bounding()
     no_new_privileges = int(hull.account is not None)
     wanted = [0, expected, expected, expected, 0, no_new_privileges, 2]
     assert python(hull, STATUS) == wanted
@@ -192,7 +129,7 @@ def test_capabilities_are_dockers(hull: Sampan) -> None:
 
 
 def test_other_users_have_no_capabilities(root: Sampan) -> None:
-    expected = [0, 0, 0, DOCKERS_CAPABILITIES & _own_bounding(), 0, 0, 2]
+    expected = [0, 0, 0, DOCKERS_CAPABILITIES & own_bounding(), 0, 0, 2]
     assert python(root, STATUS, "-u", "bob") == expected
     root("run", "-d", "--network", "none", "--name", "hull", *with_python(root), IMAGE, "sleep", "1000")
     assert python_exec(root, STATUS, "-u", "bob") == expected
@@ -200,13 +137,8 @@ def test_other_users_have_no_capabilities(root: Sampan) -> None:
     own = json.loads(root("exec", "bobs", *PYTHON, IMPORTS + STATUS).stdout)
     assert own == expected
     # Root in it, when asked for, has what the container may have and no more.
-    full = DOCKERS_CAPABILITIES & _own_bounding()
+    full = DOCKERS_CAPABILITIES & own_bounding()
     assert json.loads(root("exec", "-u", "0", "bobs", *PYTHON, IMPORTS + STATUS).stdout) == [0, *[full] * 3, 0, 0, 2]
-
-
-def _own_bounding() -> int:
-    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["CapBnd"], 16)
 
 
 CALLS = {
@@ -330,357 +262,3 @@ print(json.dumps([results, sorted(os.listdir('/dev'))]))"""
         "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
         "tty", "urandom", "zero",
     }  # fmt: skip
-
-
-# -- descriptors and working directories --------------------------------------------------------------------------
-
-DESCRIPTORS = """
-found = {}
-for name in os.listdir('/proc/self/fd'):
-    try:
-        found[int(name)] = os.readlink(f'/proc/self/fd/{name}')
-    except FileNotFoundError:
-        pass
-print(json.dumps([found, os.getcwd()]))"""
-
-
-@pytest.fixture
-def leak(outside: Path) -> Iterator[int]:
-    """An open directory of the host that the command line inherits."""
-    fd = os.open(outside, os.O_RDONLY | os.O_DIRECTORY)
-    os.set_inheritable(fd, True)
-    yield fd
-    os.close(fd)
-
-
-@pytest.mark.parametrize("options", [(), ("-i",), ("-t",)])
-def test_no_descriptor_but_the_standard_ones(hull: Sampan, leak: int, options: tuple[str, ...]) -> None:
-    commands = (("run", "--rm", "--network", "none", *with_python(hull), *options, IMAGE), ("exec", *options, "hull"))
-    for command in commands:
-        found, _ = json.loads(hull(*command, *PYTHON, IMPORTS + DESCRIPTORS, pass_fds=(leak,)).stdout)
-        assert set(found) == {"0", "1", "2"}
-        assert all(target.startswith(("pipe:", "/dev/null", "/dev/pts/")) for target in found.values()), found
-
-
-def test_working_directories_do_not_lead_out(hull: Sampan, leak: int, outside: Path) -> None:
-    """CVE-2024-21626: the working directory is a descriptor that was open while the container was made."""
-    script = "pwd; ls -a; ls -a ..; ls -a ../..; cat canary ../outside/canary"
-    for number in range(3, 13):
-        path = f"/proc/self/fd/{number}"
-        image = f"way{number}"
-        if number % 3 == 0:
-            images.put(hull, image, {}, {"WorkingDir": path})
-            done = hull(*RUN, image, "sh", "-c", script, pass_fds=(leak,), check=False)
-            assert "canary\n" not in done.stdout
-        for command in ((*RUN, "-w", path, IMAGE), ("exec", "-w", path, "hull")):
-            done = hull(*command, "sh", "-c", script, pass_fds=(leak,), check=False)
-            assert "canary\n" not in done.stdout, (command, done.stdout)
-            assert "outside" not in done.stdout
-
-
-# -- images that set traps ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["proc", "sys"])
-def test_a_link_in_the_place_of_the_kernels_files(anyone: Sampan, outside: Path, name: str) -> None:
-    """CVE-2019-19921, CVE-2019-16884: the image's own files would be taken for the kernel's."""
-    for target in ("/tmp/x", str(outside), "..", "/data"):
-        images.put(anyone, "trap", {name: Link(target)})
-        done = anyone(*RUN, "trap", "ls", f"/{name}", check=False)
-        assert done.returncode == 125, (target, done)
-        assert f"cannot set up /{name} in the container" in done.stderr
-    assert_clean(anyone)
-
-
-@pytest.mark.parametrize(
-    "nodes",
-    [
-        {"dev": "OUTSIDE"},
-        {"dev": "/"},
-        {"dev": "../../../../../../OUTSIDE"},
-        {
-            "dev": Directory(),
-            "dev/null": "/proc/sys/kernel/core_pattern",
-            "dev/pts": "OUTSIDE",
-            "dev/console": "OUTSIDE",
-        },
-        {"dev": Directory(), "dev/shm": "OUTSIDE", "dev/mqueue": "OUTSIDE"},
-        {"etc/hosts": "OUTSIDE/canary", "etc/resolv.conf": "OUTSIDE/new", "etc/hostname": "/proc/1/environ"},
-        {"etc/hosts": Directory(), "etc/resolv.conf": Directory()},
-        {"etc/hosts": "hosts", "etc/resolv.conf": "/dev/full"},
-        {"etc/passwd": "OUTSIDE/canary", "etc/group": "OUTSIDE/canary"},
-    ],
-)
-@pytest.mark.parametrize("terminal", [(), ("-t",)])
-def test_links_where_something_is_mounted(
-    anyone: Sampan, outside: Path, nodes: dict[str, Any], terminal: tuple[str, ...]
-) -> None:
-    """CVE-2026-41579, CVE-2025-31133, CVE-2025-52565 and their kin: nothing outside is touched, read or mounted on."""
-    pattern = Path("/proc/sys/kernel/core_pattern").read_text()
-    trap = {
-        name: Link(node.replace("OUTSIDE", str(outside)).replace("..//", "../")) if isinstance(node, str) else node
-        for name, node in nodes.items()
-    }
-    images.put(anyone, "trap", trap)
-    script = (
-        "echo x > /dev/null; echo x > /proc/sys/kernel/core_pattern; cat /proc/timer_list /proc/keys; "
-        "cat /etc/hosts /etc/passwd; ls /dev /dev/pts; echo done"
-    )
-    done = anyone(*RUN, *terminal, "trap", "sh", "-c", script, check=False)
-    assert done.returncode in (0, 125), done
-    assert "canary" not in done.stdout + done.stderr
-    if done.returncode == 0:
-        assert "done" in done.stdout
-    else:
-        assert done.stderr.count("\n") <= 2
-    assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
-    assert str(outside) not in Path("/proc/self/mountinfo").read_text()
-
-
-def test_volumes_of_an_image_stay_away_from_the_kernel(anyone: Sampan) -> None:
-    """CVE-2019-16884 and runc's kin: an image's volume over /proc."""
-    for volume in ("/proc", "/proc/self", "/tmp/../proc", "//proc/", "/"):
-        images.put(anyone, "trap", {}, {"Volumes": {volume: {}}})
-        done = anyone(*RUN, "trap", "true", check=False)
-        assert done.returncode == 125, volume
-        assert "cannot be a volume" in done.stderr
-    assert_clean(anyone)
-
-
-def test_no_volume_gets_there_by_a_link(anyone: Sampan, outside: Path) -> None:
-    images.put(anyone, "trap", {"way": Link("/proc"), "deep": Directory(), "deep/way": Link("../way/self")})
-    images.put(anyone, "trap2", {"way": Link("/proc")}, {"Volumes": {"/way": {}}})
-    for options in (
-        ("-v", "vol:/way", "trap"),
-        ("-v", f"{outside}:/way/1/attr", "trap"),
-        ("-v", "vol:/deep/way", "trap"),
-        ("trap2",),
-    ):
-        for network in ("none", "host"):
-            done = anyone("run", "--rm", "--network", network, *options, "true", check=False)
-            assert done.returncode == 125, (options, network)
-            assert "leads into the container's /proc" in done.stderr
-
-
-def test_volumes_of_an_image_copy_nothing_of_the_host(anyone: Sampan, outside: Path) -> None:
-    """containerd's CVE-2022-23648: a volume's path leads out, and the host's directory is copied into it."""
-    climbing = {"Volumes": {f"/../../../..{outside}": {}, "/../../etc": {}, "/way": {}}}
-    images.put(anyone, "trap", {"way": Link(str(outside))}, climbing)
-    done = anyone(*RUN, "trap", "sh", "-c", f"cat /etc/passwd; ls {outside} /way", check=False)
-    assert "canary" not in done.stdout
-    if done.returncode == 0:
-        assert done.stdout.startswith(images.PASSWD)
-
-
-def test_variables_without_a_value_draw_none_from_the_host(anyone: Sampan) -> None:
-    """podman's CVE-2026-57231."""
-    images.put(anyone, "trap", {}, {"Env": ["PATH=/bin", "AWS_SECRET_ACCESS_KEY", "*", "AWS_*", "=x", "", "OK=1"]})
-    secret = {"AWS_SECRET_ACCESS_KEY": "c4nary", "AWS_OTHER": "c4nary"}
-    done = anyone(*RUN, "trap", "env", environment=secret)
-    assert "c4nary" not in done.stdout
-    assert "OK=1" in done.stdout.splitlines()
-    assert "c4nary" not in anyone(*RUN, "-i", "trap", "cat", "/proc/1/environ", environment=secret).stdout
-
-
-@pytest.mark.parametrize(
-    ("user", "sentence"),
-    [
-        ("4294967296", "a user id is a number from 0 to 2147483647"),
-        ("4294967295", "a user id is a number from 0 to 2147483647"),
-        ("2147483648", "a user id is a number from 0 to 2147483647"),
-        ("-1", "a user id is a number from 0 to 2147483647"),
-        ("0:4294967296", "a group id is a number from 0 to 2147483647"),
-        ("0:-1", "a group id is a number from 0 to 2147483647"),
-        ("0x1", "unable to find user 0x1"),
-        ("+0", "unable to find user +0"),
-        (" 0", "unable to find user"),
-        ("1e0", "unable to find user 1e0"),
-        ("٠", "unable to find user"),
-        ("bob:0x1", "unable to find group 0x1"),
-        ("bob:staff:root", "unable to find group staff:root"),
-    ],
-)
-def test_users_that_are_none(anyone: Sampan, user: str, sentence: str) -> None:
-    """CVE-2024-40635, CVE-2026-30892: a number that wraps around, or is read by half, would be root's."""
-    images.put(anyone, "trap", {}, {"User": user})
-    anyone("run", "-d", "--network", "none", "--name", "hull", IMAGE, "sleep", "1000")
-    for command, code in (
-        ((*RUN, "-u", user, IMAGE), 125), ((*RUN, "trap"), 125), (("exec", "-u", user, "hull"), 1),
-    ):  # fmt: skip
-        done = anyone(*command, "id", check=False)
-        assert (done.returncode, done.stdout) == (code, ""), command
-        assert sentence in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("user", "expected"),
-    [("1000:", "1000 1001 [50, 60, 1001]"), (":5", "0 5 [5]"), ("01000", "1000 1001 [50, 60, 1001]")],
-)
-def test_users_that_are_odd(root: Sampan, user: str, expected: str) -> None:
-    script = "print(json.dumps(f'{os.getuid()} {os.getgid()} {sorted(os.getgroups())}'))"
-    assert python(root, script, "-u", user) == expected
-
-
-def test_a_number_is_no_name(root: Sampan) -> None:
-    """CVE-2026-46680: the image's passwd has a user whose name is a number."""
-    images.put(root, "trap", {"etc/passwd": "root:x:0:0::/:/bin/sh\n1000:x:0:0::/:/bin/sh\n4294967296:x:0:0::/:\n"})
-    assert root(*RUN, "-u", "1000", "trap", "id", "-u").stdout == "1000\n"
-    assert root(*RUN, "-u", "4294967296", "trap", "id", "-u", check=False).returncode == 125
-
-
-@pytest.mark.parametrize("file", [images.Fifo(), Directory(), Link("/dev/zero"), Link("passwd"), "x" * (2 << 20)])
-def test_odd_files_in_the_place_of_passwd(anyone: Sampan, file: Any) -> None:
-    """podman's CVE-2024-9676: the engine neither waits for ever, nor reads without end, nor leaves the image."""
-    images.put(anyone, "trap", {"etc/passwd": file})
-    done = anyone(*RUN, "-u", "bob", "trap", "id", check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (125, "")
-    assert done.stderr.startswith("sampan: ")
-
-
-# -- the runtime itself -------------------------------------------------------------------------------------------
-
-TAKE = """#!/proc/self/exe
-import os, sys
-exe = os.open("/proc/self/exe", os.O_PATH)
-os.set_inheritable(exe, True)
-status, flags = os.stat(exe), os.fstatvfs(exe).f_flag
-print(status.st_ino, flags & os.ST_RDONLY, flush=True)
-code = '''
-import errno, os, sys
-for path in (f"/proc/self/fd/{sys.argv[1]}", "/proc/1/exe"):
-    try:
-        os.close(os.open(path, os.O_WRONLY))
-        print("opened")
-    except OSError as error:
-        print(errno.errorcode[error.errno])
-'''
-os.execv("/opt/python3", ["python3", "-SI", "-c", code, str(exe)])
-"""
-
-
-def test_the_runtimes_own_file_cannot_be_written(root: Sampan) -> None:
-    """CVE-2019-5736: a script's interpreter is the runtime itself; the program then keeps and overwrites its file."""
-    interpreter = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    before = hashlib.sha256(Path(interpreter).read_bytes()).hexdigest()
-    images.put(root, "trap", {"take": TAKE})
-    root("run", "-d", "--network", "none", "--name", "hull", *with_python(root), "trap", "sleep", "1000")
-    for command in ((*RUN, *with_python(root), "trap"), ("exec", "hull")):
-        done = root(*command, "/take", check=False)
-        # It runs, as with any runtime; what counts is that the file lies on a mount of its own that is read-only.
-        assert done.returncode == 0
-        inode, read_only, *results = done.stdout.split()
-        assert (int(inode), read_only) == (os.stat(interpreter).st_ino, "1")
-        assert set(results) <= {"EROFS", "ETXTBSY"}
-    assert hashlib.sha256(Path(interpreter).read_bytes()).hexdigest() == before
-
-
-def test_the_runtime_is_not_executed_as_the_program(anyone: Sampan) -> None:
-    images.put(anyone, "trap", {"entry": Link("/proc/self/exe"), "bin/other": Link("/proc/self/exe")})
-    anyone("run", "-d", "--network", "none", "--name", "hull", *with_python(anyone), "trap", "sleep", "1000")
-    for program in ("/entry", "other", "/proc/self/exe"):
-        for command in ((*RUN, *with_python(anyone), "trap"), ("exec", "hull")):
-            done = anyone(*command, program, "-c", "print('ran')", check=False)
-            assert (done.returncode, done.stdout) == (126, ""), (command, program)
-            assert "it is the container runtime itself" in done.stderr
-
-
-WATCH = """
-seen, leaks = 0, []
-print('up', flush=True)
-while seen < 40 and not os.path.exists('/tmp/end'):
-    for pid in os.listdir('/proc'):
-        if not pid.isdigit() or int(pid) in (1, os.getpid()):
-            continue
-        try:
-            if b'sampan' not in open(f'/proc/{pid}/cmdline', 'rb').read():
-                continue
-        except OSError:
-            continue
-        seen += 1
-        for what in ('fd', 'root', 'cwd', 'exe', 'environ', 'mem', 'map_files'):
-            path = f'/proc/{pid}/{what}'
-            try:
-                if what in ('fd', 'map_files'):
-                    os.listdir(path) and os.readlink(f'{path}/{os.listdir(path)[0]}')
-                elif what in ('environ', 'mem'):
-                    os.close(os.open(path, os.O_RDONLY))
-                else:
-                    os.readlink(path)
-                if b'sampan' in open(f'/proc/{pid}/cmdline', 'rb').read():
-                    leaks.append(what)
-            except OSError:
-                continue
-print(json.dumps([seen, leaks]), flush=True)
-"""
-
-
-def test_a_process_that_is_entering_is_out_of_reach(anyone: Sampan) -> None:
-    """CVE-2016-9962: root inside looks for the descriptors of an exec that is being set up."""
-    anyone("run", "-d", "--network", "none", "--name", "hull", *with_python(anyone), IMAGE, "sleep", "1000")
-    with started(anyone, "exec", "hull", *PYTHON, IMPORTS + WATCH) as watcher:
-        read_until(watcher.stdout, "up\n")
-        for _ in range(60):
-            anyone("exec", "hull", "true")
-            if watcher.poll() is not None:
-                break
-        anyone("exec", "hull", "touch", "/tmp/end")
-        assert watcher.wait(60) == 0
-        assert watcher.stdout
-        seen, leaks = json.loads(watcher.stdout.read())
-    assert seen > 0
-    assert leaks == []
-
-
-def test_mount_targets_that_move(root: Sampan) -> None:
-    """CVE-2021-30465, CVE-2024-45310: a shared volume in which a directory and a link take turns in one place."""
-    outside = root.root / "outside"
-    outside.mkdir()
-    swap = f"""
-os.chdir('/vol'); os.mkdir('a'); os.symlink({str(outside)!r}, 'b'); print('up', flush=True)
-libc = ctypes.CDLL(None)
-while True:
-    libc.renameat2(-100, b'a', -100, b'b', 2)
-"""
-    options = ("-d", "--network", "none", "--name", "hull", "-v", "shared:/vol", *with_python(root))
-    root("run", *options, IMAGE, *PYTHON, IMPORTS + swap)
-    with started(root, "logs", "-f", "hull") as process:
-        read_until(process.stdout, "up\n")
-    for number in range(12):
-        root(*RUN, "-v", "shared:/vol", "-v", f"/vol/a/made{number}", IMAGE, "true", check=False)
-    assert list(outside.iterdir()) == []
-    assert str(outside) not in Path("/proc/self/mountinfo").read_text()
-
-
-def test_nobody_else_can_talk_to_a_monitor(hull: Sampan) -> None:
-    """CVE-2020-15257: a control socket in the abstract namespace is within reach of every container on the host's
-    network."""
-    (socket_path,) = (hull.root / "containers").glob("*/monitor.sock")
-    assert stat.S_IMODE(socket_path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
-    owners = set(processes(hull))
-    inodes = {
-        os.readlink(f"/proc/{pid}/fd/{fd}") for pid in owners for fd in os.listdir(f"/proc/{pid}/fd")
-    }  # fmt: skip
-    abstract = [
-        line for line in Path("/proc/net/unix").read_text().splitlines()[1:]
-        if len(line.split()) > 7 and line.split()[7].startswith("@") and f"socket:[{line.split()[6]}]" in inodes
-    ]  # fmt: skip
-    assert abstract == []
-
-
-def test_what_outlived_its_monitor_is_ended_by_its_removal(anyone: Sampan) -> None:
-    """A program can take back the signal that would have ended it with its monitor."""
-    script = """
-ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG
-print('up', flush=True)
-time.sleep(1000)"""
-    options = ("-d", "--network", "none", "--name", "hull", *with_python(anyone))
-    anyone("run", *options, IMAGE, *PYTHON, IMPORTS + script)
-    with started(anyone, "logs", "-f", "hull") as process:
-        read_until(process.stdout, "up\n")
-    for pid in processes(anyone):
-        if b"sampan.containers.monitor" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, 9)
-    assert await_(lambda: "Exited" in anyone("ps", "-a").stdout)
-    anyone("rm", "hull")
-    assert await_(lambda: not processes(anyone))

@@ -1,0 +1,212 @@
+"""Ways out by way of the runtime itself: its descriptors, its file, its processes while they enter."""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+import images
+from commands import Sampan
+from inside import DOCKERS_CAPABILITIES, IMPORTS, PYTHON, RUN, own_bounding, python_exec, with_python
+from residents import IMAGE, PATIENCE, await_, processes, read_until, started
+from trees import Link
+
+pytestmark = [pytest.mark.system]
+
+
+DESCRIPTORS = """
+found = {}
+for name in os.listdir('/proc/self/fd'):
+    try:
+        found[int(name)] = os.readlink(f'/proc/self/fd/{name}')
+    except FileNotFoundError:
+        pass
+print(json.dumps([found, os.getcwd()]))"""
+
+
+@pytest.mark.parametrize("options", [(), ("-i",), ("-t",)])
+def test_no_descriptor_but_the_standard_ones(hull: Sampan, leak: int, options: tuple[str, ...]) -> None:
+    commands = (("run", "--rm", "--network", "none", *with_python(hull), *options, IMAGE), ("exec", *options, "hull"))
+    for command in commands:
+        found, _ = json.loads(hull(*command, *PYTHON, IMPORTS + DESCRIPTORS, pass_fds=(leak,)).stdout)
+        assert set(found) == {"0", "1", "2"}
+        assert all(target.startswith(("pipe:", "/dev/null", "/dev/pts/")) for target in found.values()), found
+
+
+def test_working_directories_do_not_lead_out(hull: Sampan, leak: int, outside: Path) -> None:
+    """CVE-2024-21626: the working directory is a descriptor that was open while the container was made."""
+    script = "pwd; ls -a; ls -a ..; ls -a ../..; cat canary ../outside/canary"
+    for number in range(3, 13):
+        path = f"/proc/self/fd/{number}"
+        image = f"way{number}"
+        if number % 3 == 0:
+            images.put(hull, image, {}, {"WorkingDir": path})
+            done = hull(*RUN, image, "sh", "-c", script, pass_fds=(leak,), check=False)
+            assert "canary\n" not in done.stdout
+        for command in ((*RUN, "-w", path, IMAGE), ("exec", "-w", path, "hull")):
+            done = hull(*command, "sh", "-c", script, pass_fds=(leak,), check=False)
+            assert "canary\n" not in done.stdout, (command, done.stdout)
+            assert "outside" not in done.stdout
+
+
+TAKE = """#!/proc/self/exe
+import os, sys
+exe = os.open("/proc/self/exe", os.O_PATH)
+os.set_inheritable(exe, True)
+status, flags = os.stat(exe), os.fstatvfs(exe).f_flag
+print(status.st_ino, flags & os.ST_RDONLY, flush=True)
+code = '''
+import errno, os, sys
+for path in (f"/proc/self/fd/{sys.argv[1]}", "/proc/1/exe"):
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+        print("opened")
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+'''
+os.execv("/opt/python3", ["python3", "-SI", "-c", code, str(exe)])
+"""
+
+
+def test_the_runtimes_own_file_cannot_be_written(root: Sampan) -> None:
+    """CVE-2019-5736: a script's interpreter is the runtime itself; the program then keeps and overwrites its file."""
+    interpreter = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+    before = hashlib.sha256(Path(interpreter).read_bytes()).hexdigest()
+    images.put(root, "trap", {"take": TAKE})
+    root("run", "-d", "--network", "none", "--name", "hull", *with_python(root), "trap", "sleep", "1000")
+    for command in ((*RUN, *with_python(root), "trap"), ("exec", "hull")):
+        done = root(*command, "/take", check=False)
+        # It runs, as with any runtime; what counts is that the file lies on a mount of its own that is read-only.
+        assert done.returncode == 0
+        inode, read_only, *results = done.stdout.split()
+        assert (int(inode), read_only) == (os.stat(interpreter).st_ino, "1")
+        assert set(results) <= {"EROFS", "ETXTBSY"}
+    assert hashlib.sha256(Path(interpreter).read_bytes()).hexdigest() == before
+
+
+def test_the_runtime_is_not_executed_as_the_program(anyone: Sampan) -> None:
+    images.put(anyone, "trap", {"entry": Link("/proc/self/exe"), "bin/other": Link("/proc/self/exe")})
+    anyone("run", "-d", "--network", "none", "--name", "hull", *with_python(anyone), "trap", "sleep", "1000")
+    for program in ("/entry", "other", "/proc/self/exe"):
+        for command in ((*RUN, *with_python(anyone), "trap"), ("exec", "hull")):
+            done = anyone(*command, program, "-c", "print('ran')", check=False)
+            assert (done.returncode, done.stdout) == (126, ""), (command, program)
+            assert "it is the container runtime itself" in done.stderr
+
+
+ENTER = """
+import json, os, sys
+from sampan.runtime import launch
+directory = sys.argv[1]
+spec = json.load(open(f"{directory}/config.json"))
+process = {**spec["process"], "args": ["true"]}
+null = os.open("/dev/null", os.O_RDWR)
+pid = json.load(open(f"{directory}/state.json"))["pid"]
+entering = launch.enter(pid, process, spec["linux"]["seccomp"], "", (null, null, null))
+print(entering.pid, flush=True)
+sys.stdin.read()
+entering.start()
+sys.exit(entering.wait())
+"""
+REACH = """
+seen, reached = 0, []
+for pid in os.listdir('/proc'):
+    if not pid.isdigit() or int(pid) == os.getpid() or b'sampan' not in open(f'/proc/{pid}/cmdline', 'rb').read():
+        continue
+    seen += 1
+    for what in ('fd', 'map_files', 'root', 'cwd', 'exe', 'ns/mnt', 'environ', 'mem'):
+        path = f'/proc/{pid}/{what}'
+        try:
+            if what in ('fd', 'map_files'):
+                os.readlink(f'{path}/{os.listdir(path)[0]}')
+            elif what in ('environ', 'mem'):
+                os.close(os.open(path, os.O_RDONLY))
+            else:
+                os.readlink(path)
+            reached.append(what)
+        except OSError:
+            continue
+    libc = ctypes.CDLL(None)
+    if libc.ptrace(0x4206, int(pid), 0, 0) == 0:  # PTRACE_SEIZE
+        reached.append('ptrace')
+print(json.dumps([seen, reached]), flush=True)
+"""
+
+
+def test_a_process_that_is_entering_is_out_of_reach(hull: Sampan) -> None:
+    """CVE-2016-9962: one that is set up, and only waits for its program to be executed, as root inside sees it."""
+    (directory,) = (hull.root / "containers").iterdir()
+
+    class Entering(Sampan):
+        def command(self, *arguments: str | Path) -> list[str]:
+            return [sys.executable, "-c", ENTER, str(directory)]
+
+    with started(Entering(hull.root, hull.account)) as process:
+        pid = int(read_until(process.stdout, "\n"))
+        # Its last step before it says that it is ready is to give up the capabilities that are not the container's.
+        held = DOCKERS_CAPABILITIES & own_bounding()
+        assert await_(lambda: f"CapPrm:\t{held:016x}" in Path(f"/proc/{pid}/status").read_text())
+        assert python_exec(hull, REACH) == [1, []]
+        assert process.stdin
+        process.stdin.close()
+        process.stdin = None
+        assert process.wait(PATIENCE) == 0
+
+
+def test_mount_targets_that_move(root: Sampan) -> None:
+    """CVE-2021-30465, CVE-2024-45310: a shared volume in which a directory and a link take turns in one place."""
+    outside = root.root / "outside"
+    outside.mkdir()
+    swap = f"""
+os.chdir('/vol'); os.mkdir('a'); os.symlink({str(outside)!r}, 'b'); print('up', flush=True)
+libc = ctypes.CDLL(None)
+while True:
+    libc.renameat2(-100, b'a', -100, b'b', 2)
+"""
+    options = ("-d", "--network", "none", "--name", "hull", "-v", "shared:/vol", *with_python(root))
+    root("run", *options, IMAGE, *PYTHON, IMPORTS + swap)
+    with started(root, "logs", "-f", "hull") as process:
+        read_until(process.stdout, "up\n")
+    for number in range(12):
+        root(*RUN, "-v", "shared:/vol", "-v", f"/vol/a/made{number}", IMAGE, "true", check=False)
+    assert list(outside.iterdir()) == []
+    assert str(outside) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_nobody_else_can_talk_to_a_monitor(hull: Sampan) -> None:
+    """CVE-2020-15257: a control socket in the abstract namespace is within reach of every container on the host's
+    network."""
+    (socket_path,) = (hull.root / "containers").glob("*/monitor.sock")
+    assert stat.S_IMODE(socket_path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(socket_path.parent.stat().st_mode) == 0o700
+    owners = set(processes(hull))
+    inodes = {
+        os.readlink(f"/proc/{pid}/fd/{fd}") for pid in owners for fd in os.listdir(f"/proc/{pid}/fd")
+    }  # fmt: skip
+    abstract = [
+        line for line in Path("/proc/net/unix").read_text().splitlines()[1:]
+        if len(line.split()) > 7 and line.split()[7].startswith("@") and f"socket:[{line.split()[6]}]" in inodes
+    ]  # fmt: skip
+    assert abstract == []
+
+
+def test_what_outlived_its_monitor_is_ended_by_its_removal(anyone: Sampan) -> None:
+    """A program can take back the signal that would have ended it with its monitor."""
+    script = """
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG
+print('up', flush=True)
+time.sleep(1000)"""
+    options = ("-d", "--network", "none", "--name", "hull", *with_python(anyone))
+    anyone("run", *options, IMAGE, *PYTHON, IMPORTS + script)
+    with started(anyone, "logs", "-f", "hull") as process:
+        read_until(process.stdout, "up\n")
+    for pid in processes(anyone):
+        if b"sampan.containers.monitor" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, 9)
+    assert await_(lambda: "Exited" in anyone("ps", "-a").stdout)
+    anyone("rm", "hull")
+    assert await_(lambda: not processes(anyone))
