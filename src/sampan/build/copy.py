@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NamedTuple
 
+from sampan.build import modes
+from sampan.build.modes import Mode
 from sampan.build.source import Selected, join
 from sampan.errors import Denied, Invalid, Unsupported
 from sampan.layers import owners, whiteouts, xattrs
@@ -31,13 +33,13 @@ class Attributes(NamedTuple):
     """
 
     owner: tuple[int, int] | None
-    mode: int | None
+    mode: Mode | None
     xattrs: bool
 
     @property
     def for_parents(self) -> tuple[tuple[int, int], int]:
         """Owner and mode of directories that are made on the way (since 2025 BuildKit's follow --chmod, too)."""
-        return self.owner or (0, 0), 0o755 if self.mode is None else self.mode
+        return self.owner or (0, 0), 0o755 if self.mode is None else modes.apply(self.mode, 0o755, True)
 
 
 class Destination:
@@ -268,9 +270,8 @@ def place_text(name: str, content: bytes, dest: str, to: Destination, attributes
         with open(os.open(path.rpartition(b"/")[2], _NEW_FILE, 0o600, dir_fd=above), "wb") as file:
             file.write(content)
             file.flush()
-            to.describe(
-                file.fileno(), attributes.owner or (0, 0), 0o644 if attributes.mode is None else attributes.mode
-            )
+            mode = 0o644 if attributes.mode is None else modes.apply(attributes.mode, 0o644, False)
+            to.describe(file.fileno(), attributes.owner or (0, 0), mode)
             to.set_made_now(file.fileno())
 
 
@@ -405,7 +406,9 @@ def copy_data(reading: int, writing: int) -> None:
 
 
 def _wanted(status: os.stat_result, attributes: Attributes) -> tuple[tuple[int, int], int]:
-    mode = stat.S_IMODE(status.st_mode) if attributes.mode is None else attributes.mode
+    mode = stat.S_IMODE(status.st_mode)
+    if attributes.mode is not None:
+        mode = modes.apply(attributes.mode, mode, stat.S_ISDIR(status.st_mode))
     return attributes.owner or (status.st_uid, status.st_gid), mode
 
 

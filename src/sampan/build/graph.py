@@ -122,6 +122,13 @@ class Copy(NamedTuple):
     """Absolute; a trailing slash is kept, for it means "a directory"."""
     chown: str = ""
     chmod: str = ""
+    """Octal or symbolic."""
+    exclude: tuple[str, ...] = ()
+    """Patterns as in .dockerignore: relative to a directory that is copied, or the name of a file that is."""
+    parents: bool = False
+    """Sources keep the directories on the way to them, from the first ``/./`` on; ``**`` stands for any number."""
+    link: bool = False
+    """The layer is independent of what it lies on: links there are not followed."""
     unpack: bool = False
     """ADD: a source that is a local archive is unpacked."""
     inline: tuple[tuple[str, bytes], ...] = ()

@@ -7,6 +7,7 @@ root, where ``**`` also goes across slashes; what matches a directory matches al
 
 import posixpath
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sampan.errors import Invalid
@@ -86,6 +87,11 @@ def parse(data: bytes, filename: str = ".dockerignore") -> Ignore:
         except Invalid as error:
             raise Invalid(f"{filename}:{number}: {error.message}", hint=error.hint) from None
     return _at(tuple(patterns), 0, False)
+
+
+def compiled(texts: Iterable[str]) -> Ignore:
+    """The same from patterns alone. Raises Invalid."""
+    return _at(tuple(_pattern(text) for text in texts), 0, False)
 
 
 def _at(patterns: tuple[Pattern, ...], depth: int, excluded: bool) -> Ignore:

@@ -137,14 +137,16 @@ class Build:
         elif isinstance(step, MakeDirectory):
             yield _key(*about, step.path, step.user)
         elif isinstance(step, Copy):
-            about = (*about, step.dest, step.chown, step.chmod, step.unpack, step.inline)
+            about = (*about, step.dest, step.chown, step.chmod, step.link, step.unpack, step.inline)
             from_stage = isinstance(step.origin, STEPS)
             if from_stage:
-                yield _key(*about, inputs[1].chain, step.sources)
+                yield _key(*about, inputs[1].chain, step.sources, step.exclude, step.parents)
             with self._view(step, step.origin, inputs) as (view, digest):
-                selected = [_select(step, view, source) for source in step.sources]
-                contents = [sources.content_key(view, each, digest, attributes=from_stage) for each in selected]
-            yield _key(*about, contents)
+                contents = [
+                    [sources.content_key(seen, [match], digest, attributes=from_stage) for seen, match in each]
+                    for each in (_matches(step, view, source) for source in step.sources)
+                ]
+            yield _key(*about, step.parents, contents)
 
     def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
         """What a mount means for the result: its definition, and the content of what is shown; no secret."""
@@ -186,9 +188,10 @@ class Build:
         from sampan.build.copy import Destination
 
         now = time.time() if self._epoch is None else self._epoch
-        with Destination(upper, stack, rootless=self._host.rootless, now=now, check=self._cancellation.check) as to:
+        below = () if isinstance(step, Copy) and step.link else stack
+        with Destination(upper, below, rootless=self._host.rootless, now=now, check=self._cancellation.check) as to:
             if isinstance(step, Copy):
-                return self._copy(step, inputs, to)
+                return self._copy(step, inputs, to, stack)
             if isinstance(step, MakeDirectory):
                 _make_directory(step, to)
         return True
@@ -214,18 +217,17 @@ class Build:
             self._warned.add(message)
             self._report(Warned(message))
 
-    def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination") -> bool:
+    def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination", stack: tuple[str, ...]) -> bool:
         from sampan.build.copy import place, place_text
         from sampan.build.unpack import unpack
 
-        attributes, settled = _attributes(step, to), True
+        attributes, settled = _attributes(step, stack, self._host.rootless), True
         with self._view(step, step.origin, inputs) as (view, _):
             for source in step.sources:
-                selected = _select(step, view, source)
-                for match in selected:
-                    if not (step.unpack and unpack(view, match, step.dest, to, attributes)):
-                        place(view, match, step.dest, to, attributes)
-                settled = settled and (isinstance(step.origin, STEPS) or sources.unchanged(view, selected))
+                for seen, match in _matches(step, view, source):
+                    if not (step.unpack and unpack(seen, match, step.dest, to, attributes)):
+                        place(seen, match, step.dest, to, attributes)
+                    settled = settled and (isinstance(step.origin, STEPS) or sources.unchanged(seen, [match]))
         for name, content in step.inline:
             place_text(name, content, step.dest, to, attributes)
         return settled
@@ -293,21 +295,51 @@ def _select(step: Copy, view: "View", source: str) -> list[Selected]:
         raise
 
 
-def _attributes(step: Copy, to: "Destination") -> "Attributes":
+def _matches(step: Copy, view: "View", source: str) -> "list[tuple[View, Selected]]":
+    """What ``source`` means, each match with the view that it is to be read through."""
+    if not step.exclude and not step.parents:
+        return [(view, match) for match in _select(step, view, source)]
+    from sampan.build import ignore
+    from sampan.build.filtered import Excluding
+
+    patterns = ignore.compiled(step.exclude)
+    found = [_with_parents(step, view, source)] if step.parents else [(view, m) for m in _select(step, view, source)]
+    return [
+        (Excluding(seen, match.path, patterns) if match.is_directory else seen, match)
+        for seen, match in found
+        if match.is_directory or not patterns.excludes(os.fsdecode(match.name))
+    ]
+
+
+def _with_parents(step: Copy, view: "View", source: str) -> "tuple[View, Selected]":
+    """The directory that paths count from, with nothing but what ``source`` matches. Raises NotFound for a plain path
+    that is not there."""
+    from sampan.build.filtered import Only, deep_matches
+
+    base, pivot, pattern = source.partition("/./")
+    if not pivot:
+        base, pattern = ".", source
+    (root,) = _select(step, view, base)
+    if pattern == ".":
+        return view, root
+    matched = list(deep_matches(view, root.path, pattern))
+    if not matched and not sources.is_pattern(pattern):
+        _select(step, view, source if base == "." else f"{base}/{pattern}")
+    return Only(view, matched), root
+
+
+def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> "Attributes":
+    from sampan.build import modes
     from sampan.build.copy import Attributes
     from sampan.snapshots import users
+    from sampan.snapshots.lookup import Tree
 
     from_stage = isinstance(step.origin, STEPS)
-    owner = users.resolve_owner(step.chown, to.tree.read_file) if step.chown else None if from_stage else (0, 0)
-    return Attributes(owner, _mode(step.chmod), xattrs=from_stage)
-
-
-def _mode(text: str) -> int | None:
-    if not text:
-        return None
-    if not 1 <= len(text) <= 5 or not set(text) <= set("01234567") or int(text, 8) > 0o7777:
-        raise Invalid(f"--chmod={text} is not a mode", hint="write it in octal digits, for example 755")
-    return int(text, 8)
+    owner = None if from_stage else (0, 0)
+    if step.chown:
+        with Tree(stack, rootless) as tree:
+            owner = users.resolve_owner(step.chown, tree.read_file)
+    return Attributes(owner, modes.parse(step.chmod) if step.chmod else None, xattrs=from_stage)
 
 
 def _make_directory(step: MakeDirectory, to: "Destination") -> None:

@@ -94,7 +94,7 @@ def select(view: View, source: str) -> list[Selected]:
         if not patterns:
             return [_selected(view, plain, source)]
         base = resolve(view, plain)
-        matched = _matches(view, base.path, [_compile(part, source) for part in patterns])
+        matched = _matches(view, base.path, [component(part, source) for part in patterns])
         return [_selected(view, path, source) for path in matched]
     except NotADirectoryError:
         raise _missing(source) from None
@@ -224,6 +224,11 @@ def _missing(source: str) -> NotFound:
     return NotFound(f"{source} is not there", hint="is it excluded by .dockerignore, or outside the build context?")
 
 
+def is_pattern(text: str) -> bool:
+    """Whether there is a wildcard in it."""
+    return bool(re.search(r"[*?[]", re.sub(r"\\.", "", text, flags=re.DOTALL)))
+
+
 def _split(source: str) -> tuple[bytes, list[str]]:
     """The leading components without wildcards, cleaned, and the rest as patterns."""
     parts: list[str] = []
@@ -234,7 +239,7 @@ def _split(source: str) -> tuple[bytes, list[str]]:
             parts.append(part)
     plain = len(parts)
     for index, part in enumerate(parts):
-        if re.search(r"[*?[]", re.sub(r"\\.", "", part, flags=re.DOTALL)):
+        if is_pattern(part):
             plain = index
             break
     return os.fsencode("/".join(parts[:plain])), parts[plain:]
@@ -260,7 +265,7 @@ _TOKEN = re.compile(
 _RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
 
 
-def _compile(pattern: str, source: str) -> re.Pattern[str]:
+def component(pattern: str, source: str) -> re.Pattern[str]:
     """One component of Go's path/filepath.Match as a regular expression. Raises Invalid."""
     expression, position = "", 0
     while position < len(pattern):

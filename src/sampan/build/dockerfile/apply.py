@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sampan.build import graph
+from sampan.build import graph, ignore
 from sampan.build.dockerfile import instructions, lines, mounts, values, words
 from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
@@ -196,6 +196,9 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
         _check_source(state, transfer, source)
     with line.showing("--chmod"):
         mode = values.mode(chmod)
+    exclude = tuple(state.expand(line, pattern) for pattern in transfer.exclude)
+    with line.showing("--exclude"):
+        ignore.compiled(exclude)
     inline = tuple((document.name, _inline(state, line, document)) for document in transfer.inline)
     absolute = values.destination(state.directory, dest)
     if len(sources) + len(inline) > 1 and not absolute.endswith("/"):
@@ -203,11 +206,14 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
         absolute += "/"
     state.step = graph.Copy(
         state.step,
-        tuple(values.inside(source) for source in sources),
+        tuple(_inside(source, bool(transfer.parents)) for source in sources),
         origin,
         absolute,
         chown,
         mode,
+        exclude,
+        bool(transfer.parents),
+        bool(transfer.link),
         keyword == "ADD" if transfer.unpack is None else transfer.unpack,
         inline,
         state.label,
@@ -365,9 +371,6 @@ def _refuse_unbuilt(state: StageState, run: instructions.Run) -> None:
 
 def _refuse_unbuilt_transfer(transfer: Transfer) -> None:
     for flag, given in (
-        ("link", transfer.link),
-        ("parents", transfer.parents),
-        ("exclude", transfer.exclude),
         ("checksum", transfer.checksum),
         ("keep-git-dir", transfer.keep_git_dir),
     ):
@@ -398,6 +401,12 @@ def _expanded(state: StageState, line: Line, pairs: tuple[tuple[str, str], ...])
     if not all(name for name, _ in found):
         raise line.fault(f"{line.text.split()[0].upper()} names can not be blank")
     return found
+
+
+def _inside(source: str, parents: bool) -> str:
+    """The source relative to its root; with --parents the first ``/./`` stays, for it says where paths begin."""
+    base, pivot, rest = source.partition("/./") if parents else (source, "", "")
+    return f"{values.inside(base)}/./{values.inside(rest)}" if pivot else values.inside(source)
 
 
 def _joined(pairs: list[tuple[str, str]]) -> str:

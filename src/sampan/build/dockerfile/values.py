@@ -8,8 +8,9 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from sampan.build import modes
 from sampan.build.dockerfile.statement import did_you_mean
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 
 
 def ports(text: str) -> list[str]:
@@ -23,14 +24,11 @@ def ports(text: str) -> list[str]:
 
 
 def mode(text: str) -> str:
-    """A mode for --chmod in four octal digits; an empty text for none."""
+    """A mode for --chmod in four octal digits, or symbolic; an empty text for none."""
     if not text:
         return ""
-    if re.fullmatch(r"0*[0-7]{1,4}", text):
-        return f"{int(text, 8):04o}"
-    if re.fullmatch(r"(?:[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,|\Z))+", text):
-        raise Unsupported(f"--chmod={text} is not supported yet", hint="write it in octal")
-    raise Invalid(f"--chmod is not a mode: {text}", hint="octal, between 0 and 07777")
+    parsed = modes.parse(text)
+    return parsed if isinstance(parsed, str) else f"{parsed:04o}"
 
 
 def check_signal(name: str) -> None:
