@@ -141,9 +141,9 @@ def test_ps(anyone: Sampan) -> None:
     assert re.split(r" {2,}", lines[0].strip()) == [
         "CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES",
     ]  # fmt: skip
-    assert re.fullmatch(
-        rf'{running[:12]}   box     "sh -c \'trap \'\' TERM;…"   .* ago   Up .*   +runs', lines[1]
-    ) or lines[1].startswith(f"{running[:12]}   box")
+    row = re.split(r" {2,}", lines[1].strip())
+    assert (row[0], row[1], row[2], row[-1]) == (running[:12], "box", "\"sh -c trap '' TERM;…\"", "runs")
+    assert (row[3].endswith(" ago"), row[4].startswith("Up ")) == (True, True)
     assert len(lines) == 2
     both = anyone("ps", "-a").stdout.splitlines()
     assert [line.split()[-1] for line in both[1:]] == ["ended", "runs"]

@@ -161,9 +161,11 @@ def test_a_port_that_a_program_of_the_host_has(harbour: Beside) -> None:
     assert_clean(harbour)
 
 
-def test_containers_know_their_own_names(harbour: Beside) -> None:
-    script = "ping -c 1 $(hostname) | grep -c '1 packets received'; hostname -i"
-    harbour("run", "--rm", IMAGE, "sh", "-c", script)
+def test_a_container_knows_its_own_name(harbour: Beside) -> None:
+    done = harbour("run", "--rm", "-h", "hull", IMAGE, "sh", "-c", "ip -o -4 address show eth0; grep hull /etc/hosts")
+    address = re.search(r"inet ([\d.]+)/", done.stdout)
+    assert address
+    assert re.search(rf"^{re.escape(address[1])}\s+hull\b", done.stdout, re.MULTILINE)
 
 
 def test_a_port_published_by_an_ordinary_user(ordinary: Sampan) -> None:

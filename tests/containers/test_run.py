@@ -179,11 +179,12 @@ def test_a_script_is_a_program(anyone: Sampan) -> None:
 
 def test_names_of_the_container_itself(anyone: Sampan) -> None:
     assert sh(anyone, "hostname; cat /etc/hostname", "-h", "hull") == "hull\nhull\n"
-    hostname, hosts, _ = sh(
-        anyone, "hostname; grep -c localhost /etc/hosts; cat /etc/resolv.conf >/dev/null; echo"
-    ).split("\n", 2)
-    assert len(hostname) == 12
-    assert int(hosts) >= 1
+    done = anyone(
+        "run", "--network", "none", "--name", "hull", IMAGE, "sh", "-c", "hostname; grep localhost /etc/hosts"
+    )
+    hostname, *hosts = done.stdout.splitlines()
+    assert hostname == anyone("ps", "-aq").stdout.strip()
+    assert hosts[0].split() == ["127.0.0.1", "localhost"]
 
 
 def test_root_file_system_is_its_own(anyone: Sampan) -> None:
@@ -254,8 +255,6 @@ def test_detached_container_goes_on_alone(anyone: Sampan) -> None:
     with started(anyone, "logs", "-f", identifier) as process:
         anyone("kill", identifier)
         assert process.communicate(timeout=30) == (b"", b"")
-    read = anyone("run", "-d", "--rm", "--network", "none", IMAGE, "true").stdout.strip()
-    assert len(read) == 64
 
 
 def test_a_missing_image_is_looked_for_and_not_found(anyone: Sampan) -> None:

@@ -333,16 +333,6 @@ def test_a_store_that_is_not_ones_own(ordinary: Sampan) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     told(Sampan(Path("/root/store"), ordinary.account)("images", check=False), 1, "/root/store")
-    ordinary.root.chmod(0o755)
-    os.chown(ordinary.root, 0, 0)
-    try:
-        for words, code in ((("images",), 1), (("run", "--rm", IMAGE, "true"), 125)):
-            done = ordinary(*words, check=False)
-            assert "Traceback" not in done.stderr
-            assert done.returncode in (0, code)
-    finally:
-        assert ordinary.account
-        os.chown(ordinary.root, ordinary.account.uid, ordinary.account.gid)
 
 
 def test_a_damaged_database(anyone: Sampan) -> None:
