@@ -288,6 +288,17 @@ def test_an_agent_is_seen_and_its_socket_is_not_in_the_layer(builder: Builder, t
 
 
 @as_system
+def test_a_script_with_an_interpreter_of_its_own(builder: Builder) -> None:
+    script = '#!/bin/awk -f\nBEGIN { print "by $0 awk" > "/said" }\n'
+    builder.build(f"RUN <<EOF\n{script}EOF\n")
+    assert builder.files() == ["said"]
+    assert (builder.layer() / "said").read_text() == "by $0 awk\n"
+    assert "DONE" in builder.build(f"RUN <<EOF\n{script.replace('by', 'on')}EOF\n").stderr
+    builder.build("USER app\nRUN <<-one\n\t#!/bin/sh -e\n\techo $0 ran\n\t! touch $0\none\n")
+    assert builder.files() == []
+
+
+@as_system
 def test_mounts_within_mounts_and_over_links(builder: Builder) -> None:
     builder.build(
         "RUN mkdir /real && ln -s /real /link\n"

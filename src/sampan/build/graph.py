@@ -60,7 +60,7 @@ class Mount(NamedTuple):
     """What is mounted for one command, and is in no layer."""
 
     kind: str
-    """One of bind, cache, tmpfs, secret, ssh."""
+    """One of bind, cache, tmpfs, secret, ssh, and script: an executable file that a here-document is."""
     target: str
     """Absolute; empty for a secret that is a variable only."""
     source: str = ""
@@ -82,6 +82,8 @@ class Mount(NamedTuple):
     """tmpfs: bytes; 0 for the kernel's default."""
     env: str = ""
     """secret: the variable that has it."""
+    content: str = ""
+    """script: its text."""
 
 
 class Run(NamedTuple):

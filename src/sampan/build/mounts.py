@@ -104,6 +104,8 @@ def prepared(
                 found.mounts.append(_shown(directories[mount], mount))
             elif mount.kind == "tmpfs":
                 found.mounts.append(_tmpfs(mount))
+            elif mount.kind == "script":
+                found.mounts.append(_script(mount, place, number))
             elif mount.kind == "secret":
                 _secret(mount, place, number, secrets, found)
             else:
@@ -113,6 +115,15 @@ def prepared(
 
 def _shown(path: str, mount: Mount) -> dict[str, Any]:
     return defaults.bind(path, mount.target, "rbind", "nosuid", *(("rro",) if mount.readonly else ()))
+
+
+def _script(mount: Mount, place: Place, number: int) -> dict[str, Any]:
+    path = f"{place.bundle}/script{number}"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(mount.content)
+    _give(path, mount)
+    # The store may lie where nothing is to be executed; only its owner, root, can lift that for a mount.
+    return defaults.bind(path, mount.target, "bind", "ro", "nosuid", *(() if place.rootless else ("exec",)))
 
 
 def _tmpfs(mount: Mount) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), fo
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.build import graph, ignore
@@ -22,6 +22,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 HOST_NETWORK = "network.host"
 """What --allow calls the host's network."""
+_SCRIPTS = "/dev/pipes"
 _COMMENT = "buildkit.dockerfile.v0"
 
 
@@ -175,7 +176,7 @@ def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin
         tuple(args.items()),
         tuple(proxies.items()),
         run.network or "default",
-        _mounts(state, run, origins),
+        (*_mounts(state, run, origins), *_scripts(run)),
         state.label,
         state.shown(run.line),
         run.line.number,
@@ -421,9 +422,17 @@ def _script(run: instructions.Run) -> str:
     if not lines.heredoc(text):
         return text + "".join(f"\n{document.content}{document.name}" for document in run.line.heredocs)
     body = run.line.heredocs[0].body
-    if body.startswith("#!"):
-        raise _unsupported(run.line, "a here-document with an interpreter of its own (#!)", "<<", "RUN python3 <<EOF")
-    return body
+    return f"{_SCRIPTS}/{run.line.heredocs[0].name}" if body.startswith("#!") else body
+
+
+def _scripts(run: instructions.Run) -> Iterator[Mount]:
+    """A here-document that names its interpreter (#!) and stands alone: a file that is mounted and executed."""
+    if run.command.shell and run.line.heredocs and lines.heredoc("".join(run.command.words)):
+        document = run.line.heredocs[0]
+        if "/" in document.name or document.name in (".", ".."):
+            raise run.line.fault(f"a here-document cannot be named {document.name}", "<<")
+        if document.body.startswith("#!"):
+            yield Mount("script", f"{_SCRIPTS}/{document.name}", readonly=True, mode=0o755, content=document.body)
 
 
 def _inline(state: StageState, line: Line, document: Heredoc) -> bytes:
