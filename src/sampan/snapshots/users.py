@@ -64,7 +64,9 @@ def _find(text: str, rows: list[list[str]], what: str) -> tuple[list[str] | None
     """The row of a name or number, if any, and the number."""
     if _is_number(text):
         number = _number(text, what)
-        return next((row for row in rows if _is_number(row[2]) and int(row[2]) == number), None), number
+        return next(
+            (row for row in rows if _is_number(row[2]) and row[2].lstrip("0") == str(number).lstrip("0")), None
+        ), number
     for row in rows:
         if row[0] == text:
             return row, _number(row[2], what)
@@ -77,8 +79,9 @@ def _is_number(text: str) -> bool:
 
 
 def _number(text: str, what: str) -> int:
-    if not _is_number(text) or not 0 <= int(text) <= MAX_ID:
-        raise Invalid(f"a {what} id is a number from 0 to {MAX_ID}, not {text!r}")
+    if not _is_number(text) or len(text) > 10 or not 0 <= int(text) <= MAX_ID:
+        shown = text if len(text) <= 20 else text[:20] + "…"
+        raise Invalid(f"a {what} id is a number from 0 to {MAX_ID}, not {shown!r}")
     return int(text)
 
 

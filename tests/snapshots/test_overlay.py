@@ -1,0 +1,105 @@
+"""Snapshots: a key is being written, a name is committed, and nothing changes a committed one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sampan.errors import Conflict, NotFound
+from sampan.oci.digest import sha256
+from sampan.snapshots.overlay import Overlay
+from sampan.store import database
+from sampan.store.trees import remove_tree
+
+A, B = sha256(b"a"), sha256(b"b")
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> Overlay:
+    return Overlay(str(tmp_path / "snapshots"), database.connect(str(tmp_path / "sampan.db")), userxattr=True)
+
+
+def directories(snapshots: Overlay) -> set[str]:
+    return set(os.listdir(snapshots.root)) if os.path.isdir(snapshots.root) else set()
+
+
+def test_a_stack(snapshots: Overlay) -> None:
+    first = snapshots.prepare("one", None)
+    Path(first, "file").write_text("1")
+    snapshots.commit("one", A, 1)
+    second = snapshots.prepare("two", A)
+    assert snapshots.directory("two") == second
+    assert snapshots.rootfs("two") == ((first,), second, second.removesuffix("fs") + "work", True)
+    snapshots.commit("two", B, 2)
+    assert snapshots.stack(B) == (second, first)
+    assert snapshots.stack(None) == ()
+    assert (snapshots.size(B), snapshots.size(A), snapshots.size(None)) == (3, 1, 0)
+    assert not os.path.exists(second.removesuffix("fs") + "work")
+
+
+def test_a_key_is_used_once_and_a_parent_must_be_there(snapshots: Overlay) -> None:
+    snapshots.prepare("one", None)
+    with pytest.raises(Conflict):
+        snapshots.prepare("one", None)
+    with pytest.raises(NotFound):
+        snapshots.prepare("two", A)
+    for ask in (snapshots.directory, snapshots.rootfs):
+        with pytest.raises(NotFound):
+            ask("two")
+    assert len(directories(snapshots)) == 1
+
+
+def test_commit_is_idempotent(snapshots: Overlay) -> None:
+    kept = snapshots.prepare("one", None)
+    snapshots.prepare("two", None)
+    snapshots.commit("one", A, 1)
+    snapshots.commit("two", A, 1)  # someone else was faster
+    assert snapshots.stack(A) == (kept,)
+    assert directories(snapshots) == {Path(kept).parent.name}
+
+
+def test_commit_upon_another_parent(snapshots: Overlay) -> None:
+    low = snapshots.prepare("low", None)
+    high = snapshots.prepare("high", None)
+    snapshots.commit("low", A, 1)
+    snapshots.commit("high", B, 1, A)
+    assert snapshots.stack(B) == (high, low)
+
+
+def test_removal(snapshots: Overlay) -> None:
+    snapshots.prepare("one", None)
+    snapshots.remove("one")
+    snapshots.remove("one")
+    assert directories(snapshots) == set()
+
+
+def test_what_others_lie_on_stays(snapshots: Overlay) -> None:
+    for key, name, parent in (("one", A, None), ("two", B, A)):
+        snapshots.prepare(key, parent)
+        snapshots.commit(key, name, 1)
+    with pytest.raises(Conflict):
+        snapshots.forget(A)
+    snapshots.forget(B)
+    snapshots.forget(A)
+    assert directories(snapshots) == set()
+
+
+def test_numbers_are_not_used_again(snapshots: Overlay) -> None:
+    first = snapshots.prepare("one", None)
+    snapshots.remove("one")
+    assert snapshots.prepare("two", None) != first
+
+
+def test_remove_tree_follows_no_link_and_minds_no_mode(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    canary.mkdir()
+    (canary / "file").write_text("here")
+    tree = tmp_path / "tree"
+    (tree / "closed" / "deep").mkdir(parents=True)
+    (tree / "closed" / "deep" / "file").write_text("x")
+    (tree / "link").symlink_to(canary)
+    (tree / "closed").chmod(0)
+    remove_tree(str(tree))
+    remove_tree(str(tree))
+    assert not tree.exists()
+    assert (canary / "file").read_text() == "here"
