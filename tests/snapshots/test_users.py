@@ -6,9 +6,6 @@ from sampan.errors import Invalid, NotFound
 from sampan.snapshots.users import MAX_ID, ReadFile, resolve, resolve_owner
 
 PASSWD = (
-    b"root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh\n"
-    b"1234:x:77:77::/odd:\n#c:x:1:1:::\nbad:line\n"
-)
     b"root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh\n1234:x:77:77::/odd:\n#c:x:1:1:::\nbad:line\n"
 )
 GROUP = b"root:x:0:\nbob:x:1001:\nstaff:x:50:alice,bob\naudio:x:29:bob\n5:x:66:\n"
