@@ -177,6 +177,37 @@ def test_networks(builder: Builder) -> None:
 
 
 @as_system
+def test_labels_hosts_and_the_file_of_the_id(builder: Builder) -> None:
+    iidfile = builder.context.parent / f"{builder.context.name}.iid"
+    lines = "LABEL a=1 b=2\nRUN grep '^::2\tother$' /etc/hosts; cp /etc/hosts /h; touch /x"
+    options = ("--label", "b=3", "--label", "c=x=y", "--label", "d", "--iidfile", str(iidfile))
+    builder.build(lines, *options, "--add-host", "name:10.0.0.7", "--add-host", "other=[::2]")
+    config = builder.image()["Config"]
+    assert config["Labels"] == {"a": "1", "b": "3", "c": "x=y", "d": ""}  # type: ignore[index]
+    assert iidfile.read_text() == builder.image()["Id"]
+    hosts = (builder.layer() / "h").read_text()
+    assert "10.0.0.7\tname\n::2\tother\n" in hosts
+    assert "DONE" in builder.build(lines, *options).stderr  # names are part of the key
+    _failure(builder, "RUN false", *options)
+    assert not iidfile.exists()
+    for wrong in (("--label", "=x"), ("--add-host", "x:y"), ("--add-host", "a b:1.1.1.1"), ("--add-host", ":1.1.1.1")):
+        assert "sampan: invalid --" in _failure(builder, "RUN true", *wrong)
+
+
+@as_system
+def test_pull_asks_the_registry_first(builder: Builder) -> None:
+    builder.build("RUN touch /x")
+    builder.sampan("tag", "built", "127.0.0.1:9/never/there:1")
+    builder.sampan("tag", "built", "localhost/made:here")
+    lines = "FROM {}\nRUN touch /y\n"
+    builder.build(lines.format("127.0.0.1:9/never/there:1"), base="")
+    assert (
+        "127.0.0.1:9" in builder.build(lines.format("127.0.0.1:9/never/there:1"), "--pull", base="", check=False).stderr
+    )
+    builder.build(lines.format("localhost/made:here"), "--pull", base="")
+
+
+@as_system
 def test_a_dockerfile_alone_gets_no_privilege(builder: Builder) -> None:
     """CVE-2024-23653: the one who builds has to agree."""
     assert "RUN --network=host is not allowed" in _failure(builder, "RUN --network=host true")

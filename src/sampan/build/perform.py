@@ -133,7 +133,7 @@ class Build:
         if isinstance(step, Run):
             mounts = [self._mount_key(step, mount, inputs) for mount in step.mounts]
             command = (step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
-            yield _key(*about, *command, *mounts)
+            yield _key(*about, *command, self._host.hosts, *mounts)
         elif isinstance(step, MakeDirectory):
             yield _key(*about, step.path, step.user)
         elif isinstance(step, Copy):

@@ -52,6 +52,8 @@ class Host(NamedTuple):
     secrets: "Mapping[str, Secret]" = MappingProxyType({})
     agents: Mapping[str, str] = MappingProxyType({})
     """Sockets of ssh agents by id."""
+    hosts: tuple[tuple[str, str], ...] = ()
+    """What a step's hosts file has besides: names and addresses."""
 
 
 def run(
@@ -136,7 +138,7 @@ def _network(step: Run, host: Host, warn: Callable[[str], None]) -> str:
 
 def _files(bundle: str, host: Host) -> Iterator[tuple[str, str]]:
     """What is mounted into every step: paths of the host, and where."""
-    for name, text in (("resolv.conf", dns.resolv_conf()), ("hosts", dns.hosts(()))):
+    for name, text in (("resolv.conf", dns.resolv_conf()), ("hosts", dns.hosts(host.hosts))):
         with open(f"{bundle}/{name}", "w") as file:
             file.write(text)
         os.chmod(f"{bundle}/{name}", 0o644)

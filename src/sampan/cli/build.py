@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
@@ -37,14 +38,18 @@ def _advise(arguments: Parsed) -> str | None:
 COMMAND = Command(
     "[OPTIONS] PATH | -",
     (
+        Flag("--add-host list", "Add a custom host-to-IP mapping (name:ip), for the steps alone"),
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
         Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
+        Flag("--iidfile string", "Write the image ID to a file"),
+        Flag("--label list", "Set metadata for an image (name=value)"),
         Flag("--network string", "Networking mode for the RUN instructions: default, host or none", "default"),
         Flag("--no-cache", "Do not use cache when building the image"),
         Flag("--progress string", "Set type of progress output: auto, plain, tty or quiet", "auto"),
+        Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         Flag("--secret list", "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
         Flag("--ssh list", "SSH agent to expose to the build (default or NAME=SOCKET)"),
@@ -54,10 +59,10 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
-    later="--add-host --annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
-    "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --iidfile --isolation "
-    "--label --load --memory -m --memory-swap --metadata-file --no-cache-filter --output -o --platform --policy "
-    "--provenance --pull --push --rm --sbom --security-opt --shm-size --squash --ulimit",
+    later="--annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
+    "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --isolation "
+    "--load --memory -m --memory-swap --metadata-file --no-cache-filter --output -o --platform --policy "
+    "--provenance --push --rm --sbom --security-opt --shm-size --squash --ulimit",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later.",
     examples=(
@@ -77,6 +82,11 @@ def main(arguments: Parsed, context: Context) -> int:
     from sampan.build.perform import Stores
 
     (path,) = arguments.positionals
+    labelled = _labels(arguments.texts("label"))
+    iidfile = arguments.text("iidfile")
+    if iidfile:  # an old id must not be taken for this build's if it fails
+        with suppress(FileNotFoundError):
+            os.unlink(iidfile)
     names = _names(arguments.texts("tag"))
     build_args = _build_args(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
@@ -86,6 +96,9 @@ def main(arguments: Parsed, context: Context) -> int:
     host = _host(arguments, engine)
     with engine.storing(), _directory(path) as directory:
         graph = _graph(arguments, context, directory, build_args, contexts)
+        own = graph.config.config
+        config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
+        graph = graph._replace(config=config)
         with _display(style, graph) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
@@ -97,6 +110,9 @@ def main(arguments: Parsed, context: Context) -> int:
             display.note(f"writing image {image.id}")
             for name in names:
                 display.note(f"naming to {name.canonical()}")
+    if iidfile:
+        with open(iidfile, "w") as file:
+            file.write(image.id)
     if context.quiet:
         context.print(image.id)
     return 0
@@ -138,6 +154,34 @@ def _build_args(texts: list[str]) -> dict[str, str]:
     return values
 
 
+def _labels(texts: list[str]) -> dict[str, str]:
+    """``NAME=VALUE``; a name alone has an empty value."""
+    pairs = dict(text.partition("=")[::2] for text in texts)
+    if "" in pairs:
+        raise Invalid("invalid --label: the name is missing", hint="write it as NAME=VALUE")
+    return pairs
+
+
+def _hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """``NAME:ADDRESS`` or ``NAME=ADDRESS``; an IPv6 address may stand in brackets."""
+    from ipaddress import ip_address
+
+    found = []
+    for text in texts:
+        name, _, address = text.partition("=") if "=" in text else text.partition(":")
+        address = address[1:-1] if address.startswith("[") and address.endswith("]") else address
+        try:
+            ip_address(address)
+        except ValueError:
+            raise Invalid(
+                f"invalid --add-host {text!r}", hint="write it as NAME:ADDRESS, with a numeric address"
+            ) from None
+        if not name or not name.isprintable() or " " in name:
+            raise Invalid(f"invalid --add-host {text!r}: {name!r} is no name")
+        found.append((name, address))
+    return tuple(found)
+
+
 def _epoch(build_args: dict[str, str]) -> int | None:
     """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
     text = build_args.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
@@ -162,7 +206,8 @@ def _host(arguments: Parsed, engine: "Engine") -> "Host":
     network = "default" if network == "bridge" else network
     paths = engine.paths
     secrets, agents = _secrets(arguments.texts("secret")), _agents(arguments.texts("ssh"))
-    return Host(paths.temporary, paths.networks, engine.rootless, network, pip, paths.caches, secrets, agents)
+    hosts = _hosts(arguments.texts("add-host"))
+    return Host(paths.temporary, paths.networks, engine.rootless, network, pip, paths.caches, secrets, agents, hosts)
 
 
 def _allowed(entitlements: list[str]) -> list[str]:
@@ -239,7 +284,7 @@ def _graph(
         read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read(),
         filename=filename or "Dockerfile",
         context=files,
-        resolve=lambda name, platform: _resolve(name, platform, context),
+        resolve=lambda name, platform: _resolve(name, platform, context, pull=arguments.on("pull")),
         platform=platforms.host(),
         build_args=build_args,
         target=arguments.text("target"),
@@ -277,17 +322,28 @@ def _contexts(texts: list[str]) -> dict[str, str]:
     return contexts
 
 
-def _resolve(name: str, platform: "Platform", context: Context) -> "tuple[Image, ImageConfig]":
-    """A base image: the store's, else the registry's."""
-    from sampan.oci import config as configs
+def _resolve(name: str, platform: "Platform", context: Context, *, pull: bool) -> "tuple[Image, ImageConfig]":
+    """A base image: the store's, else the registry's; with ``pull`` the other way round.
+
+    Names below localhost are never pulled: that is no registry, but where images are that were made here.
+    """
+    from sampan.oci import reference as references
 
     engine = context.engine
+    if pull and references.parse(name).registry != "localhost":
+        return _with_config(_pull(name, platform, context), engine)
     try:
         image = engine.images.find(name)
         if not image.platform.satisfies(platform):
             image = _pull(name, platform, context)
     except NotFound:
         image = _pull(name, platform, context)
+    return _with_config(image, engine)
+
+
+def _with_config(image: "Image", engine: "Engine") -> "tuple[Image, ImageConfig]":
+    from sampan.oci import config as configs
+
     return image, configs.parse(engine.blobs.read(image.id))
 
 
