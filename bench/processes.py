@@ -21,6 +21,8 @@ LIMIT = 600
 """Seconds after which a command counts as hanging."""
 SETTLE = 10.0
 """Seconds that a command's own left-overs (a shim, a monitor) get to end after it returned."""
+_REST = 0.05
+"""Seconds between commands, for what the kernel itself finishes afterwards: namespaces, cgroups, mounts."""
 _PEAK = Path(__file__).with_name("peak.py")
 
 
@@ -118,6 +120,7 @@ class Processes:
                 left = self.keep()
                 raise CaseFailed(f"still running {SETTLE:.0f} s after the command: {', '.join(map(_name, left))}")
             time.sleep(0.002)
+        time.sleep(_REST)
 
     def serve(self, command: Sequence[str], log: Path, ready: Callable[[], bool], *, patience: float = 60) -> int:
         """Starts a server and waits until it is ``ready``. Gives its process id."""

@@ -1,6 +1,11 @@
-"""Engines take turns: every round measures each of them once, and each round begins with another one."""
+"""Engines take turns: every round measures each of them once, in another order each time.
+
+The order is drawn, not rotated: what one leaves to the kernel (a network namespace that is being taken down holds up
+the next one that is made) must not always fall to the same neighbour.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
 from typing import NamedTuple
 
 from bench.errors import CaseFailed, NotOffered
@@ -16,10 +21,10 @@ class Result(NamedTuple):
 
 
 def turns(names: Sequence[str], rounds: int) -> Iterator[Sequence[str]]:
-    """The order in each round."""
-    for number in range(rounds):
-        start = number % max(1, len(names))
-        yield [*names[start:], *names[:start]]
+    """The order in each round: the same ones in each run."""
+    random = Random(rounds)
+    for _ in range(rounds):
+        yield random.sample(names, len(names))
 
 
 def measure(prepare: Mapping[str, Callable[[], Measure]], rounds: int, warm_up: int = 1) -> dict[str, Result]:
