@@ -3,6 +3,7 @@
 Nothing is imported for a verb that is not asked for, and ``sampan --version`` imports next to nothing.
 """
 
+import os
 import sys
 
 from sampan.cli import commands
@@ -31,8 +32,6 @@ _INHERITED = tuple(Flag(f"--{flag.long} {flag.metavar}".rstrip(), flag.help) for
 
 def run() -> None:
     """The console script."""
-    import os
-
     import gc
 
     # Most commands end before there is any garbage worth the search: 6 ms of the 50 that a container's start takes.
@@ -46,8 +45,6 @@ def run() -> None:
 
 def _occupy_standard_streams() -> None:
     """Puts /dev/null where a standard stream is closed, or the next file opened would be taken for that stream."""
-    import os
-
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(fd)
@@ -126,7 +123,7 @@ def _dispatch(words: list[str], context: Context) -> int:
         return _help([verb], context)
     check_count(command, parsed, f"sampan {verb}")
     context.quiet = any(flag.long == "quiet" for flag in command.flags) and parsed.on("quiet")
-    if command.needs_userns:
+    if command.needs_userns and os.geteuid() != 0:
         from sampan.linux.namespaces import enter_user_namespace
 
         enter_user_namespace()
@@ -191,7 +188,5 @@ def _failed(error: BaseException, context: Context) -> int:
         sys.stdout.flush()
     except OSError:
         # The interpreter flushes once more at its end: let it flush to nowhere, or it would complain.
-        import os
-
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
