@@ -3,11 +3,19 @@
 A line longer than 16 KiB is written in parts, of which only the last ends in a newline, as Docker does it.
 """
 
-import json
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from sampan import plainjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 PART = 16 << 10
 STREAMS = {1: "stdout", 2: "stderr"}
@@ -52,8 +60,7 @@ class Writer:
         now = timestamp()
         name = STREAMS[stream]
         texts = [
-            json.dumps({"log": entry.decode("utf-8", "replace"), "stream": name, "time": now}, ensure_ascii=False)
-            for entry in entries
+            plainjson.dumps({"log": entry.decode("utf-8", "replace"), "stream": name, "time": now}) for entry in entries
         ]
         data = ("\n".join(texts) + "\n").encode("utf-8", "replace")
         try:
@@ -91,7 +98,7 @@ class Reader:
             self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._pending = b""
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *rest: object) -> None:
@@ -110,7 +117,7 @@ class Reader:
 def _entry(line: bytes) -> Line | None:
     """A line of the file; None for one that a crash or a full disk cut off."""
     try:
-        value = json.loads(line)
+        value = plainjson.loads(line)
         return Line(2 if value["stream"] == "stderr" else 1, value["time"], value["log"])
     except (ValueError, KeyError, TypeError):
         return None

@@ -7,19 +7,24 @@ the command line's own work go on side by side; descriptor 3 is its connection t
 When it dies, the container dies with it (PR_SET_PDEATHSIG); its lock is how others know that it lives.
 """
 
+from __future__ import annotations
+
 import fcntl
 import gc
-import json
 import os
 import selectors
 import signal
 import socket
-from typing import Any
 
+from sampan import plainjson
 from sampan.containers import logs, streams
 from sampan.containers.state import State, reserve_state, write_state
 from sampan.linux import syscalls, terminal
 from sampan.runtime import handshake, parent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _BACKLOG = 1 << 20
 """Bytes that may wait for one slow client before the container's output is left in its pipe."""
@@ -37,7 +42,7 @@ def main() -> None:
         message = control.recv(1 << 20)
         if not message:
             os._exit(0)  # the command line changed its mind
-        monitor = Monitor(json.loads(message), control)
+        monitor = Monitor(plainjson.loads(message), control)
         monitor.start()
     except BaseException as error:
         if monitor:
@@ -87,7 +92,7 @@ class Monitor:
         """Makes the container and lets it run. Raises SampanError; call ``undo`` then."""
         job = self._job
         with open(f"{self._directory}/config.json", "rb") as file:
-            spec = json.loads(file.read())
+            spec = plainjson.loads(file.read())
         theirs = self._make_streams(spec)
         try:
             self._process = parent.create(spec, self._directory, overlay=job["overlay"], stdio=theirs)

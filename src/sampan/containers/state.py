@@ -1,8 +1,16 @@
 """How a container fares: a file in its directory, which only its monitor writes."""
 
-import json
+from __future__ import annotations
+
 import os
-from typing import Any, NamedTuple
+
+from sampan import plainjson
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _ROOM = 4096
 
@@ -27,7 +35,7 @@ def read_state(directory: str) -> State:
     """What the monitor wrote last; "created" if it has not written yet."""
     try:
         with open(f"{directory}/state.json", "rb") as file:
-            value: dict[str, Any] = json.loads(file.read())
+            value: dict[str, Any] = plainjson.loads(file.read())
     except FileNotFoundError:
         return State()
     value["ports"] = tuple(tuple(port) for port in value["ports"])
@@ -36,7 +44,7 @@ def read_state(directory: str) -> State:
 
 def write_state(directory: str, state: State) -> None:
     """Replaces the state with one rename, so that a reader never sees half of one."""
-    data = json.dumps(state._asdict(), separators=(",", ":")).encode()
+    data = plainjson.dumps(state._asdict()).encode()
     _write_next(directory, data)
     os.rename(f"{directory}/state.json.new", f"{directory}/state.json")
 

@@ -8,11 +8,16 @@ monitor → client   1 DATA   standard output (or the terminal's)     2 DATA   s
                    x N      the container ended with this exit code
 """
 
+from __future__ import annotations
+
 import os
 import selectors
 import socket
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 INPUT = b"i"
 END_OF_INPUT = b"I"

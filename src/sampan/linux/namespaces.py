@@ -4,12 +4,19 @@ An ordinary user's command enters a user namespace of its own at its start and g
 subordinate ids mapped when /etc/subuid gives him some and newuidmap is installed, else with his own id alone.
 """
 
+from __future__ import annotations
+
 import os
-from typing import NamedTuple
 
 from sampan.errors import Unavailable
 from sampan.linux import syscalls
 from sampan.linux.syscalls import CLONE_NEWNS, CLONE_NEWUSER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 FLAGS = {  # runtime-spec, config-linux.md "Namespaces": type → flag
     "time": syscalls.CLONE_NEWTIME,

@@ -4,6 +4,8 @@ A ``Message`` is a value that says what is wanted; functions make them, ``Socket
 for their acknowledgements, ``Socket.ask`` returns what the kernel answers. Nothing here runs a program.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
@@ -11,10 +13,15 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from sampan.linux import syscalls
 from sampan.linux.syscalls import CLONE_NEWNET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -93,7 +100,7 @@ class Socket:
             self._socket.setsockopt(SOL_NETLINK, option, 1)
         self._socket.bind((0, 0))
 
-    def __enter__(self) -> "Socket":
+    def __enter__(self) -> Socket:
         return self
 
     def __exit__(self, *exc: object) -> None:

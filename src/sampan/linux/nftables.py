@@ -6,14 +6,21 @@ that a key of several fields is loaded into 1, 9 and 10. Numbers in attributes a
 big-endian as on the wire, or in the machine's order for what the kernel computes itself.
 """
 
+from __future__ import annotations
+
 import errno
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from sampan.errors import Unavailable
 from sampan.linux import netlink
 from sampan.linux.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Message, attribute, attributes, nested
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _SUBSYSTEM = 10
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11

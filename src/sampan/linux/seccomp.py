@@ -14,15 +14,20 @@ Calls of an ABI that the profile does not list kill the process. x32 calls alway
 that leave x32 out.
 """
 
+from __future__ import annotations
+
 import ctypes
 import struct
 from errno import ENOSYS, EPERM
 from itertools import chain
-from typing import Any
 
 from sampan.errors import Invalid, Unsupported
 from sampan.linux.syscall_table import numbers
 from sampan.linux.syscalls import named
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 Instruction = tuple[int, int, int, int]  # struct sock_filter: code, jt, jf, k
 Code = list[Instruction]  # jumps are relative, so pieces of code can be put together in any order

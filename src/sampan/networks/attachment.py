@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from sampan.errors import Unavailable
 from sampan.networks import ports as published
 from sampan.networks.ports import Port, Reservation
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from selectors import BaseSelector
 

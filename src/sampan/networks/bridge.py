@@ -8,18 +8,25 @@ A lock of the whole machine is held shared while a container comes or goes, and 
 made or put in order.
 """
 
+from __future__ import annotations
+
 import errno
-import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from sampan import plainjson
 from sampan.errors import Conflict, SampanError, Unavailable
 from sampan.linux import locks, netlink, nftables
 from sampan.linux.netlink import Link, Socket
 from sampan.networks import firewall
 from sampan.networks.ports import Port
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 INTERFACE = "eth0"
 _RUN = "/run/sampan"
@@ -128,7 +135,7 @@ class _Context:
             self.route.close()
             raise
 
-    def __enter__(self) -> "_Context":
+    def __enter__(self) -> _Context:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -391,7 +398,7 @@ class _Files:
     def read(self, container_id: str) -> Endpoint | None:
         try:
             with open(f"{self._root}/{container_id}") as file:
-                endpoint = Endpoint(*json.loads(file.read()))
+                endpoint = Endpoint(*plainjson.loads(file.read()))
         except FileNotFoundError:
             return None
         return endpoint._replace(ports=tuple(Port(*port) for port in endpoint.ports))
@@ -400,7 +407,7 @@ class _Files:
         self.make()
         aside = f"{self._root}/{container_id}.new"
         with open(aside, "w") as file:
-            file.write(json.dumps(endpoint))
+            file.write(plainjson.dumps(endpoint))
         os.rename(aside, f"{self._root}/{container_id}")
 
     def all(self) -> Iterator[tuple[str, Endpoint]]:

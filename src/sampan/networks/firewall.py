@@ -6,17 +6,24 @@ address, port) for ports published on one address of the host. One table per bri
 traces of that network and of no other.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from sampan.errors import Unavailable
 from sampan.linux import nftables
 from sampan.linux.netlink import Message, Socket
 from sampan.linux.nftables import Chain, Rule
 from sampan.networks.ports import Port
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _MAPS = {  # with the types of their keys
     "published": (nftables.TYPE_PROTOCOL, nftables.TYPE_PORT),

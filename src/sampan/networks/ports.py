@@ -1,12 +1,19 @@
 """Published ports: the language of ``-p``, the sockets that hold them on the host, and how ``ps`` shows them."""
 
+from __future__ import annotations
+
 import errno
 import os
 import socket
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from sampan.errors import Conflict, Denied, Invalid, Unavailable, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _BACKLOG = 4096

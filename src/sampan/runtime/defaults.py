@@ -1,9 +1,14 @@
 """What a container gets when nothing else is asked for, as an OCI runtime spec (runtime-spec 1.2, config.md and
 config-linux.md). The defaults are those of today's Docker, or stricter."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

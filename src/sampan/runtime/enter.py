@@ -1,9 +1,10 @@
 """A further program in a running container: joins its namespaces and cgroup, and goes on as its first process did."""
 
+from __future__ import annotations
+
 import os
 import socket
 import sys
-from typing import Any, NamedTuple, NoReturn
 
 from sampan.errors import NotFound
 from sampan.linux import beneath, namespaces, seccomp, syscalls
@@ -12,6 +13,12 @@ from sampan.runtime import handshake, init
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.parent import Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple, NoReturn
+else:
+    from sampan.values import NamedTuple
 
 # The user namespace first: it gives the right to join the others. The pid namespace counts for children only.
 _ORDER = ("user", "cgroup", "ipc", "uts", "network", "pid", "mount")

@@ -5,6 +5,8 @@ would run the image's code with the runtime's privileges. Everything is therefor
 are shut before the pivot, and the last step compares what is loaded with what was.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import os
@@ -15,7 +17,6 @@ import stat
 import struct
 import sys
 import termios
-from typing import Any, NamedTuple, NoReturn
 
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
 from sampan.linux import beneath, capabilities, mounts, seccomp, syscalls
@@ -24,6 +25,12 @@ from sampan.runtime import handshake, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.rootfs import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple, NoReturn
+else:
+    from sampan.values import NamedTuple
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEYCTL_JOIN_SESSION_KEYRING = 1

@@ -4,10 +4,11 @@ the first process is forked, and the two shake hands.
 The process that calls ``create`` must have a single thread (law 5): it forks.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import socket
-from typing import Any
 
 from sampan.errors import Invalid, Unsupported
 from sampan.linux import namespaces, seccomp, syscalls
@@ -15,6 +16,10 @@ from sampan.runtime import handshake, init, profile, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.defaults import CAPABILITIES, DEVICES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Process:

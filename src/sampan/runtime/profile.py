@@ -5,9 +5,10 @@ in no table is refused with EPERM; one newer than every call here with ENOSYS (s
 fall back. Deliberately absent: keyrings (not namespaced), io_uring, userfaultfd, kexec, swapon, pivot_root.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from errno import ENOSYS, EPERM
-from typing import Any
 
 from sampan.errors import Unsupported
 from sampan.linux.syscalls import (
@@ -19,6 +20,10 @@ from sampan.linux.syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def seccomp(capabilities: Iterable[str], machine: str) -> dict[str, Any]:

@@ -5,14 +5,21 @@ mount namespace, while the host's tree is still in view. Every target is opened 
 openat2(RESOLVE_IN_ROOT), so whatever links an image contains, nothing lands outside.
 """
 
+from __future__ import annotations
+
 import os
 import stat
-from typing import Any, NamedTuple
 
 from sampan.errors import Invalid, SampanError
 from sampan.linux import beneath, mounts
 from sampan.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 from sampan.runtime.cgroups.container import Cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Filesystem(NamedTuple):

@@ -4,8 +4,15 @@ Three worlds are met in the field: v2 alone (one hierarchy at /sys/fs/cgroup), v
 them), and hybrids of both. A container joins every v1 hierarchy that has a controller of ``WANTED``, or else v2.
 """
 
+from __future__ import annotations
+
 import os
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "hugetlb")
 WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")

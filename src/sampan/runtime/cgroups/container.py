@@ -1,12 +1,19 @@
 """A container's cgroup: one directory in each hierarchy that it joins."""
 
+from __future__ import annotations
+
 import os
 import time
-from typing import Any, NamedTuple
 
 from sampan.errors import Unavailable
 from sampan.runtime.cgroups import choose, v1, v2
 from sampan.runtime.cgroups.choose import PARENT, Hierarchy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 Cgroup = tuple["Membership", ...]
 

@@ -1,7 +1,12 @@
 """One container's directory in one cgroup v1 hierarchy (Linux Documentation/admin-guide/cgroup-v1)."""
 
+from __future__ import annotations
+
 import os
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def limits(resources: dict[str, Any], controllers: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -1,6 +1,10 @@
 """One container's directory in the cgroup v2 hierarchy (Linux Documentation/admin-guide/cgroup-v2.rst)."""
 
-from typing import Any
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
