@@ -22,7 +22,7 @@ for name in layers:
     os.mkdir(name)
     fd = os.open(name, os.O_PATH)
     with open(name + ".tar", "rb") as stream:
-        print(json.dumps(apply(stream, fd, userxattr=userxattr, rootless=userxattr)), file=sys.stderr)
+        print(json.dumps(apply(stream, fd, userxattr=userxattr, rootless=userxattr)[:4]), file=sys.stderr)
     os.close(fd)
 for name in ("upper", "work", "mnt"):
     os.mkdir(name)
@@ -146,7 +146,7 @@ def test_one_id_and_no_devices(store_root, member, archive):
     (store_root / "layer.tar").write_bytes(layer)
     script = (
         "import os, sys; from sampan.layers.apply import apply; os.mkdir('out'); fd = os.open('out', os.O_PATH);"
-        "print(*apply(open('layer.tar', 'rb'), fd, userxattr=True, rootless=True))"
+        "print(*apply(open('layer.tar', 'rb'), fd, userxattr=True, rootless=True)[:4])"
     )
     done = subprocess.run(
         ["unshare", "-Ur", sys.executable, "-c", script],

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from commands import Sampan
+from commands import Account, Sampan
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HOST_BASE = "docker-image://localhost/python:host"
@@ -63,13 +63,9 @@ def test_walkthrough_as_root(sampan: Sampan, registry: servers.Registry, tmp_pat
 
 
 def test_walkthrough_as_an_ordinary_user(
-    rootless_sampan: Sampan, registry: servers.Registry, ordinary_user: object, tmp_path: Path
+    rootless_sampan: Sampan, registry: servers.Registry, ordinary_user: Account, tmp_path: Path
 ) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and not parent.stat().st_mode & 0o005 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    walk(rootless_sampan, registry, project(tmp_path), tmp_path)
+    walk(rootless_sampan, registry, project(ordinary_user.home), tmp_path)
 
 
 def walk(sampan: Sampan, registry: servers.Registry, directory: Path, tmp_path: Path) -> None:
