@@ -6,8 +6,6 @@ them), and hybrids of both. A container joins every v1 hierarchy that has a cont
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -54,8 +52,3 @@ def joined(found: list[Hierarchy]) -> list[Hierarchy]:
     if any("memory" in entry.controllers or "pids" in entry.controllers for entry in first):
         return first
     return [entry for entry in found if entry.version == 2][:1]
-
-
-def unified() -> bool:
-    """Whether cgroup v2 alone rules here."""
-    return os.path.exists("/sys/fs/cgroup/cgroup.controllers")
