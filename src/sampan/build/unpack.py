@@ -7,18 +7,15 @@ lead to where they would lead in the image, never out of it.
 
 import os
 import stat
-from typing import Any
 
 from sampan.build.copy import Attributes, Destination, resolve_destination
 from sampan.build.source import Selected, join
 from sampan.errors import Corrupt, Invalid, SampanError
-from sampan.layers import compression, tarball
+from sampan.layers import tarball
+from sampan.layers.packed import inflated
 from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry
-from sampan.layers.window import Source
 from sampan.snapshots.lookup import View
 
-_CHUNK = 1 << 18
-_LZMA_MEMORY = 256 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {tarball.CHAR: stat.S_IFCHR, tarball.BLOCK: stat.S_IFBLK, tarball.FIFO: stat.S_IFIFO}
 
@@ -34,7 +31,7 @@ def unpack(view: View, match: Selected, dest: str, to: Destination, attributes: 
     os.close(to.directory(target, *attributes.for_parents))
     try:
         with open(view.open(match.path), "rb", buffering=0) as file:
-            for entry in tarball.read(_inflate(file)):
+            for entry in tarball.read(inflated(file)):
                 to.check()
                 _place(entry, target, to)
     except OSError as error:
@@ -49,61 +46,9 @@ def is_archive(view: View, path: bytes) -> bool:
     """Whether a file begins with a tar entry, once inflated. Its name does not matter."""
     with open(view.open(path), "rb", buffering=0) as file:
         try:
-            return next(tarball.read(_inflate(file)), None) is not None
+            return next(tarball.read(inflated(file)), None) is not None
         except (Invalid, Corrupt):
             return False
-
-
-def _inflate(file: Source) -> Source:
-    head = file.read(6)
-    source = compression.Prefixed(head, file)
-    if head.startswith(b"BZh"):
-        return compression.inflate(_Inflated(source, _bunzip2), "none")
-    if head == b"\xfd7zXZ\0":
-        return compression.inflate(_Inflated(source, _unxz), "none")
-    return compression.inflate(source)
-
-
-def _bunzip2() -> Any:
-    from bz2 import BZ2Decompressor
-
-    return BZ2Decompressor()
-
-
-def _unxz() -> Any:
-    from lzma import FORMAT_XZ, LZMADecompressor
-
-    return LZMADecompressor(FORMAT_XZ, memlimit=_LZMA_MEMORY)
-
-
-class _Inflated:
-    """A source of what the streams in ``source``, one after the other, inflate to."""
-
-    __slots__ = ("_make", "_source", "_stream")
-
-    def __init__(self, source: Source, make: Any) -> None:
-        self._source = source
-        self._make = make
-        self._stream = make()
-
-    def read(self, size: int, /) -> bytes:
-        from lzma import LZMAError
-
-        while True:
-            data = b""
-            if self._stream.eof:
-                data = self._stream.unused_data.lstrip(b"\0") or self._source.read(_CHUNK).lstrip(b"\0")
-                if not data:
-                    return b""
-                self._stream = self._make()
-            elif self._stream.needs_input and not (data := self._source.read(_CHUNK)):
-                raise Corrupt("the archive is cut short")
-            try:
-                inflated: bytes = self._stream.decompress(data, size)
-            except (OSError, ValueError, LZMAError) as error:
-                raise Corrupt(f"the archive is damaged: {error}") from None
-            if inflated:
-                return inflated
 
 
 def _place(entry: Entry, root: bytes, to: Destination) -> None:
