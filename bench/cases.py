@@ -142,11 +142,11 @@ def rebuild(site: Site, engine: Engine, *, changed: bool) -> Trial:
     return Trial(command, check, change)
 
 
-def build(site: Site, engine: Engine) -> Trial:
+def build(site: Site, engine: Engine, context: Callable[[Site], Path] = Site.large_context) -> Trial:
     needs(engine, "build")
-    context = site.large_context()
+    directory = context(site)
     engine, forget = _disposable(site, engine)
-    command = engine.words(*engine.build_verb, "--no-cache", "-t", _BUILT, str(context))
+    command = engine.words(*engine.build_verb, "--no-cache", "-t", _BUILT, str(directory))
 
     def check(_output: str) -> None:
         if not site.has(engine, _BUILT):
@@ -256,6 +256,10 @@ def _with(network: str) -> Plan:
     return lambda site, engine: run(site, engine, network, "true")
 
 
+_build_many = partial(build, context=Site.many_files)
+_build_stages = partial(build, context=Site.stages)
+_build_file = partial(build, context=Site.large_file)
+
 CASES = (
     Case("start", "`--version`; python: `-I -S -c pass`", "ms", 20, timed(start)),
     Case("resident-container", "resident beside a running container", "MB", 3, resident_beside_container),
@@ -267,12 +271,18 @@ CASES = (
     Case("rebuild-same", "rebuild of 2,000 files, nothing changed", "ms", 10, timed(partial(rebuild, changed=False))),
     Case("rebuild-changed", "rebuild of 2,000 files, one changed", "ms", 10, timed(partial(rebuild, changed=True))),
     Case("build", "build of the large image, no cache", "ms", 3, timed(build)),
+    Case("build-many", "build that copies 20,000 files, 500 MB, no cache", "ms", 3, timed(_build_many)),
+    Case("build-stages", "build of ten independent stages, a RUN each, no cache", "ms", 5, timed(_build_stages)),
     Case("push", "push of the large image", "ms", 5, timed(push)),
     Case("pull", "pull of the large image", "ms", 5, timed(pull)),
     Case("memory-run", "peak of `run`, largest process", "MB", 3, weighed(_run_and_sleep, "largest")),
     Case("memory-run-all", "peak of `run`, all processes", "MB", 3, weighed(_run_and_sleep, "together")),
     Case("memory-build", "peak of the build, largest process", "MB", 1, weighed(build, "largest"), 0),
     Case("memory-build-all", "peak of the build, all processes", "MB", 1, weighed(build, "together"), 0),
+    Case(
+        "memory-file", "peak of a build with a 2 GB file, largest process", "MB", 1, weighed(_build_file, "largest"), 0
+    ),
+    Case("memory-file-all", "the same, all processes", "MB", 1, weighed(_build_file, "together"), 0),
     Case("memory-push", "peak of the push, largest process", "MB", 1, weighed(push, "largest"), 0),
     Case("memory-push-all", "peak of the push, all processes", "MB", 1, weighed(push, "together"), 0),
     Case("memory-pull", "peak of the pull, largest process", "MB", 1, weighed(pull, "largest"), 0),

@@ -137,3 +137,28 @@ def write_project(directory: Path, base: str, stock: Stock, count: int = 2_000) 
         f"FROM {base}\nWORKDIR /app\nCOPY requirements.txt .\nRUN cat requirements.txt >installed\nCOPY . .\n"
         'CMD ["cat", "app.py"]\n'
     )
+
+
+def write_many(directory: Path, base: str, stock: Stock, count: int = 20_000, total: int = 500_000_000) -> None:
+    """The context of an image that is mostly one COPY of many files."""
+    directory.mkdir()
+    write(directory, plan("tree", count, total), stock)
+    (directory / "Dockerfile").write_text(f"FROM {base}\nCOPY tree /tree/\n")
+
+
+def write_stages(directory: Path, base: str, count: int = 10) -> None:
+    """The context of an image that stages make which do not need each other."""
+    directory.mkdir()
+    stages = [f"FROM {base} AS stage{number}\nRUN echo {number} >/result{number}\n" for number in range(count)]
+    copies = [f"COPY --from=stage{number} /result{number} /results/\n" for number in range(count)]
+    (directory / "Dockerfile").write_text("".join((*stages, f"FROM {base}\n", *copies)))
+
+
+def write_file(directory: Path, base: str, stock: Stock, size: int = 2_000_000_000) -> None:
+    """The context of an image with one very large file."""
+    directory.mkdir()
+    piece = b"".join(content(file, stock) for file in plan("piece", 1_000, 10_000_000))
+    with (directory / "file").open("wb") as file:
+        for _ in range(size // len(piece)):
+            file.write(piece)
+    (directory / "Dockerfile").write_text(f"FROM {base}\nCOPY file /\n")

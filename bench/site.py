@@ -70,6 +70,27 @@ class Site:
             contents.write_project(context, self.tiny, self._stock)
         return context
 
+    def many_files(self) -> Path:
+        """The context with 20,000 files."""
+        context = self.memory / "many"
+        if not context.exists():
+            contents.write_many(context, self.tiny, self._stock)
+        return context
+
+    def stages(self) -> Path:
+        """The context with ten stages."""
+        context = self.memory / "stages"
+        if not context.exists():
+            contents.write_stages(context, self.tiny)
+        return context
+
+    def large_file(self) -> Path:
+        """The context with a file of 2 GB."""
+        context = self.memory / "file"
+        if not context.exists():
+            contents.write_file(context, self.tiny, self._stock)
+        return context
+
     def bundle(self) -> Path:
         """The tiny image as a runtime bundle, for ``true`` without a network."""
         bundle = self.memory / "bundle"

@@ -68,3 +68,13 @@ def test_a_project_is_the_same_each_time(tmp_path: Path, stock: Stock) -> None:
     assert first == second
     assert len(first) == 51  # and the Dockerfile
     assert (tmp_path / "first/Dockerfile").read_text().startswith("FROM base\n")
+
+
+def test_contexts_copy_all_that_they_have(stock: Stock, tmp_path: Path) -> None:
+    contents.write_many(tmp_path / "many", "base", stock, count=50, total=100_000)
+    contents.write_file(tmp_path / "file", "base", stock, size=20_000_000)
+    contents.write_stages(tmp_path / "stages", "base", count=3)
+    assert sum(path.is_file() for path in (tmp_path / "many/tree").rglob("*")) == 50
+    assert (tmp_path / "file/file").stat().st_size > 19_000_000
+    instructions = (tmp_path / "stages/Dockerfile").read_text().splitlines()
+    assert [line.split()[0] for line in instructions] == ["FROM", "RUN"] * 3 + ["FROM"] + ["COPY"] * 3
