@@ -63,8 +63,11 @@ class Recorder:
     def __exit__(self, *rest: object) -> None:
         self.abandoned = not self.finished
 
-    def arrived(self, index: int) -> None:
-        assert self._store.has(self._manifest.layers[index].digest)
+    def arrived(self, index: int, source: Any = None) -> None:
+        layer = self._manifest.layers[index]
+        while source and source.read(1 << 16):  # raises, and tells of no arrival, if the layer does not come
+            pass
+        assert self._store.has(layer.digest)
         self.arrivals.append(index)
 
     def finish(self) -> Digest | None:

@@ -75,11 +75,11 @@ class Engine:
         containers = Containers(self.database, self.paths.containers)
         return Stores(self.paths, containers, self.snapshots, Volumes(self.paths.volumes), self.rootless)
 
-    def collect(self) -> int | None:
+    def collect(self, *, half_done: bool = False) -> int | None:
         """Frees what nothing keeps any more (``store.collect``)."""
         from sampan.store.collect import collect
 
-        return collect(self.paths, self.database, self.blobs, self.snapshots)
+        return collect(self.paths, self.database, self.blobs, self.snapshots, half_done=half_done)
 
     @contextmanager
     def storing(self) -> "Iterator[None]":

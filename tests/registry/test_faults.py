@@ -359,3 +359,42 @@ def test_a_registry_that_is_broken(scene: Scene) -> None:
 def test_a_name_that_does_not_resolve() -> None:
     with connect("registry.invalid", patience=HASTY) as client, pytest.raises(Unavailable, match="cannot be resolved"):
         client.ping()
+
+
+def test_a_pull_goes_on_where_an_earlier_one_broke_off(scene: Scene) -> None:
+    layer = scene.layers[0]
+    scene.registry.does(f"blobs/{layer}", cut(after=2 << 20), *[hang_up] * (HASTY.attempts - 1))
+    with pytest.raises(Unavailable):
+        scene.pull()
+    scene.assert_nothing_wrong_stored()
+    scene.registry.seen.clear()
+    scene.pull()
+    scene.assert_pulled()
+    (asked,) = scene.registry.requests(f"blobs/{layer}")
+    assert 1 << 20 <= int(asked.headers["range"].removeprefix("bytes=").removesuffix("-")) <= 2 << 20
+
+
+def test_a_part_that_is_wrong_is_fetched_anew(scene: Scene) -> None:
+    wanted = scene.layers[0]
+    writer = scene.target.blobs.resume(wanted, scene.source.blobs.size(wanted))
+    writer.write(bytes(2 << 20))
+    writer.abandon(keep=True)
+    scene.pull()
+    scene.assert_pulled()
+    assert ["range" in seen.headers for seen in scene.registry.requests(f"blobs/{wanted}")] == [True, False]
+
+
+def test_a_registry_that_cannot_go_on(scene: Scene) -> None:
+    layer = scene.layers[0]
+    scene.registry.does(f"blobs/{layer}", cut(after=2 << 20), *[hang_up] * (HASTY.attempts - 1), instead(416))
+    with pytest.raises(Unavailable):
+        scene.pull()
+    scene.pull()
+    scene.assert_pulled()
+
+
+def test_a_stall_is_overcome(scene: Scene) -> None:
+    scene.registry.does(f"blobs/{scene.layers[0]}", cut(after=2 << 20), stall)
+    scene.pull()
+    scene.assert_pulled()
+    assert scene.registry.left == 1

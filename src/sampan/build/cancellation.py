@@ -8,7 +8,8 @@ from sampan.errors import SampanError
 
 if TYPE_CHECKING:
     from sampan.oci.digest import Digest
-    from sampan.store.blobs import Blobs, Writer
+    from sampan.store.blobs import Blobs
+from sampan.store.writer import Writer
 
 
 class Cancellation:

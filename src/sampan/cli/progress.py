@@ -56,6 +56,8 @@ class Transfers:
             self._active[event.digest] = _moving(event)
             self._redraw()
         elif isinstance(event, events.Transferred) and event.how == "pulled":
+            if event.digest in self._done:  # unpacked as it came, and told of by a faster thread
+                return
             self._active[event.digest] = "Unpacking"
             self._redraw(at_once=True)
         elif isinstance(event, events.Transferred | events.Unpacked | events.LayerExists):

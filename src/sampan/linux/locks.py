@@ -37,3 +37,23 @@ def is_held(path: str) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def take(path: str) -> int | None:
+    """An open descriptor of the file ``path``, made if absent, that holds the lock on it until it is closed.
+
+    None if someone else has it. The file may be renamed or removed by its holder: what is locked here is what ``path``
+    names now.
+    """
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except FileNotFoundError:
+            pass  # it was renamed between the two: there is a new one to be made
+        os.close(fd)

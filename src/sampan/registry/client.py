@@ -133,16 +133,18 @@ class Client:
         with self._send(Request("HEAD", url), self._scopes(repository)) as response:
             return response.status == 200
 
-    def blob(self, repository: str, wanted: Descriptor, write: Callable[[bytes], object]) -> None:
-        """Hands the blob's bytes to ``write``, in order, and continues where a cut connection left off.
+    def blob(self, repository: str, wanted: Descriptor, write: Callable[[bytes], object], start: int = 0) -> None:
+        """Hands the blob's bytes from ``start`` on to ``write``, in order, and continues where a connection was cut.
 
         Whoever takes the bytes verifies digest and size, and refuses what is too much: it need not end by itself.
         Raises NotFound, Denied, Unavailable, and Corrupt if the registry announces another size.
         """
-        done = 0
+        done = start
 
         def proceed() -> None:
             nonlocal done
+            if done == wanted.size:
+                return
             for chunk in self._blob_from(repository, wanted, done):
                 write(chunk)
                 done += len(chunk)
@@ -200,8 +202,11 @@ class Client:
         headers = {"Range": f"bytes={start}-"} if start else {}
         # Not repeatable here: persist() in blob() counts the attempts.
         request = Request("GET", self._url(repository, "blobs", wanted.digest), headers, repeatable=False)
-        response = self._expect(self._send(request, self._scopes(repository)), (200, 206), f"blob {wanted.digest}")
-        with response:
+        response = self._send(request, self._scopes(repository))
+        if response.status == 416:
+            response.close()
+            raise Corrupt(f"the registry {self.registry} has fewer than {wanted.size} bytes of blob {wanted.digest}")
+        with self._expect(response, (200, 206), f"blob {wanted.digest}"):
             skip = start if response.status == 200 else 0
             _check_announced(response, wanted, start - skip)
             for chunk in response.chunks():

@@ -298,11 +298,11 @@ class _Explained:
                 seconds = f"{self._patience.connect:g} seconds"
                 return Unavailable(f"{who} does not answer: no connection in {seconds}", hint=_IS_IT_THERE)
             case exceptions.ReadTimeoutError() | TimeoutError():
-                return Unavailable(f"{who} stalled: it sent nothing for {self._patience.silence:g} seconds")
+                return Cut(f"{who} stalled: it sent nothing for {self._patience.silence:g} seconds")
             case exceptions.SSLError() if "EOF" not in str(error):
                 return _tls_failure(who, error)
             case exceptions.ProtocolError(args=(_, TimeoutError())):
-                return Unavailable(f"{who} stalled: it took nothing for {self._patience.silence:g} seconds")
+                return Cut(f"{who} stalled: it took nothing for {self._patience.silence:g} seconds")
             case exceptions.ProtocolError(args=(_, cause)) if _is_nonsense(cause):
                 return Unavailable(f"{who} does not speak HTTP as it should: {type(cause).__name__}")
             case exceptions.SSLError() | exceptions.ProtocolError() | OSError():

@@ -27,6 +27,36 @@ def run_all(tasks: Iterable[Callable[[], None]], jobs: int, stop: Callable[[], N
             raise failed[0]
 
 
+class Beside:
+    """Runs ``action`` in a thread of its own during a ``with`` block, whose end waits for it and raises what it raised.
+
+    What the block itself raises comes first; ``action`` must notice by itself that there is no more to wait for.
+    """
+
+    __slots__ = ("_action", "_error", "_thread")
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        from threading import Thread
+
+        self._action = action
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name="beside", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        self._thread.join()
+        if error is None and self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._action()
+        except BaseException as error:
+            self._error = error
+
+
 def in_turn(report: Report) -> Report:
     """``report``, for use from several threads: one event at a time."""
     from threading import Lock

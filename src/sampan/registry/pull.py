@@ -1,9 +1,13 @@
-"""Pull: from a name in a registry to an image in the store, unpacked."""
+"""Pull: from a name in a registry to an image in the store, unpacked.
+
+Each layer goes straight through: what comes from the network is hashed and put aside, and unpacked meanwhile. Neither
+the blob nor what was unpacked of it can be seen before its digest and its diff id hold.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
 
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Corrupt, Invalid, Unsupported
 from sampan.events import LayerExists, Report, Resolved, Transferred, Transferring
 from sampan.oci import config as configs
 from sampan.oci import manifest as manifests
@@ -18,6 +22,13 @@ from sampan.registry import parallel
 from sampan.registry.client import Client
 from sampan.store.blobs import Blobs
 from sampan.store.images import Image, Images
+from sampan.store.writer import Writer
+
+
+class Bytes(Protocol):
+    """What a layer is read from while it comes; it ends where the layer does, and was verified."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class Unpacking(Protocol):
@@ -25,7 +36,7 @@ class Unpacking(Protocol):
 
     def __enter__(self) -> "Unpacking": ...
     def __exit__(self, *rest: object) -> None: ...
-    def arrived(self, index: int) -> None: ...
+    def arrived(self, index: int, source: "Bytes | None" = None) -> None: ...
     def finish(self) -> Digest | None: ...
 
 
@@ -96,8 +107,8 @@ def _fetch_layers(manifest: Manifest, source: "_Source", unpacking: Unpacking, j
 
     def task(indexes: list[int]) -> Callable[[], None]:
         def fetch_and_unpack() -> None:
-            source.fetch(manifest.layers[indexes[0]])
-            for index in indexes:
+            source.layer(manifest.layers[indexes[0]], lambda data: unpacking.arrived(indexes[0], data))
+            for index in indexes[1:]:
                 unpacking.arrived(index)
 
         return fetch_and_unpack
@@ -116,20 +127,36 @@ class _Source:
         self._blobs = blobs
         self._report = report
 
-    def fetch(self, wanted: Descriptor) -> None:
-        """Makes sure that the blob is in the store."""
+    def layer(self, wanted: Descriptor, arrived: Callable[[Bytes | None], object]) -> None:
+        """Makes sure that the layer is in the store, and hands it on: as it comes, or None if it is there."""
         if self._blobs.has(wanted.digest):
             self._report(LayerExists(wanted.digest))
+            arrived(None)
             return
-        with self._blobs.writer(wanted.digest, wanted.size) as writer:
+        while not self._receive(wanted, arrived):
+            pass
 
-            def write(chunk: bytes) -> None:
-                writer.write(chunk)
-                self._report(Transferring(wanted.digest, writer.size, wanted.size))
+    def _receive(self, wanted: Descriptor, arrived: Callable[[Bytes | None], object]) -> bool:
+        """Whether the layer came; if not, what was here of it from before was wrong, and is gone now."""
+        writer = self._blobs.resume(wanted.digest, wanted.size)
+        begun = writer.size
+        try:
+            with writer.follow() as follower, parallel.Beside(lambda: arrived(follower)), writer:
+                self.client.blob(self._repository, wanted, self._reporting(wanted, writer), start=begun)
+                writer.commit()
+                self._report(Transferred(wanted.digest, wanted.size, "pulled"))
+        except Corrupt:
+            if not begun or self._blobs.has(wanted.digest):
+                raise
+            return False
+        return True
 
-            self.client.blob(self._repository, wanted, write)
-            writer.commit()
-        self._report(Transferred(wanted.digest, wanted.size, "pulled"))
+    def _reporting(self, wanted: Descriptor, writer: Writer) -> Callable[[bytes], object]:
+        def write(chunk: bytes) -> None:
+            writer.write(chunk)
+            self._report(Transferring(wanted.digest, writer.size, wanted.size))
+
+        return write
 
     def small(self, wanted: Descriptor, what: str) -> bytes:
         """The bytes of a blob that is read whole; nothing about it is reported."""

@@ -18,6 +18,7 @@ from sampan.store.blobs import Blobs
 
 if TYPE_CHECKING:
     from sampan.layers.apply import Applied
+    from sampan.layers.window import Source
 
 
 class Unpacking:
@@ -55,8 +56,8 @@ class Unpacking:
         """Whether layer ``index`` (0 is the lowest) has yet to be unpacked."""
         return not self._snapshots.has(self._chain[index])
 
-    def arrived(self, index: int) -> None:
-        """Applies layer ``index``, whose blob is in the store now.
+    def arrived(self, index: int, source: "Source | None" = None) -> None:
+        """Applies layer ``index``, whose blob is in the store now, or arrives through ``source``.
 
         Raises Corrupt if what it inflates to does not have its diff id, and Invalid for a malformed tar.
         """
@@ -67,7 +68,7 @@ class Unpacking:
         key = f"unpack-{os.getpid()}-{os.urandom(8).hex()}"
         directory = self._snapshots.prepare(key, None)
         try:
-            applied = self._apply(index, directory)
+            applied = self._apply(index, directory, source)
         except BaseException:
             self._snapshots.remove(key)
             raise
@@ -113,7 +114,9 @@ class Unpacking:
         finally:
             os.close(upper)
 
-    def _apply(self, index: int, directory: str) -> "Applied":
+    def _apply(self, index: int, directory: str, source: "Source | None") -> "Applied":
+        from contextlib import nullcontext
+
         from sampan.layers import apply
 
         layer, diff_id = self._layers[index], self._diff_ids[index]
@@ -121,7 +124,7 @@ class Unpacking:
         userxattr = self._snapshots.userxattr
         root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with self._blobs.open(layer.digest) as blob:
+            with nullcontext(source) if source else self._blobs.open(layer.digest) as blob:
                 return apply.unpack(blob, root, diff_id, how=how, userxattr=userxattr, rootless=userxattr)
         except SampanError as error:
             error.message = f"layer {layer.digest.short}: {error.message}"

@@ -2,16 +2,19 @@
 
 Laws. A blob that can be seen is whole and verified: it was written aside, hashed on the way, synced and renamed.
 ``put`` and ``commit`` are idempotent: success means "it is stored", not "I stored it". Nothing ever changes in place.
+
+A transfer that was cut off, or killed, leaves its part in ``ROOT/partial``; the next one hashes that again and goes on.
 """
 
 import os
-from types import TracebackType
 from typing import BinaryIO
 
 from sampan.errors import Corrupt, NotFound
+from sampan.linux import locks
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import MAX_BYTES
+from sampan.store.writer import Writer
 
 
 class Blobs:
@@ -59,7 +62,30 @@ class Blobs:
 
     def writer(self, expected: Digest | None = None, size: int | None = None) -> "Writer":
         """A writer for a blob that is to have this digest and size, or any."""
-        return Writer(self, expected, size)
+        # The name's first part is the writer's process: the collector removes what a dead one left.
+        path = f"{self.aside}/{os.getpid()}-{os.urandom(8).hex()}"
+        os.makedirs(self.aside, mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        return Writer(self.path, path, fd, expected, size)
+
+    def resume(self, expected: Digest, size: int) -> "Writer":
+        """A writer for a blob that arrives in order: it begins (``Writer.size``) behind what is here of it already.
+
+        What comes in is kept for the next one if the transfer breaks off. While another process is at it, this writer
+        begins anew, with a file of its own.
+        """
+        path = f"{self.partial}/{expected.algorithm}-{expected.encoded}"
+        os.makedirs(self.partial, mode=0o700, exist_ok=True)
+        fd = locks.take(path)
+        if fd is None:
+            return self.writer(expected, size)
+        writer = Writer(self.path, path, fd, expected, size, keep=True)
+        try:
+            writer.take_over()
+        except BaseException:
+            writer.abandon()
+            raise
+        return writer
 
     def remove(self, digest: Digest) -> int:
         """Removes a blob and gives the bytes that it had; 0 if there was none."""
@@ -87,66 +113,24 @@ class Blobs:
         """Where blobs are while they are being written."""
         return f"{self.root}/aside"
 
+    @property
+    def partial(self) -> str:
+        """Where the parts of blobs are whose transfer broke off, for ``resume``."""
+        return f"{self.root}/partial"
 
-class Writer:
-    """One blob on its way in; a context manager. What is not committed leaves nothing behind."""
+    def forget_partial(self, before: float) -> int:
+        """Removes parts that were last written to before that time (seconds since 1970); the bytes that they had.
 
-    __slots__ = ("_blobs", "_expected", "_fd", "_hash", "_limit", "_path", "_size", "size")
-
-    def __init__(self, blobs: Blobs, expected: Digest | None, size: int | None) -> None:
-        self._blobs = blobs
-        self._expected = expected
-        self._size = size
-        self._limit = 1 << 62 if size is None else size
-        self._hash = digests.hasher(expected)
-        self.size = 0
-        os.makedirs(blobs.aside, mode=0o700, exist_ok=True)
-        # The name's first part is the writer's process: the collector removes what a dead one left.
-        self._path = f"{blobs.aside}/{os.getpid()}-{os.urandom(8).hex()}"
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.abandon()
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Appends ``data``. Raises Corrupt as soon as there is more than was announced."""
-        length = len(data)
-        if self.size + length > self._limit:
-            raise Corrupt(f"blob {self._expected or ''} has more than the {self._size} bytes announced")
-        self._hash.update(data)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self._fd, left) :]
-        self.size += length
-        return length
-
-    def commit(self) -> Digest:
-        """Verifies and publishes. Raises Corrupt, and then nothing is stored."""
-        algorithm = self._expected.algorithm if self._expected else "sha256"
-        found = Digest(f"{algorithm}:{self._hash.hexdigest()}")
-        if self._size is not None and self.size != self._size:
-            raise Corrupt(f"blob {self._expected or found} has {self.size} bytes, not the {self._size} announced")
-        if self._expected is not None and found != self._expected:
-            raise Corrupt(f"a blob's digest is {found}, not {self._expected}: nothing was stored")
-        path = self._blobs.path(found)
-        os.fsync(self._fd)
+        To be called while nobody stores anything (``leases.sole``).
+        """
+        freed = 0
         try:
-            os.rename(self._path, path)
+            entries = list(os.scandir(self.partial))
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            os.rename(self._path, path)
-        os.close(self._fd)
-        self._fd = -1
-        return found
-
-    def abandon(self) -> None:
-        """Drops what was written, unless it was committed. May be called again."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            os.unlink(self._path)
+            return 0
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            if status.st_mtime < before:
+                os.unlink(entry.path)
+                freed += status.st_size
+        return freed

@@ -6,6 +6,7 @@ anything, and the next operation that collects takes care of it.
 
 import os
 import sqlite3
+import time
 from typing import Protocol
 
 from sampan.errors import Invalid, NotFound
@@ -19,6 +20,8 @@ from sampan.store.blobs import Blobs
 from sampan.store.database import keep_reserve
 from sampan.store.trees import remove_tree
 
+_PARTIAL_SECONDS = 24 * 3600
+
 
 class Snapshots(Protocol):
     """What the collector wants of the store for snapshots."""
@@ -28,8 +31,13 @@ class Snapshots(Protocol):
     def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> None: ...
 
 
-def collect(paths: Paths, db: sqlite3.Connection, blobs: Blobs, snapshots: Snapshots) -> int | None:
-    """Frees what nothing keeps, and gives the bytes of the blobs removed; None if another operation was at work."""
+def collect(
+    paths: Paths, db: sqlite3.Connection, blobs: Blobs, snapshots: Snapshots, *, half_done: bool = False
+) -> int | None:
+    """Frees what nothing keeps, and gives the bytes of the blobs removed; None if another operation was at work.
+
+    What a transfer left that broke off is kept for a day, for the next one to go on from; ``half_done`` says not to.
+    """
     with leases.sole(paths) as alone:
         if not alone:
             return None
@@ -39,6 +47,7 @@ def collect(paths: Paths, db: sqlite3.Connection, blobs: Blobs, snapshots: Snaps
         snapshots.sweep(keep_chains, keys, newest)
         freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
         _sweep_aside(blobs.aside)
+        freed += blobs.forget_partial(time.time() - (0 if half_done else _PARTIAL_SECONDS))
         remove_tree(paths.temporary)
         keep_reserve(paths.database)
         return freed
