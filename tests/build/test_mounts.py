@@ -24,7 +24,9 @@ def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
 
 
 def caches(builder: Builder) -> list[Path]:
-    return sorted(path for path in (builder.sampan.root / "caches").iterdir() if path.is_dir())
+    """The directories of cache mounts that Dockerfiles asked for."""
+    directories = sorted(path for path in (builder.sampan.root / "caches").iterdir() if path.is_dir())
+    return [path for path in directories if not (path / "about").read_text().startswith("sampan packages")]
 
 
 def failure(builder: Builder, lines: str, *options: str) -> str:
@@ -324,4 +326,40 @@ def test_an_ordinary_user_has_mounts_too(rootless_sampan: commands.Sampan, ordin
         "cat /run/secrets/s",
         "--secret", f"id=s,src={context}/f", "--network=host",
     )  # fmt: skip
-    assert " b x\n" in done.stderr
+    assert "b x\n" in done.stderr
+
+
+PIP = "test $PIP_CACHE_DIR = /dev/sampan/packages/pip -a $UV_LINK_MODE = copy && mkdir -p $PIP_CACHE_DIR"
+
+
+@as_system
+def test_all_builds_share_the_package_cache(builder: Builder) -> None:
+    builder.build(f"RUN {PIP} && echo 1 > $PIP_CACHE_DIR/f && touch /x")
+    assert builder.files() == ["x"]
+    assert "PIP" not in json.dumps(builder.image())
+    assert " 1\n" in builder.build("FROM base\nRUN cat $PIP_CACHE_DIR/f # another").stderr
+    builder.build("USER app\nRUN test ! -e $PIP_CACHE_DIR/f && touch $UV_CACHE_DIR")
+    builder.build("RUN echo ID=other > /etc/os-release\nRUN test -w ${PIP_CACHE_DIR%/*} -a ! -e $PIP_CACHE_DIR")
+
+
+@as_system
+def test_the_package_cache_gives_way(builder: Builder) -> None:
+    builder.build('RUN test -z "$PIP_CACHE_DIR" -a ! -e /dev/sampan', "--package-cache=false")
+    builder.build("ENV PIP_CACHE_DIR=/own\nRUN test $PIP_CACHE_DIR = /own -a $UV_CACHE_DIR")
+    builder.build('ENV HOME=/root\nRUN --mount=type=cache,target=/root/.cache test -z "$PIP_CACHE_DIR$UV_LINK_MODE"')
+    assert (
+        "CACHED"
+        in builder.build(
+            "ENV PIP_CACHE_DIR=/own\nRUN test $PIP_CACHE_DIR = /own -a $UV_CACHE_DIR", "--package-cache=false"
+        ).stderr
+    )
+
+
+@as_system
+def test_the_stages_that_are_named_are_built_anew(builder: Builder) -> None:
+    lines = "FROM base AS one\nRUN echo 1 > /1\nFROM base AS Two\nCOPY --from=one /1 /\nRUN echo 2 > /2"
+    builder.build(lines)
+    done = builder.build(lines, "--no-cache-filter", "TWO")
+    assert done.stderr.count("DONE") == 2
+    assert builder.build(lines, "--no-cache-filter", "one,3").stderr.count("DONE") == 3
+    assert "did you mean two?" in builder.build(lines, "--no-cache-filter", "tow", check=False).stderr

@@ -46,7 +46,8 @@ def test_names() -> None:
 
 def test_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
-    assert build._epoch({}) == 5
+    assert build._epoch(build._build_args([])) == 5
+    assert build._epoch(build._build_args(["SOURCE_DATE_EPOCH=6"])) == 6
     assert build._epoch({"SOURCE_DATE_EPOCH": "7"}) == 7
     assert build._epoch({"SOURCE_DATE_EPOCH": ""}) is None
     for wrong in ("-1", "1.5", "now", "9" * 20):

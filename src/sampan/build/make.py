@@ -1,6 +1,6 @@
 """A graph made into an image: what every frontend ends in."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from sampan.build.export import export
@@ -25,15 +25,17 @@ def make(
     *,
     epoch: int | None = None,
     fresh: bool = False,
+    fresh_stages: Collection[str] = (),
     jobs: int = 4,
 ) -> "Image":
     """Solves ``graph`` and stores the image under ``names`` (each with a tag).
 
-    ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache. The caller holds a lease. Raises SampanError, and OSError for
-    what the machine refuses; then no name has changed, and nothing runs or is mounted.
+    ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages`` --no-cache-filter. The caller holds a lease.
+    Raises SampanError, and OSError for what the machine refuses; then no name has changed, and nothing runs or is
+    mounted.
     """
     report = _in_turn(report)
-    with Build(stores, host, report, epoch=epoch, fresh=fresh) as work:
+    with Build(stores, host, report, epoch=epoch, fresh=fresh, fresh_stages=fresh_stages) as work:
         state = solve(graph.target, work, report, jobs=jobs)
     return export(graph.config, state, names, stores, images, epoch=epoch)
 

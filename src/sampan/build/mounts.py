@@ -234,7 +234,10 @@ def _locked(directory: str, sharing: set[str], cancellation: Cancellation, held:
 
 
 def _filled(directory: str, mount: Mount, place: Place, origins: Origins) -> str:
-    """The directory itself, made with its first content if it is not there: aside first, so it is never half made."""
+    """The directory itself, made with its first content if it is not there: aside first, so it is never half made.
+
+    ``about`` beside it says which it is, for people.
+    """
     if os.path.isdir(directory):
         return f"{directory}/it"
     made = f"{directory}.{os.urandom(8).hex()}"
@@ -248,6 +251,8 @@ def _filled(directory: str, mount: Mount, place: Place, origins: Origins) -> str
                 raise Invalid(f"the source of a cache is not a directory: {mount.source}")
             _copy(origin, match, made, place.rootless)
     _give(f"{made}/it", mount)
+    with open(f"{made}/about", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(mount.id)
     try:
         os.rename(made, directory)
     except OSError:  # another step that shares it was faster

@@ -25,6 +25,7 @@ from sampan.oci.manifest import Manifest
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
     from sampan.build.copy import Attributes, Destination
     from sampan.build.graph import Context
@@ -64,15 +65,25 @@ class Build:
     """The work of one build (``solve.Work``); a context manager.
 
     ``epoch`` (seconds since 1970) makes results reproducible: it is the time of what is made, and no time in a layer is
-    later. ``fresh`` looks up nothing in the cache.
+    later. ``fresh`` looks up nothing in the cache, ``fresh_stages`` (as steps call them) nothing for theirs.
     """
 
-    def __init__(self, stores: Stores, host: "Host", report: Report, *, epoch: int | None, fresh: bool) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        host: "Host",
+        report: Report,
+        *,
+        epoch: int | None,
+        fresh: bool,
+        fresh_stages: "Collection[str]" = (),
+    ) -> None:
         self._stores = stores
         self._host = host
         self._report = report
         self._epoch = epoch
         self._cache = Cache(stores.database, stores.blobs, stores.snapshots, fresh=fresh)
+        self._fresh_stages = fresh_stages
         self._cancellation = Cancellation()
         self._opened = ExitStack()
         self._contexts: dict[int, tuple[ContextFiles, FileDigests]] = {}
@@ -98,7 +109,7 @@ class Build:
             return self._image(step.image)
         keys = self._keys[id(step)] = []
         for key in self._make_keys(step, inputs):
-            built = self._cache.get(key)
+            built = None if step.stage in self._fresh_stages else self._cache.get(key)
             if built:
                 for missed in keys:
                     self._cache.put(missed, built)
@@ -180,8 +191,8 @@ class Build:
         if isinstance(step, Run):
             from sampan.build.run import run
 
-            def prepare(bundle: str) -> "AbstractContextManager[Prepared]":
-                return self._prepare(step, inputs, bundle)
+            def prepare(bundle: str, mounts: Sequence[Mount]) -> "AbstractContextManager[Prepared]":
+                return self._prepare(step, mounts, inputs, bundle)
 
             run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._warn, prepare)
             return True
@@ -196,7 +207,9 @@ class Build:
                 _make_directory(step, to)
         return True
 
-    def _prepare(self, step: Run, inputs: Sequence[State], bundle: str) -> "AbstractContextManager[Prepared]":
+    def _prepare(
+        self, step: Run, mounts: Sequence[Mount], inputs: Sequence[State], bundle: str
+    ) -> "AbstractContextManager[Prepared]":
         from sampan.build.mounts import Origin, Place, prepared
 
         @contextmanager
@@ -209,7 +222,7 @@ class Build:
                     yield Origin(view, None, "")
 
         place = Place(bundle, self._host.caches, self._host.rootless)
-        return prepared(step.mounts, place, open_origin, self._host.secrets, self._host.agents, self._cancellation)
+        return prepared(mounts, place, open_origin, self._host.secrets, self._host.agents, self._cancellation)
 
     def _warn(self, message: str) -> None:
         """Says something once, however many steps have reason to."""

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sampan.build import usernet
 from sampan.build.cancellation import Cancellation
 from sampan.build.copy import Destination
-from sampan.build.graph import Run
+from sampan.build.graph import Mount, Run
+from sampan.build.packages import offered
 from sampan.build.solve import Output
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
+from sampan.linux import namespaces
 from sampan.networks import dns
 from sampan.runtime import defaults, launch
 from sampan.snapshots import users
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 HOSTNAME = "buildkitsandbox"
 """What BuildKit calls the machine in which a step runs."""
 _CHUNK = 1 << 16
-Prepare = Callable[[str], "AbstractContextManager[Prepared]"]
-"""Gets what ``--mount`` asks for ready in a bundle."""
+Prepare = Callable[[str, Sequence[Mount]], "AbstractContextManager[Prepared]"]
+"""Gets mounts ready in a bundle."""
 
 
 class Host(NamedTuple):
@@ -54,6 +56,8 @@ class Host(NamedTuple):
     """Sockets of ssh agents by id."""
     hosts: tuple[tuple[str, str], ...] = ()
     """What a step's hosts file has besides: names and addresses."""
+    package_cache: bool = False
+    """Whether steps see the cache of pip and uv (``packages``)."""
 
 
 def run(
@@ -76,9 +80,10 @@ def run(
     try:
         with Tree(stack, host.rootless) as tree:
             user = users.resolve(step.user, tree.read_file)
+            packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) else None
         network = _network(step, host, warn)
-        with prepare(bundle) as prepared:
-            spec = compose(step, user, network, host, prepared.environment)
+        with prepare(bundle, (*step.mounts, packages.mount) if packages else step.mounts) as prepared:
+            spec = compose(step, user, network, host, prepared.environment, packages.environment if packages else {})
             files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host)]
             spec["mounts"] += [*prepared.mounts, *files]
             rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
@@ -92,12 +97,13 @@ def run(
 
 
 def compose(
-    step: Run, user: "User", network: str, host: Host, extra: Mapping[str, str] = MappingProxyType({})
+    step: Run, user: "User", network: str, host: Host, mounted: Mapping[str, str], packages: Mapping[str, str]
 ) -> dict[str, Any]:
     """The runtime spec for a step."""
+    extra = {**packages, **(host.pip.environment() if host.pip else {})}
     return defaults.base_spec(
         step.argv,
-        environment(step, user.home, host.pip.environment() if host.pip else {}, extra),
+        environment(step, user.home, extra, mounted),
         step.cwd,
         uid=user.uid,
         gid=user.gid,
@@ -117,6 +123,11 @@ def environment(
     values |= dict(entry.split("=", 1) for entry in step.env if "=" in entry)
     values |= mounted
     return [f"{name}={value}" for name, value in values.items()]
+
+
+def _has_package_cache(host: Host, user: "User") -> bool:
+    """An ordinary user without subordinate ids can give a directory to nobody but himself."""
+    return host.package_cache and not (host.rootless and user.uid >= namespaces.mapped_ids())
 
 
 def shown(step: Run) -> str:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sampan.oci.reference import Reference
     from sampan.store.images import Image
 
+_EPOCH = "SOURCE_DATE_EPOCH"
+
 
 def _advise(arguments: Parsed) -> str | None:
     """What ``build -t name.`` was probably meant to be."""
@@ -48,6 +50,8 @@ COMMAND = Command(
         Flag("--label list", "Set metadata for an image (name=value)"),
         Flag("--network string", "Networking mode for the RUN instructions: default, host or none", "default"),
         Flag("--no-cache", "Do not use cache when building the image"),
+        Flag("--no-cache-filter list", "Do not cache specified stages (names, separated by commas)"),
+        Flag("--package-cache", "Show RUN steps what pip and uv have fetched before; no image holds it", True),
         Flag("--progress string", "Set type of progress output: auto, plain, tty or quiet", "auto"),
         Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
@@ -61,7 +65,7 @@ COMMAND = Command(
     needs_userns=True,
     later="--annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
     "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --isolation "
-    "--load --memory -m --memory-swap --metadata-file --no-cache-filter --output -o --platform --policy "
+    "--load --memory -m --memory-swap --metadata-file --output -o --platform --policy "
     "--provenance --push --rm --sbom --security-opt --shm-size --squash --ulimit",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later.",
@@ -95,15 +99,24 @@ def main(arguments: Parsed, context: Context) -> int:
     engine = context.engine
     host = _host(arguments, engine)
     with engine.storing(), _directory(path) as directory:
-        graph = _graph(arguments, context, directory, build_args, contexts)
+        graph, fresh_stages = _graph(arguments, context, directory, build_args, contexts)
         own = graph.config.config
         config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
         graph = graph._replace(config=config)
         with _display(style, graph) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
-                fresh = arguments.on("no-cache")
-                image = make(graph, names, stores, engine.images, host, display, epoch=epoch, fresh=fresh)
+                image = make(
+                    graph,
+                    names,
+                    stores,
+                    engine.images,
+                    host,
+                    display,
+                    epoch=epoch,
+                    fresh=arguments.on("no-cache"),
+                    fresh_stages=fresh_stages,
+                )
             except BaseException:
                 display.failed()
                 raise
@@ -151,6 +164,8 @@ def _build_args(texts: list[str]) -> dict[str, str]:
             raise Invalid(f"invalid --build-arg {text!r}: the name is missing", hint="write it as NAME=VALUE")
         if equals or name in os.environ:
             values[name] = value if equals else os.environ[name]
+    if _EPOCH in os.environ:  # as buildx does it
+        values.setdefault(_EPOCH, os.environ[_EPOCH])
     return values
 
 
@@ -184,7 +199,7 @@ def _hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
 
 def _epoch(build_args: dict[str, str]) -> int | None:
     """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
-    text = build_args.get("SOURCE_DATE_EPOCH", os.environ.get("SOURCE_DATE_EPOCH", ""))
+    text = build_args.get(_EPOCH, "")
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):
@@ -207,7 +222,18 @@ def _host(arguments: Parsed, engine: "Engine") -> "Host":
     paths = engine.paths
     secrets, agents = _secrets(arguments.texts("secret")), _agents(arguments.texts("ssh"))
     hosts = _hosts(arguments.texts("add-host"))
-    return Host(paths.temporary, paths.networks, engine.rootless, network, pip, paths.caches, secrets, agents, hosts)
+    return Host(
+        paths.temporary,
+        paths.networks,
+        engine.rootless,
+        network,
+        pip,
+        paths.caches,
+        secrets,
+        agents,
+        hosts,
+        arguments.on("package-cache"),
+    )
 
 
 def _allowed(entitlements: list[str]) -> list[str]:
@@ -271,17 +297,30 @@ def _directory(path: str) -> "AbstractContextManager[str]":
     return nullcontext(os.path.abspath(path))
 
 
+def _stages(names: list[str], text: bytes) -> list[str]:
+    """What steps call the stages that are meant by name or number."""
+    if not names:
+        return []
+    from sampan.build.dockerfile import stages
+
+    all_stages = stages.parse(text).stages
+    found = [stages.target(all_stages, name.strip()) for each in names for name in each.split(",")]
+    return [stage.label if len(all_stages) > 1 else "" for stage in found]
+
+
 def _graph(
     arguments: Parsed, context: Context, directory: str, build_args: dict[str, str], contexts: dict[str, str]
-) -> "Graph":
+) -> "tuple[Graph, list[str]]":
+    """The graph, and the stages that are to be built anew."""
     from sampan.build.context import open_context, read_dockerfile
     from sampan.build.dockerfile.translate import translate
     from sampan.oci import platform as platforms
 
     filename = _dockerfile(arguments, directory)
     files = open_context(directory, filename or "Dockerfile")
-    return translate(
-        read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read(),
+    text = read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read()
+    graph = translate(
+        text,
         filename=filename or "Dockerfile",
         context=files,
         resolve=lambda name, platform: _resolve(name, platform, context, pull=arguments.on("pull")),
@@ -292,6 +331,7 @@ def _graph(
         report=lambda event: _tell(event, context),
         allowed=_allowed(arguments.texts("allow")),
     )
+    return graph, _stages(arguments.texts("no-cache-filter"), text)
 
 
 def _dockerfile(arguments: Parsed, directory: str) -> str:
