@@ -70,6 +70,7 @@ def test_version_loads_no_engine(tmp_path: Path) -> None:
         "sampan.cli.version",
         "sampan.oci",
         "sampan.oci.platform",
+        "sampan.values",
     }
 
 

@@ -1,21 +1,23 @@
 """Opens the stores of one root directory and hands them over. It holds no verbs: those are functions that take the
 stores they use."""
 
+from __future__ import annotations
+
 import os
-from contextlib import contextmanager, suppress
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 from sampan import paths as locations
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from functools import cached_property
 
     from sampan.containers.lifecycle import Stores
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.images import Images
+else:
+    from sampan.values import cached_property
 
 
 class Engine:
@@ -29,7 +31,7 @@ class Engine:
         self.paths = paths
         self.rootless = rootless
 
-    def __enter__(self) -> "Engine":
+    def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, *rest: object) -> None:
@@ -42,31 +44,31 @@ class Engine:
             del self.__dict__["database"]
 
     @cached_property
-    def database(self) -> "sqlite3.Connection":
+    def database(self) -> sqlite3.Connection:
         from sampan.store import database
 
         return database.connect(self.paths.database)
 
     @cached_property
-    def blobs(self) -> "Blobs":
+    def blobs(self) -> Blobs:
         from sampan.store.blobs import Blobs
 
         return Blobs(self.paths.blobs)
 
     @cached_property
-    def images(self) -> "Images":
+    def images(self) -> Images:
         from sampan.store.images import Images
 
         return Images(self.database)
 
     @cached_property
-    def snapshots(self) -> "Overlay":
+    def snapshots(self) -> Overlay:
         from sampan.snapshots.overlay import Overlay
 
         return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless)
 
     @cached_property
-    def containers(self) -> "Stores":
+    def containers(self) -> Stores:
         """All that the verbs of containers need."""
         from sampan.containers.lifecycle import Stores
         from sampan.containers.record import Containers
@@ -81,27 +83,46 @@ class Engine:
 
         return collect(self.paths, self.database, self.blobs, self.snapshots, half_done=half_done)
 
-    @contextmanager
-    def storing(self) -> "Iterator[None]":
-        """For the length of an operation that stores something: the collector is kept away.
+    def storing(self) -> Storing:
+        """For the length of a ``with`` block that stores something: the collector is kept away.
 
         When the operation fails, what it stored without giving it a name goes at once; and so goes, either way, what
         one that was killed left half done.
         """
-        import sqlite3
+        return Storing(self)
 
+
+class Storing:
+    """See ``Engine.storing``."""
+
+    __slots__ = ("_engine", "_lease")
+
+    def __init__(self, engine: Engine) -> None:
         from sampan.store.leases import lease
 
+        self._engine = engine
+        self._lease = lease(engine.paths)
+
+    def __enter__(self) -> None:
+        self._lease.__enter__()
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        import sqlite3
+
+        self._lease.__exit__()
+        engine = self._engine
+        if not kind:
+            if (
+                engine.snapshots.unfinished()
+                or _has_entries(engine.blobs.aside)
+                or _has_entries(engine.paths.temporary)
+            ):
+                engine.collect()
+            return
         try:
-            with lease(self.paths):
-                yield
-        except BaseException:
-            # What is told is why the operation failed, not that clearing up after it did too.
-            with suppress(OSError, sqlite3.Error):
-                self.collect()
-            raise
-        if self.snapshots.unfinished() or _has_entries(self.blobs.aside) or _has_entries(self.paths.temporary):
-            self.collect()
+            engine.collect()
+        except (OSError, sqlite3.Error):
+            pass  # what is told is why the operation failed, not that clearing up after it did too
 
 
 def _has_entries(directory: str) -> bool:

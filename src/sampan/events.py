@@ -4,8 +4,15 @@ An operation takes a ``report`` function and calls it with one of the values bel
 into a live display or plain lines, the API into JSON lines, tests into a list.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Resolved(NamedTuple):

@@ -4,8 +4,15 @@ Everything lasting lies under one root (``--root DIR``, ``SAMPAN_ROOT``, else ``
 ``$XDG_DATA_HOME/sampan``), so that removing one directory removes sampan's whole state.
 """
 
+from __future__ import annotations
+
 import os
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Paths(NamedTuple):

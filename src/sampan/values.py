@@ -10,7 +10,13 @@ Type checkers see typing's own. Modules that do so begin with ``from __future__ 
 ``typing`` exists in them at run time.
 """
 
+from __future__ import annotations
+
 from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OWN = frozenset(("__annotations__", "__module__", "__qualname__", "__doc__", "__orig_bases__"))
 
@@ -27,6 +33,20 @@ class _Meta(type):
             if key not in _OWN and key not in fields:
                 setattr(made, key, value)
         return made
+
+
+class cached_property:
+    """As ``functools.cached_property``: computed once, and kept in the instance's ``__dict__``."""
+
+    def __init__(self, compute: Callable[[object], object]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: object, owner: type) -> object:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._compute.__name__] = self._compute(instance)
+        return value
 
 
 class NamedTuple(metaclass=_Meta):

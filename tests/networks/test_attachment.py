@@ -1,7 +1,6 @@
 """A container's way to the world, held by a process that does what its monitor does."""
 
 import os
-import selectors
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from machines import Call, Machine, connect
+from sampan.linux.poll import READ, Poll
 from sampan.networks import bridge
 from sampan.networks.attachment import Attachment
 
@@ -22,20 +22,20 @@ NAME = "1" * 64
 def _watch(directory: str, container: int, published: list[str], said: int) -> None:
     stopping = os.eventfd(0)
     signal.signal(signal.SIGTERM, lambda *_: os.eventfd_write(stopping, 1))
-    with selectors.DefaultSelector() as selector:
-        attachment = Attachment(NAME, directory)
-        attachment.reserve(published)
-        attachment.join_bridge(container, selector)
-        selector.register(stopping, selectors.EVENT_READ, lambda *_: None)
-        os.write(said, b"!")
-        running = True
-        while running:
-            for key, mask in selector.select():
-                key.data(key, mask)
-                running = running and key.fd != stopping
-        attachment.close()
-        attachment.close()
-        assert set(selector.get_map()) == {stopping}
+    poll = Poll()
+    attachment = Attachment(NAME, directory)
+    attachment.reserve(published)
+    attachment.join_bridge(container, poll)
+    poll.watch(stopping, READ, lambda *_: None)
+    os.write(said, b"!")
+    running = True
+    while running:
+        for fd, mask, action in poll.wait():
+            action(fd, mask)
+            running = running and fd != stopping
+    attachment.close()
+    attachment.close()
+    assert set(poll._watched) == {stopping}
 
 
 class World:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import selectors
 import signal
 import socket
 import struct
@@ -13,6 +12,7 @@ import pytest
 from machines import Machine
 from sampan.errors import Unsupported
 from sampan.linux import syscalls
+from sampan.linux.poll import READ, Poll
 from sampan.networks import forward, ports, rootless
 from sampan.networks.ports import Port
 
@@ -27,22 +27,22 @@ def _serve_forever(container: int, port: Port, said: int) -> None:
     namespace = os.open(f"/proc/{container}/ns/net", os.O_RDONLY)
     stopping = os.eventfd(0)
     signal.signal(signal.SIGTERM, lambda *_: os.eventfd_write(stopping, 1))
-    with selectors.DefaultSelector() as selector:
-        forwarder = forward.Forwarder(selector, [reservation], namespace)
-        os.close(namespace)
-        before = len(os.listdir("/proc/self/fd"))
-        selector.register(stopping, selectors.EVENT_READ, lambda *_: None)
-        os.write(said, b"%d " % reservation.port.host_port)
-        running = True
-        while running:
-            for key, mask in selector.select():
-                key.data(key, mask)
-                running = running and key.fd != stopping
-        after = len(os.listdir("/proc/self/fd"))
-        forwarder.close()
-        forwarder.close()
-        assert set(selector.get_map()) == {stopping}
-        os.write(said, b"%d" % (after - before))
+    poll = Poll()
+    forwarder = forward.Forwarder(poll, [reservation], namespace)
+    os.close(namespace)
+    before = len(os.listdir("/proc/self/fd"))
+    poll.watch(stopping, READ, lambda *_: None)
+    os.write(said, b"%d " % reservation.port.host_port)
+    running = True
+    while running:
+        for fd, mask, action in poll.wait():
+            action(fd, mask)
+            running = running and fd != stopping
+    after = len(os.listdir("/proc/self/fd"))
+    forwarder.close()
+    forwarder.close()
+    assert set(poll._watched) == {stopping}
+    os.write(said, b"%d" % (after - before))
 
 
 class Forwarding:
@@ -259,8 +259,8 @@ def test_more_connections_than_the_limit_take_turns(
 def test_datagrams_are_refused() -> None:
     reservation = ports.reserve(Port("127.0.0.1", 0, 53, "udp"))
     try:
-        with selectors.DefaultSelector() as selector, pytest.raises(Unsupported, match="/udp cannot be published"):
-            forward.Forwarder(selector, [reservation], 0)
+        with pytest.raises(Unsupported, match="/udp cannot be published"):
+            forward.Forwarder(Poll(), [reservation], 0)
     finally:
         reservation.close()
 
@@ -287,19 +287,19 @@ def _publish_from_own_container() -> bytes:
     reservation = ports.reserve(Port("", 0, 80))
     namespace = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY)
     answer = b""
-    with selectors.DefaultSelector() as selector:
-        forwarder = forward.Forwarder(selector, [reservation], namespace)
-        with socket.socket() as client:
-            client.connect(("127.0.0.1", reservation.port.host_port))
-            client.setblocking(False)
-            selector.register(client, selectors.EVENT_READ)
-            while not answer:
-                for key, mask in selector.select(10):
-                    if key.fileobj is client:
-                        answer = client.recv(100)
-                    else:
-                        key.data(key, mask)
-        forwarder.close()
+    poll = Poll()
+    forwarder = forward.Forwarder(poll, [reservation], namespace)
+    with socket.socket() as client:
+        client.connect(("127.0.0.1", reservation.port.host_port))
+        client.setblocking(False)
+        poll.watch(client.fileno(), READ, lambda *_: None)
+        while not answer:
+            for fd, mask, action in poll.wait(10):
+                if fd == client.fileno():
+                    answer = client.recv(100)
+                else:
+                    action(fd, mask)
+    forwarder.close()
     container.close()
     return answer
 

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
+from sampan.linux import sockets
 from sampan.runtime import handshake, init
 
 
 def test_the_pid_is_said_before_the_first_process_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     tell = handshake.tell_pid
     monkeypatch.setattr(handshake, "tell_pid", lambda end, pid: (time.sleep(0.2), tell(end, pid)))
-    ours, theirs = handshake.pair()
+    ours, theirs = sockets.pair()
     child = os.fork()
     if child == 0:
         try:

@@ -3,12 +3,13 @@
 import pytest
 
 from sampan.errors import CommandMissing
+from sampan.linux import sockets
 from sampan.runtime import handshake
 
 
 def test_last_words_are_heard_although_they_were_talked_over() -> None:
     """The side that fails ends without reading what the other has just sent."""
-    ours, theirs = handshake.pair()
+    ours, theirs = sockets.pair()
     handshake.tell_failure(theirs, CommandMissing("it is not there", hint="look elsewhere"))
     ours.send(handshake.START)
     theirs.close()

@@ -4,9 +4,9 @@ It is a process of its own because such a program is forked, which wants a singl
 """
 
 import os
-import socket
 from contextlib import closing
 
+from sampan.linux import sockets
 from sampan.runtime import handshake, launch
 
 PROGRAMS = ("pasta", "slirp4netns")
@@ -19,7 +19,7 @@ class Connection:
 
     def __init__(self, pid: int) -> None:
         """Connects the network namespace of process ``pid``. Raises SampanError."""
-        self._end, theirs = handshake.pair()
+        self._end, theirs = sockets.pair()
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._helper = launch.spawn(__name__, (null, null, null), theirs.fileno(), (str(pid),))
@@ -53,8 +53,8 @@ def main() -> None:
     """The process. Descriptor 3 is the connection to the builder."""
     import sys
 
-    with socket.socket(fileno=3) as end:
-        end.set_inheritable(False)
+    with sockets.Connection(3) as end:
+        os.set_inheritable(3, False)
         try:
             from sampan.networks import rootless
 

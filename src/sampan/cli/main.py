@@ -59,7 +59,7 @@ def _interrupt_once() -> None:
     What was begun is undone then, and a second signal (an impatient Ctrl-C, a wrapper that passes on what the whole
     process group got) must not interrupt that; the third ends the process at once.
     """
-    import _signal  # type: ignore[import-not-found]  # signal without its enumerations, which are slow to load
+    import _signal  # signal without its enumerations, which are slow to load
 
     heard = 0
 

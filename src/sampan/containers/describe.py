@@ -1,12 +1,16 @@
 """A container as the Docker Engine API describes it (API 1.43, ContainerInspect)."""
 
-from typing import Any
+from __future__ import annotations
 
 from sampan.containers.options import Mount, Options
 from sampan.containers.record import Container
 from sampan.containers.state import State
 from sampan.oci.config import ContainerConfig
 from sampan.runtime import defaults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time, which clients of the API know to mean "not yet"."""

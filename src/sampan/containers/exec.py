@@ -1,14 +1,21 @@
 """A further program in a running container."""
 
-import json
-import os
-from typing import Any, NamedTuple
+from __future__ import annotations
 
+import os
+
+from sampan import plainjson
 from sampan.containers import session
 from sampan.containers.record import Container
 from sampan.errors import Conflict
 from sampan.linux import terminal
 from sampan.runtime import launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Request(NamedTuple):
@@ -31,7 +38,7 @@ def execute(container: Container, request: Request) -> int:
     if state.status != "running":
         raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
     with open(f"{container.directory}/config.json", "rb") as file:
-        spec = json.loads(file.read())
+        spec = plainjson.loads(file.read())
     process = _process(spec["process"], request, state.pid)
     seccomp = (spec.get("linux") or {}).get("seccomp")
     if request.terminal:
@@ -86,9 +93,9 @@ def _with_pipes(pid: int, process: dict[str, Any], seccomp: Any, cgroup: str, *,
         for fd in (in_read, out_write, error_write):
             os.close(fd)
     try:
-        with session.signals(entered.kill):
+        with session.Signals(entered.kill) as signals:
             entered.start()
-            session.pump({out_read: 1, error_read: 2}, in_write, entered.end)
+            session.pump({out_read: 1, error_read: 2}, in_write, entered.end, signals)
             return entered.wait()
     finally:
         entered.close()
@@ -111,10 +118,9 @@ def _with_terminal(pid: int, process: dict[str, Any], seccomp: Any, cgroup: str,
                 terminal.set_size(master, *size)
 
         on_signal(28)
-        raw = terminal.raw(0 if interactive else -1)
-        with raw, session.signals(on_signal):
+        with terminal.raw(0 if interactive else -1), session.Signals(on_signal) as signals:
             entered.start()
-            session.pump({master: 1}, master if interactive else -1, entered.end)
+            session.pump({master: 1}, master if interactive else -1, entered.end, signals)
             return entered.wait()
     finally:
         entered.close()

@@ -1,24 +1,30 @@
 """A container's life as its users see it: create, start, stop, kill, remove."""
 
-import json
-import os
-import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from __future__ import annotations
 
+import os
+
+from sampan import plainjson
 from sampan.containers import names, spec, streams
 from sampan.containers.options import Mount, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, Invalid, NotFound, Unavailable
+from sampan.linux.sockets import Connection
 from sampan.runtime import handshake
 from sampan.volumes import Volumes, anonymous_name, is_anonymous
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
     from sampan.oci.config import ImageConfig
     from sampan.paths import Paths
     from sampan.snapshots.overlay import Overlay
     from sampan.store.images import Image
+else:
+    from sampan.values import NamedTuple
 
 SIGNALS = {"SIGTERM": 15, "SIGKILL": 9, "SIGINT": 2, "SIGHUP": 1, "SIGQUIT": 3, "SIGUSR1": 10, "SIGUSR2": 12}
 
@@ -26,15 +32,15 @@ SIGNALS = {"SIGTERM": 15, "SIGKILL": 9, "SIGINT": 2, "SIGHUP": 1, "SIGQUIT": 3, 
 class Stores(NamedTuple):
     """The stores that containers need."""
 
-    paths: "Paths"
+    paths: Paths
     containers: Containers
-    snapshots: "Overlay"
+    snapshots: Overlay
     volumes: Volumes
     rootless: bool
 
 
 def create(
-    options: Options, image: "Image", image_name: str, config: "ImageConfig", stores: Stores, name: str = ""
+    options: Options, image: Image, image_name: str, config: ImageConfig, stores: Stores, name: str = ""
 ) -> Container:
     """Makes a container that is not running yet. What it made is gone again when it raises.
 
@@ -88,7 +94,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "rootless": stores.rootless,
     }
     try:
-        monitor.end.send(json.dumps(job).encode())
+        monitor.end.send(plainjson.dumps(job).encode())
         message, _ = handshake.expect(monitor.end, streams.RUNNING)
         monitor.warning = message.removeprefix(streams.RUNNING).decode()
     except BaseException:
@@ -184,7 +190,7 @@ def parse_signal(text: str) -> int:
     return number.value
 
 
-def _furnish(container: Container, image: "Image", config: "ImageConfig", stores: Stores, made: list[str]) -> Container:
+def _furnish(container: Container, image: Image, config: ImageConfig, stores: Stores, made: list[str]) -> Container:
     """Writes what the container's directory holds: the spec and the files of /etc that the engine makes.
 
     Gives the container with what was settled here, such as the names of its volumes.
@@ -202,7 +208,7 @@ def _furnish(container: Container, image: "Image", config: "ImageConfig", stores
         options, config.config, user, mounts, hostname, container.directory, container.cgroup, stores.rootless
     )
     files = {
-        "config.json": json.dumps(spec.compose(request)),
+        "config.json": plainjson.dumps(spec.compose(request)),
         "hostname": f"{hostname}\n",
         "hosts": dns.hosts(()),
         "resolv.conf": dns.resolv_conf(),
@@ -224,7 +230,7 @@ def mounts_as_recorded(mounts: tuple[Mount, ...], stores: Stores) -> tuple[Mount
 
 
 def _resolve_mounts(
-    options: Options, config: "ImageConfig", stores: Stores, tree: Any, made: list[str]
+    options: Options, config: ImageConfig, stores: Stores, tree: Any, made: list[str]
 ) -> tuple[Mount, ...]:
     """The mounts asked for and the image's volumes, with sources as directories; new volumes get what the image has."""
     mounts = [mount._replace(target=spec.check_target(mount.target)) for mount in options.mounts]
@@ -317,7 +323,7 @@ def _hostname(container: Container) -> str:
     return container.options.hostname or container.id[:12]
 
 
-def _connect(container: Container) -> socket.socket:
+def _connect(container: Container) -> Connection:
     """A connection to the container's monitor. Raises Conflict if there is none."""
     try:
         return streams.connect(container.socket)
@@ -325,7 +331,7 @@ def _connect(container: Container) -> socket.socket:
         raise Conflict(f"container {container.name} is not running") from None
 
 
-def _await_exit(end: socket.socket, seconds: float | None) -> bool:
+def _await_exit(end: Connection, seconds: float | None) -> bool:
     """Whether the monitor reports the end of its container in time, and then is gone itself."""
     end.settimeout(seconds)
     try:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
-import selectors
-import signal
-import socket
+from _signal import SIG_IGN, SIGPIPE, signal
 
 from sampan import plainjson
 from sampan.containers import logs, streams
 from sampan.containers.state import State, reserve_state, write_state
 from sampan.linux import syscalls, terminal
+from sampan.linux.poll import READ, WRITE, Poll
+from sampan.linux.sockets import Connection
 from sampan.runtime import handshake, parent
 
 TYPE_CHECKING = False
@@ -33,9 +33,9 @@ _BACKLOG = 1 << 20
 def main() -> None:
     """Entry of the monitor's process."""
     syscalls.set_process_name("sampan-monitor")
-    control = socket.socket(fileno=3)
-    control.set_inheritable(False)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    control = Connection(3)
+    os.set_inheritable(3, False)
+    signal(SIGPIPE, SIG_IGN)
     monitor = None
     try:
         parent.warm()
@@ -58,7 +58,7 @@ class Client:
 
     __slots__ = ("attached", "backlog", "end", "waiting")
 
-    def __init__(self, end: socket.socket, *, attached: bool) -> None:
+    def __init__(self, end: Connection, *, attached: bool) -> None:
         end.setblocking(False)
         self.end = end
         self.attached = attached
@@ -69,11 +69,11 @@ class Client:
 class Monitor:
     """One container's life. ``job`` is made by ``lifecycle.start``."""
 
-    def __init__(self, job: dict[str, Any], control: socket.socket) -> None:
+    def __init__(self, job: dict[str, Any], control: Connection) -> None:
         self._job = job
         self._directory: str = job["directory"]
         self._control = control
-        self._selector = selectors.DefaultSelector()
+        self._poll = Poll()
         self._clients: list[Client] = []
         self._state = State()
         self._process: parent.Process | None = None
@@ -130,8 +130,7 @@ class Monitor:
         gc.freeze()
         gc.enable()
         while self._exit_code is None:
-            for key, mask in self._selector.select():
-                key.data(key, mask)
+            self._poll.serve()
         self._drain()
         self._finish(self._exit_code)
 
@@ -162,9 +161,9 @@ class Monitor:
         network = self._network = Attachment(job["id"], job["networks"])
         network.reserve(job["ports"])
         if job["rootless"]:
-            network.join_user_mode(process.pid, self._selector)
+            network.join_user_mode(process.pid, self._poll)
         else:
-            network.join_bridge(process.pid, self._selector)
+            network.join_bridge(process.pid, self._poll)
         self._state = self._state._replace(address=network.address, ports=network.ports)
         with open(f"{self._directory}/hosts", "a") as file:
             file.write(f"{network.address or '127.0.0.1'}\t{job['hostname']} {job['name']}\n")
@@ -177,8 +176,8 @@ class Monitor:
     def _register(self) -> None:
         assert self._process
         pidfd = syscalls.pidfd_open(self._process.pid)
-        self._selector.register(pidfd, selectors.EVENT_READ, self._on_exit)
-        self._selector.register(self._server, selectors.EVENT_READ, self._on_connection)
+        self._poll.watch(pidfd, READ, self._on_exit)
+        self._poll.watch(self._server.fileno(), READ, self._on_connection)
         for fd in {*self._outputs, self._input} - {-1}:
             os.set_blocking(fd, False)
             self._await_stream(fd)
@@ -188,17 +187,17 @@ class Monitor:
         """Waits for what a stream of the container is good for now; a terminal is both ways."""
         reading = fd in self._outputs and not self._paused
         writing = fd == self._input and bool(self._pending_input)
-        mask = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if writing else 0)
-        streams.await_events(self._selector, fd, mask, self._on_stream)
+        mask = (READ if reading else 0) | (WRITE if writing else 0)
+        self._poll.watch(fd, mask, self._on_stream)
 
-    def _on_stream(self, key: selectors.SelectorKey, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
+    def _on_stream(self, fd: int, mask: int) -> None:
+        if mask & WRITE:
             self._write_input()
-        if mask & selectors.EVENT_READ and not self._take(key.fd):
-            del self._outputs[key.fd]
-            self._await_stream(key.fd)
+        if mask & READ and not self._take(fd):
+            del self._outputs[fd]
+            self._await_stream(fd)
 
-    def _on_exit(self, key: selectors.SelectorKey, mask: int) -> None:
+    def _on_exit(self, fd: int, mask: int) -> None:
         assert self._process
         self._exit_code = self._process.wait()
 
@@ -257,23 +256,22 @@ class Monitor:
 
     # -- clients ------------------------------------------------------------------------------------------------
 
-    def _add_client(self, end: socket.socket, *, attached: bool) -> None:
+    def _add_client(self, end: Connection, *, attached: bool) -> None:
         client = Client(end, attached=attached)
         self._clients.append(client)
         self._await_client(client)
 
     def _await_client(self, client: Client) -> None:
-        mask = (0 if self._deaf else selectors.EVENT_READ) | (selectors.EVENT_WRITE if client.backlog else 0)
-        streams.await_events(self._selector, client.end, mask, lambda key, mask: self._on_client(client, mask))
+        mask = (0 if self._deaf else READ) | (WRITE if client.backlog else 0)
+        self._poll.watch(client.end.fileno(), mask, lambda fd, mask: self._on_client(client, mask))
 
-    def _on_connection(self, key: selectors.SelectorKey, mask: int) -> None:
-        end, _ = self._server.accept()
-        self._add_client(end, attached=False)
+    def _on_connection(self, fd: int, mask: int) -> None:
+        self._add_client(self._server.accept(), attached=False)
 
     def _on_client(self, client: Client, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
+        if mask & WRITE:
             self._flush(client)
-        if not mask & selectors.EVENT_READ or client not in self._clients:
+        if not mask & READ or client not in self._clients:
             return
         try:
             message = client.end.recv(1 << 17)
@@ -326,7 +324,7 @@ class Monitor:
 
     def _close_input(self) -> None:
         if self._terminal < 0 and self._input >= 0:
-            streams.await_events(self._selector, self._input, 0, self._on_stream)
+            self._poll.watch(self._input, 0, self._on_stream)
             os.close(self._input)
             self._input = -1
 
@@ -358,7 +356,7 @@ class Monitor:
 
     def _drop(self, client: Client) -> None:
         self._clients.remove(client)
-        streams.await_events(self._selector, client.end, 0, self._on_stream)
+        self._poll.watch(client.end.fileno(), 0, self._on_stream)
         client.end.close()
         self._throttle()
 

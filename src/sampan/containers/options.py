@@ -1,8 +1,14 @@
 """What someone asks of a container, as a value: made by the command line or the API, kept with the container."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
 
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Mount(NamedTuple):
@@ -39,7 +45,7 @@ class Options(NamedTuple):
     args: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Options":
+    def from_json(cls, value: dict[str, Any]) -> Options:
         """The inverse of ``_asdict`` followed by JSON; fields that are not there get their defaults."""
         return cls(
             **{

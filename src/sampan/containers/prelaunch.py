@@ -1,15 +1,16 @@
 """The monitor's start, which takes as long as all else that ``run`` does: it comes first, so this module is light."""
 
 import os
-import socket
 
+from sampan.linux import sockets
+from sampan.linux.sockets import Connection
 from sampan.runtime import launch
 
 
 class Monitor:
     """A monitor that was started and waits to hear of its container, or is connected with us while that runs."""
 
-    def __init__(self, pid: int, end: socket.socket) -> None:
+    def __init__(self, pid: int, end: Connection) -> None:
         self.pid = pid
         self.end = end
         self.warning = ""
@@ -22,7 +23,7 @@ class Monitor:
 
 def prelaunch() -> Monitor:
     """Starts a monitor that has no container yet, so that it starts while the container is still being described."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = sockets.pair()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         pid = launch.spawn("sampan.containers.monitor", (null, null, null), theirs.fileno())

@@ -1,13 +1,20 @@
 """Containers: what was asked of each (a row in the database), and how it fares (a file that its monitor writes)."""
 
-import json
-import sqlite3
-from typing import NamedTuple
+from __future__ import annotations
 
+import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
+
+from sampan import plainjson
 from sampan.containers.options import Options
 from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, NotFound
 from sampan.linux import locks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _COLUMNS = "id, name, image_id, image_name, created, options"
 _HEX = frozenset("0123456789abcdef")
@@ -68,7 +75,7 @@ class Containers:
 
     def add(self, container: Container) -> None:
         """Raises Conflict if another has its name."""
-        options = json.dumps(container.options._asdict(), separators=(",", ":"))
+        options = plainjson.dumps(container.options._asdict())
         try:
             self._db.execute("INSERT INTO container VALUES (?,?,?,?,?,?)", (*container[:5], options))
         except sqlite3.IntegrityError:
@@ -79,7 +86,7 @@ class Containers:
 
     def update(self, identifier: str, options: Options) -> None:
         """Replaces the options of a container."""
-        text = json.dumps(options._asdict(), separators=(",", ":"))
+        text = plainjson.dumps(options._asdict())
         self._db.execute("UPDATE container SET options=? WHERE id=?", (text, identifier))
 
     def find(self, text: str) -> Container:
@@ -118,5 +125,5 @@ class Containers:
 
     def _container(self, row: tuple[str, ...]) -> Container:
         identifier, name, image_id, image_name, created = row[:5]
-        options = Options.from_json(json.loads(row[5]))
+        options = Options.from_json(plainjson.loads(row[5]))
         return Container(identifier, name, image_id, image_name, created, options, self.directory(identifier))

@@ -4,22 +4,28 @@ Signals that reach the caller go to the container. In a terminal's raw mode Ctrl
 there; elsewhere it is a signal, and the third one kills a container that takes no notice.
 """
 
+from __future__ import annotations
+
+import _signal as signal  # the part in C: the rest loads enumerations, which take 2 ms
 import os
-import selectors
-import signal
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from _socket import MSG_DONTWAIT
 
 from sampan.containers import streams
 from sampan.errors import Unavailable
 from sampan.linux import terminal
+from sampan.linux.poll import READ, WRITE, Poll
+from sampan.linux.sockets import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _PATIENCE = 3
 
 
-def attach(end: socket.socket, *, interactive: bool, tty: bool) -> int:
+def attach(end: Connection, *, interactive: bool, tty: bool) -> int:
     """Serves a container through the connection with its monitor, and gives its exit code.
 
     Raises Unavailable if the monitor goes away before its container.
@@ -27,20 +33,20 @@ def attach(end: socket.socket, *, interactive: bool, tty: bool) -> int:
     session = _Attached(end)
     if tty:
         session.resize()
-    with terminal.raw(0) if tty and interactive else _nothing(), signals(session.on_signal):
-        return session.serve(interactive=interactive)
+    with terminal.raw(0 if tty and interactive else -1), Signals(session.on_signal) as signals:
+        return session.serve(signals, interactive=interactive)
 
 
 class _Input:
     """The caller's standard input, read only as fast as someone takes it.
 
-    A terminal or a pipe is waited for; a regular file is always ready, and selectors refuse it.
+    A terminal or a pipe is waited for; a regular file is always ready, and epoll(7) refuses it.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, *, wanted: bool) -> None:
-        self._selector = selector
+    def __init__(self, poll: Poll, *, wanted: bool) -> None:
+        self._poll = poll
         self._open = wanted
-        self._pollable = wanted and _register(selector, 0)
+        self._pollable = wanted and _can_watch(poll, 0)
         self.pending: list[bytes] = []
 
     def fill(self) -> None:
@@ -61,34 +67,32 @@ class _Input:
         self.wait()
 
     def wait(self) -> None:
-        """Has the selector watch for input exactly when it is wanted."""
+        """Watches for input exactly when it is wanted."""
         if self._pollable:
-            mask = selectors.EVENT_READ if self._open and not self.pending else 0
-            streams.await_events(self._selector, 0, mask, _ignore)
+            self._poll.watch(0, READ if self._open and not self.pending else 0, _ignore)
 
 
 class _Attached:
     """One connection with a monitor (see ``streams``)."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: Connection) -> None:
         self._end = end
-        self._selector = selectors.DefaultSelector()
         self._interrupts = 0
 
-    def serve(self, *, interactive: bool) -> int:
-        self._selector.register(self._end, selectors.EVENT_READ)
-        source = _Input(self._selector, wanted=interactive)
+    def serve(self, signals: Signals, *, interactive: bool) -> int:
+        poll, end = Poll(), self._end.fileno()
+        signals.watch(poll)
+        source = _Input(poll, wanted=interactive)
         while True:
             source.fill()
-            mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if source.pending else 0)
-            streams.await_events(self._selector, self._end, mask, _ignore)
-            for key, events in self._selector.select():
-                if key.fd == 0:
+            poll.watch(end, READ | (WRITE if source.pending else 0), _ignore)
+            for fd, events, action in poll.wait():
+                action(fd, events)
+                if fd == 0:
                     source.read()
-                    continue
-                if events & selectors.EVENT_WRITE:
+                if fd == end and events & WRITE:
                     self._pass_on(source)
-                if events & selectors.EVENT_READ:
+                if fd == end and events & READ:
                     code = self._receive()
                     if code is not None:
                         return code
@@ -119,7 +123,7 @@ class _Attached:
     def _pass_on(self, source: _Input) -> None:
         data = source.pending[0]
         try:
-            self._end.send(streams.INPUT + data if data else streams.END_OF_INPUT, socket.MSG_DONTWAIT)
+            self._end.send(streams.INPUT + data if data else streams.END_OF_INPUT, MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:  # the container has ended; what it said last is still to be read
@@ -134,43 +138,42 @@ class _Attached:
             return
 
 
-def pump(outputs: dict[int, int], target: int, news: socket.socket) -> None:
+def pump(outputs: dict[int, int], target: int, news: Connection, signals: Signals) -> None:
     """Copies from the descriptors in ``outputs`` to those they are mapped to, and standard input to ``target`` (-1:
     nowhere), which is closed at its end unless it is an output too.
 
-    Ends when all outputs have, or when ``news`` is readable (the program is gone) and they have nothing more to say.
+    Ends when ``news`` is readable (the program is gone) and the outputs have nothing more to say.
     """
-    selector = selectors.DefaultSelector()
-    source = _Input(selector, wanted=target >= 0)
+    poll = Poll()
+    signals.watch(poll)
+    source = _Input(poll, wanted=target >= 0)
     if target >= 0:
         os.set_blocking(target, False)
-    selector.register(news, selectors.EVENT_READ)
+    poll.watch(news.fileno(), READ, _ignore)
     left, ended = set(outputs), False
-    while left:
+    while left or not ended:
         source.fill()
         for fd in left | {target} - {-1}:
-            mask = (selectors.EVENT_READ if fd in left else 0) | (
-                selectors.EVENT_WRITE if fd == target and source.pending else 0
-            )
-            streams.await_events(selector, fd, mask, _ignore)
-        ready = selector.select(0.05 if ended else None)
-        if ended and not any(key.fd in left and events & selectors.EVENT_READ for key, events in ready):
+            mask = (READ if fd in left else 0) | (WRITE if fd == target and source.pending else 0)
+            poll.watch(fd, mask, _ignore)
+        ready = poll.wait(0.05 if ended else None)
+        if ended and not any(fd in left and events & READ for fd, events, _ in ready):
             return
-        for key, events in ready:
-            fd = key.fd
-            if key.fileobj is news:
-                selector.unregister(news)
+        for fd, events, action in ready:
+            action(fd, events)
+            if fd == news.fileno():
+                poll.watch(fd, 0, _ignore)
                 ended = True
             elif fd == 0:
                 source.read()
-            if fd == target and events & selectors.EVENT_WRITE and not _feed(source, target, selector, outputs):
+            if fd == target and events & WRITE and not _feed(source, target, poll, outputs):
                 target = -1
-            if fd in left and events & selectors.EVENT_READ and not _copy(fd, outputs[fd]):
+            if fd in left and events & READ and not _copy(fd, outputs[fd]):
                 left.discard(fd)
-                streams.await_events(selector, fd, 0, _ignore)
+                poll.watch(fd, 0, _ignore)
 
 
-def _feed(source: _Input, target: int, selector: selectors.BaseSelector, outputs: dict[int, int]) -> bool:
+def _feed(source: _Input, target: int, poll: Poll, outputs: dict[int, int]) -> bool:
     """Passes on what waits in ``source``; False once ``target`` takes no more, or is to have no more."""
     data = source.pending[0]
     try:
@@ -186,7 +189,7 @@ def _feed(source: _Input, target: int, selector: selectors.BaseSelector, outputs
     source.wait()
     if data or target in outputs:
         return True
-    streams.await_events(selector, target, 0, _ignore)
+    poll.watch(target, 0, _ignore)
     os.close(target)
     return False
 
@@ -205,7 +208,7 @@ def _copy(source: int, target: int) -> bool:
     return bool(data)
 
 
-def _ignore(key: object, mask: int) -> None:
+def _ignore(fd: int, mask: int) -> None:
     """Events are told apart where they are waited for."""
 
 
@@ -221,28 +224,42 @@ def write_all(fd: int, data: bytes) -> None:
             select.select([], [fd], [])
 
 
-def _register(selector: selectors.BaseSelector, fd: int) -> bool:
+def _can_watch(poll: Poll, fd: int) -> bool:
     try:
-        selector.register(fd, selectors.EVENT_READ)
-    except (PermissionError, ValueError, OSError):
+        poll.watch(fd, READ, _ignore)
+    except OSError:
         return False
     return True
 
 
-@contextmanager
-def signals(action: Callable[[int], None]) -> Iterator[None]:
-    """Has ``action`` called for every signal that is to be passed on."""
-    before = {}
-    for number in (*_PASSED_ON, signal.SIGWINCH):
-        if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGWINCH:
-            before[number] = signal.signal(number, lambda number, frame: action(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+class Signals:
+    """For the length of a ``with`` block ``action`` is called for every signal that is to be passed on.
+
+    Python calls it between two steps of the program; so that a signal that comes just before the program begins to
+    wait is not left until something else happens, ``watch`` has it end the waiting too.
+    """
+
+    def __init__(self, action: Callable[[int], None]) -> None:
+        self._action = action
+        self._before: dict[int, Any] = {}
+        self._woken, self._wake = -1, -1
+        self._wake_before = -1
+
+    def __enter__(self) -> Signals:
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake_before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for number in (*_PASSED_ON, signal.SIGWINCH):
+            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGWINCH:
+                self._before[number] = signal.signal(number, lambda number, frame: self._action(number))
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wake_before)
+        os.close(self._woken)
+        os.close(self._wake)
 
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+    def watch(self, poll: Poll) -> None:
+        """Has a signal end ``poll.wait``."""
+        poll.watch(self._woken, READ, lambda fd, mask: os.read(fd, 512))

@@ -1,13 +1,20 @@
 """From what was asked and what the image says to a runtime spec."""
 
+from __future__ import annotations
+
 import os
-from typing import Any, NamedTuple
 
 from sampan.containers.options import Mount, Options
 from sampan.errors import Invalid
 from sampan.oci.config import ContainerConfig
 from sampan.runtime import defaults
 from sampan.snapshots.users import User
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 FILES = ("hostname", "hosts", "resolv.conf")
 """Files of /etc that the engine makes for each container and mounts."""

@@ -11,13 +11,8 @@ monitor → client   1 DATA   standard output (or the terminal's)     2 DATA   s
 from __future__ import annotations
 
 import os
-import selectors
-import socket
-from collections.abc import Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from sampan.linux.sockets import Connection
 
 INPUT = b"i"
 END_OF_INPUT = b"I"
@@ -31,9 +26,9 @@ CHUNK = 32 << 10
 """Bytes of data in one message at most: well below what a socket takes as one packet."""
 
 
-def listen(path: str) -> socket.socket:
+def listen(path: str) -> Connection:
     """A listening socket at ``path``, mode 0600, replacing what an earlier monitor left."""
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = Connection()
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
@@ -49,9 +44,9 @@ def listen(path: str) -> socket.socket:
     return server
 
 
-def connect(path: str) -> socket.socket:
+def connect(path: str) -> Connection:
     """A connection to a monitor. Raises OSError if nobody listens."""
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    client = Connection()
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         client.connect(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
@@ -61,19 +56,3 @@ def connect(path: str) -> socket.socket:
     finally:
         os.close(directory)
     return client
-
-
-def await_events(
-    selector: selectors.BaseSelector, file: int | socket.socket, mask: int, action: Callable[[Any, int], None]
-) -> None:
-    """Has ``action`` called on these events of ``file``, and on no others; ``mask`` 0 is none at all."""
-    try:
-        key = selector.get_key(file)
-    except KeyError:
-        if mask:
-            selector.register(file, mask, action)
-        return
-    if not mask:
-        selector.unregister(file)
-    elif key.events != mask:
-        selector.modify(file, mask, action)

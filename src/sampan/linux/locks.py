@@ -2,26 +2,34 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
-@contextmanager
-def held(path: str, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+class held:
     """Holds a lock on the file ``path`` (made if absent, never removed) for the length of a ``with`` block.
 
     Gives whether the lock was got: always True when ``wait``, else False if someone holds it in a conflicting way.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+
+    __slots__ = ("_fd", "_flags", "_path")
+
+    def __init__(self, path: str, *, shared: bool = False, wait: bool = True) -> None:
+        self._path = path
+        self._flags = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+        self._fd = -1
+
+    def __enter__(self) -> bool:
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(self._fd, self._flags)
         except BlockingIOError:
-            yield False
-            return
-        yield True
-    finally:
-        os.close(fd)
+            return False
+        except BaseException:
+            self.__exit__()
+            raise
+        return True
+
+    def __exit__(self, *rest: object) -> None:
+        os.close(self._fd)
 
 
 def is_held(path: str) -> bool:

@@ -2,40 +2,43 @@
 
 import os
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
-@contextmanager
-def raw(fd: int) -> Iterator[None]:
+class raw:
     """Puts terminal ``fd`` into raw mode for the length of a ``with`` block, and back on every way out (cfmakeraw(3)).
 
     Does nothing for what is not a terminal.
     """
-    if not os.isatty(fd):
-        yield
-        return
-    before = termios.tcgetattr(fd)
-    iflag, oflag, cflag, lflag, ispeed, ospeed, cc = termios.tcgetattr(fd)
-    iflag &= ~(
-        termios.IGNBRK
-        | termios.BRKINT
-        | termios.PARMRK
-        | termios.ISTRIP
-        | termios.INLCR
-        | termios.IGNCR
-        | termios.ICRNL
-        | termios.IXON
-    )
-    oflag &= ~termios.OPOST
-    lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-    cflag = cflag & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-    cc[termios.VMIN], cc[termios.VTIME] = 1, 0
-    termios.tcsetattr(fd, termios.TCSANOW, [iflag, oflag, cflag, lflag, ispeed, ospeed, cc])
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+    __slots__ = ("_before", "_fd")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._before = termios.tcgetattr(fd) if os.isatty(fd) else None
+
+    def __enter__(self) -> None:
+        if self._before is None:
+            return
+        iflag, oflag, cflag, lflag, ispeed, ospeed, cc = termios.tcgetattr(self._fd)
+        iflag &= ~(
+            termios.IGNBRK
+            | termios.BRKINT
+            | termios.PARMRK
+            | termios.ISTRIP
+            | termios.INLCR
+            | termios.IGNCR
+            | termios.ICRNL
+            | termios.IXON
+        )
+        oflag &= ~termios.OPOST
+        lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+        cflag = cflag & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+        cc[termios.VMIN], cc[termios.VTIME] = 1, 0
+        termios.tcsetattr(self._fd, termios.TCSANOW, [iflag, oflag, cflag, lflag, ispeed, ospeed, cc])
+
+    def __exit__(self, *rest: object) -> None:
+        if self._before is not None:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
 
 def size(fd: int) -> tuple[int, int] | None:

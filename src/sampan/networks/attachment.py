@@ -9,8 +9,7 @@ from sampan.networks.ports import Port, Reservation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from selectors import BaseSelector
-
+    from sampan.linux.poll import Poll
     from sampan.networks.forward import Forwarder
     from sampan.networks.rootless import Uplink
 
@@ -37,7 +36,7 @@ class Attachment:
         """Takes the host's ports that ``-p`` names. Raises Conflict if one is in use."""
         self._reservations = published.reserve_all(published.parse_all(texts))
 
-    def join_bridge(self, pid: int, selector: "BaseSelector") -> None:
+    def join_bridge(self, pid: int, poll: "Poll") -> None:
         """Connects the network namespace of ``pid`` with the bridge.
 
         What the packet filter does not redirect, which is IPv6 and everything while its rules are lost, arrives at the
@@ -48,9 +47,9 @@ class Attachment:
         endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports)
         self._bridged = True
         self.address = endpoint.address
-        self._forward(pid, selector, [each for each in self._reservations if each.port.protocol == "tcp"])
+        self._forward(pid, poll, [each for each in self._reservations if each.port.protocol == "tcp"])
 
-    def join_user_mode(self, pid: int, selector: "BaseSelector") -> None:
+    def join_user_mode(self, pid: int, poll: "Poll") -> None:
         """Connects it as an ordinary user may: outwards through pasta or slirp4netns, inwards through this process."""
         from sampan.networks import rootless
 
@@ -59,16 +58,16 @@ class Attachment:
         except Unavailable as error:
             self.warning = f"{error.message}; the container cannot reach the network ({error.hint})"
             rootless.raise_loopback(pid)
-        self._forward(pid, selector, self._reservations)
+        self._forward(pid, poll, self._reservations)
 
-    def _forward(self, pid: int, selector: "BaseSelector", reservations: Sequence[Reservation]) -> None:
+    def _forward(self, pid: int, poll: "Poll", reservations: Sequence[Reservation]) -> None:
         if not reservations:
             return
         from sampan.networks.forward import Forwarder
 
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._forwarder = Forwarder(selector, reservations, namespace, self.address)
+            self._forwarder = Forwarder(poll, reservations, namespace, self.address)
         finally:
             os.close(namespace)
 

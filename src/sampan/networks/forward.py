@@ -1,9 +1,8 @@
 """Published TCP ports without the packet filter: connections are accepted on the host and carried into the container.
 
-All runs in the monitor's one loop: a ``Forwarder`` registers its sockets with the monitor's selector, with a callback
-as their data, which the loop calls as ``key.data(key, mask)``. Bytes go from socket to socket through a pipe, by
-splice(2), and never through this process's memory. A connection keeps a pipe only while its receiver is slower than its
-sender, so that an idle one costs two descriptors.
+All runs in the monitor's one loop: a ``Forwarder`` has its sockets watched by the monitor's ``Poll``. Bytes go from
+socket to socket through a pipe, by splice(2), and never through this process's memory. A connection keeps a pipe only
+while its receiver is slower than its sender, so that an idle one costs two descriptors.
 
 The container sees its own address as the peer's, never 127.0.0.1 (podman CVE-2021-20199), and not the client's.
 """
@@ -14,10 +13,10 @@ import resource
 import socket
 import struct
 from collections.abc import Sequence
-from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 
 from sampan.errors import Unsupported
 from sampan.linux import netlink
+from sampan.linux.poll import READ, WRITE, Poll
 from sampan.networks.ports import Reservation
 
 _CHUNK = 1 << 16  # what a pipe holds
@@ -36,19 +35,17 @@ class Forwarder:
     a single thread. Raises Unsupported for ports that are not TCP's.
     """
 
-    def __init__(
-        self, selector: BaseSelector, reservations: Sequence[Reservation], namespace: int, address: str = ""
-    ) -> None:
+    def __init__(self, poll: Poll, reservations: Sequence[Reservation], namespace: int, address: str = "") -> None:
         for reservation in reservations:
             port = reservation.port
             if port.protocol != "tcp":
                 what = f"port {port.host_port}/{port.protocol} cannot be published without root"
                 raise Unsupported(what, hint="only TCP ports can")
-        self._selector = selector
+        self._poll = poll
         self._namespace = os.dup(namespace)
         self._address = address or _address_inside(namespace)
         self._listeners = {
-            listener: reservation.port.container_port
+            listener.fileno(): (listener, reservation.port.container_port)
             for reservation in reservations
             for listener in reservation.sockets
         }
@@ -80,17 +77,15 @@ class Forwarder:
         """Takes new connections, or leaves them waiting in the kernel."""
         if on == self._accepting:
             return
-        for listener in self._listeners:
-            if on:
-                listener.setblocking(False)
-                self._selector.register(listener, EVENT_READ, self._on_connection)
-            else:
-                self._selector.unregister(listener)
+        for fd, (listener, _) in self._listeners.items():
+            listener.setblocking(False)
+            self._poll.watch(fd, READ if on else 0, self._on_connection)
         self._accepting = on
 
-    def _on_connection(self, key: SelectorKey, mask: int) -> None:
-        listener = key.fileobj
-        assert isinstance(listener, socket.socket)
+    def _on_connection(self, fd: int, mask: int) -> None:
+        if fd not in self._listeners:
+            return  # closed by another event of the same round
+        listener, port = self._listeners[fd]
         try:
             client, _ = listener.accept()
         except OSError:
@@ -102,7 +97,7 @@ class Forwarder:
             return
         client.setblocking(False)
         server.setblocking(False)
-        self._connections.add(_Connection(self, client, server, (self._address, self._listeners[listener])))
+        self._connections.add(_Connection(self, client, server, (self._address, port)))
         if len(self._connections) >= self._limit:
             self._accept(False)
 
@@ -118,13 +113,7 @@ class Forwarder:
 
     def watch(self, end: socket.socket, events: int, connection: "_Connection") -> None:
         """Has ``connection`` called when ``end`` is ready for ``events``; for none of them with 0."""
-        known = self._selector.get_map().get(end)
-        if known and not events:
-            self._selector.unregister(end)
-        elif known and known.events != events:
-            self._selector.modify(end, events, connection.on_ready)
-        elif events and not known:
-            self._selector.register(end, events, connection.on_ready)
+        self._poll.watch(end.fileno(), events, connection.on_ready)
 
     def forget(self, connection: "_Connection") -> None:
         self._connections.discard(connection)
@@ -169,9 +158,9 @@ class _Connection:
         self._connecting = server.connect_ex(target) == errno.EINPROGRESS
         self._released = False
         # Also an immediate success or failure shows in the next round of the loop.
-        forwarder.watch(server, EVENT_READ | EVENT_WRITE, self)
+        forwarder.watch(server, READ | WRITE, self)
 
-    def on_ready(self, key: SelectorKey, mask: int) -> None:
+    def on_ready(self, fd: int, mask: int) -> None:
         if self._released:
             return  # by the other side's event in the same round
         try:
@@ -198,7 +187,7 @@ class _Connection:
         up, down = self._directions
         for end, to_read, to_write in ((self._client, up, down), (self._server, down, up)):
             reads = not to_read.ended and not to_read.waiting
-            self._forwarder.watch(end, EVENT_READ * reads | EVENT_WRITE * bool(to_write.waiting), self)
+            self._forwarder.watch(end, READ * reads | WRITE * bool(to_write.waiting), self)
 
     def _move(self, direction: _Direction) -> None:
         """Carries what there is, as far as the other side takes it. Raises OSError when a side is broken."""

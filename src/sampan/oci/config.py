@@ -1,12 +1,19 @@
 """Image configs (OCI image-spec, config.md, with the fields that Docker adds to ``config``)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from sampan.errors import Invalid
 from sampan.oci import manifest
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class ContainerConfig(NamedTuple):

@@ -1,12 +1,19 @@
 """Descriptors: how one blob names another (OCI image-spec, descriptor.md)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from sampan.errors import Invalid
 from sampan.oci import platform as platforms
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Descriptor(NamedTuple):

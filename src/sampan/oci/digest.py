@@ -4,11 +4,13 @@ A digest of a stored blob, a diff id (the digest of an uncompressed layer tar) a
 diff ids) have the same form and must never be swapped; names of variables say which is meant.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from sampan.errors import Corrupt, Invalid
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hashlib import _Hash
 
@@ -25,7 +27,7 @@ class Digest(str):
 
     __slots__ = ()
 
-    def __new__(cls, text: str) -> "Digest":
+    def __new__(cls, text: str) -> Digest:
         """Raises Invalid unless ``text`` is a sha256 or sha512 digest in lower-case hexadecimal."""
         if text.__class__ is cls:
             return text
@@ -63,7 +65,7 @@ def _sha256(data: bytes) -> str:
     return text
 
 
-def hasher(digest: Digest | None = None) -> "_Hash":
+def hasher(digest: Digest | None = None) -> _Hash:
     """A hash object for the algorithm of ``digest`` (sha256 without one)."""
     import hashlib
 

@@ -3,15 +3,22 @@
 Bytes come first: whoever holds a manifest keeps the bytes that were received, and these values are read from them.
 """
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.oci import descriptor as descriptors
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 MAX_BYTES = 4 << 20
 """No manifest, index or config larger than this is read (OCI distribution-spec, "Pushing Manifests": 4 MiB)."""
@@ -57,7 +64,7 @@ class Index(NamedTuple):
 
 def encode(value: object) -> bytes:
     """JSON as sampan writes it: no white space, keys in the order given, UTF-8."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return plainjson.dumps(value).encode()
 
 
 def decode(data: bytes, what: str) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def decode(data: bytes, what: str) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise Invalid(f"{what} is larger than {MAX_BYTES >> 20} MiB")
     try:
-        value = json.loads(data)
+        value = plainjson.loads(data)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):

@@ -1,9 +1,16 @@
 """Platforms: for which operating system and processor an image is (OCI image-spec, image-index.md, "platform")."""
 
+from __future__ import annotations
+
 import os
-from typing import Any, NamedTuple
 
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _ARCHITECTURES = {  # what uname(2) and people say → GOARCH, GOARM
     "x86_64": ("amd64", ""),
@@ -44,7 +51,7 @@ class Platform(NamedTuple):
             value["variant"] = self.variant
         return value
 
-    def satisfies(self, wanted: "Platform") -> bool:
+    def satisfies(self, wanted: Platform) -> bool:
         """Whether an image for this platform is what someone who wants ``wanted`` should get.
 
         An absent variant matches every one, and arm64 without a variant is arm64/v8.

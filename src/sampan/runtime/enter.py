@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 from sampan.errors import NotFound
-from sampan.linux import beneath, namespaces, seccomp, syscalls
+from sampan.linux import beneath, namespaces, seccomp, sockets, syscalls
+from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import prctl
 from sampan.runtime import handshake, init
 from sampan.runtime.cgroups import container
@@ -53,7 +53,7 @@ def create(
         bool(process.get("terminal")),
     )
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    ours, theirs = handshake.pair()
+    ours, theirs = sockets.pair()
     child = os.fork()
     if child == 0:
         ours.close()
@@ -85,7 +85,7 @@ def _open_namespaces(pid: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _join(entry: Entry, end: socket.socket) -> NoReturn:
+def _join(entry: Entry, end: Connection) -> NoReturn:
     try:
         init.settle_signals()
         prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -107,7 +107,7 @@ def _join(entry: Entry, end: socket.socket) -> NoReturn:
         os._exit(1)
 
 
-def _run(entry: Entry, end: socket.socket, own: os.stat_result, loaded: int) -> NoReturn:
+def _run(entry: Entry, end: Connection, own: os.stat_result, loaded: int) -> NoReturn:
     stdio = entry.stdio
     if entry.terminal:
         master, slave = init.open_terminal()

@@ -10,10 +10,10 @@ The init may import nothing after the pivot, so messages are plain bytes.
 """
 
 import os
-import socket
 
 from sampan import errors
 from sampan.errors import SampanError
+from sampan.linux.sockets import Connection
 
 START = b"start"
 READY = b"ready"
@@ -21,16 +21,11 @@ CONSOLE = b"console"
 _LIMIT = 1 << 16
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-
-
-def tell_pid(end: socket.socket, pid: int) -> None:
+def tell_pid(end: Connection, pid: int) -> None:
     end.send(b"pid %d" % pid)
 
 
-def tell_failure(end: socket.socket, error: BaseException) -> None:
+def tell_failure(end: Connection, error: BaseException) -> None:
     """Sends an error in a form from which ``expect`` raises it again."""
     if isinstance(error, SampanError):
         kind, message, hint = type(error).__name__, error.message, error.hint or ""
@@ -43,17 +38,17 @@ def tell_failure(end: socket.socket, error: BaseException) -> None:
         return  # nobody is left to be told
 
 
-def tell_console(end: socket.socket, fd: int) -> None:
-    socket.send_fds(end, [CONSOLE], [fd])
+def tell_console(end: Connection, fd: int) -> None:
+    end.send_descriptor(CONSOLE, fd)
 
 
-def expect(end: socket.socket, word: bytes) -> tuple[bytes, list[int]]:
+def expect(end: Connection, word: bytes) -> tuple[bytes, list[int]]:
     """The next message, which must begin with ``word``, and its descriptors. Raises what the other side failed with."""
     try:
-        message, fds, _, _ = socket.recv_fds(end, _LIMIT, 1)
+        message, fds = end.receive(_LIMIT)
     except ConnectionResetError:
         # The other side ended without having read all that we said. The kernel tells this once, before its last words.
-        message, fds, _, _ = socket.recv_fds(end, _LIMIT, 1)
+        message, fds = end.receive(_LIMIT)
     _raise_failure(message)
     if not message.startswith(word):
         for fd in fds:
@@ -63,7 +58,7 @@ def expect(end: socket.socket, word: bytes) -> tuple[bytes, list[int]]:
     return message, fds
 
 
-def expect_end(end: socket.socket) -> None:
+def expect_end(end: Connection) -> None:
     """Waits until the program runs. Raises what the other side failed with."""
     try:
         message = end.recv(_LIMIT)

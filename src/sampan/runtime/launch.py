@@ -9,12 +9,14 @@ from a detached read-only mount: nobody in a container can open it for writing, 
 import os
 import sys
 
+from sampan import plainjson
 from sampan.errors import SampanError
+from sampan.linux import sockets
+from sampan.linux.sockets import Connection
 from sampan.runtime import handshake
 
 TYPE_CHECKING = False  # nothing is imported here that the start of a monitor does not need
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
     from typing import Any
 
@@ -27,7 +29,7 @@ class Process:
     Closing it, or dying, kills the container.
     """
 
-    def __init__(self, runtime: int, end: "socket.socket") -> None:
+    def __init__(self, runtime: int, end: Connection) -> None:
         self._runtime = runtime
         self.end = end
         """Readable once there is news of the program, such as its end."""
@@ -83,11 +85,9 @@ def create(
     ``bundle`` is a directory of the caller's for config.json and the mount point; ``rootfs`` is what to mount there (a
     ``snapshots.overlay.Rootfs``); ``stdio`` are the program's standard descriptors. Raises SampanError.
     """
-    import json
-
     os.makedirs(os.path.join(bundle, spec["root"]["path"]), exist_ok=True)
     with open(f"{bundle}/config.json", "w") as file:
-        json.dump(spec, file)
+        file.write(plainjson.dumps(spec))
     job = {"bundle": bundle, "overlay": rootfs, "terminal": bool(spec["process"].get("terminal"))}
     return _begin("sampan.runtime.main", job, stdio)
 
@@ -102,16 +102,15 @@ def enter(
 
 
 def _begin(module: str, job: "dict[str, Any]", stdio: tuple[int, int, int]) -> Process:
-    import json
-    import socket
+    from _socket import SO_SNDBUF, SOL_SOCKET
 
-    ours, theirs = handshake.pair()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MESSAGE)
+    ours, theirs = sockets.pair()
+    ours.setsockopt(SOL_SOCKET, SO_SNDBUF, _MESSAGE)
     try:
         runtime = spawn(module, stdio, theirs.fileno())
     finally:
         theirs.close()
-    ours.send(json.dumps(job).encode())
+    ours.send(plainjson.dumps(job).encode())
     return Process(runtime, ours)
 
 

@@ -4,22 +4,22 @@ It makes one container or one further process in one, lets it run when told, say
 connection ends.
 """
 
-import json
 import os
 import select
-import socket
 
+from sampan import plainjson
 from sampan.linux import syscalls
+from sampan.linux.sockets import Connection
 from sampan.runtime import handshake
 from sampan.runtime.parent import Process, exit_code
 
 
 def main() -> None:
-    end = socket.socket(fileno=3)
-    end.set_inheritable(False)
+    end = Connection(3)
+    os.set_inheritable(3, False)
     syscalls.set_process_name("sampan-runtime")
     try:
-        job = json.loads(end.recv(1 << 20))
+        job = plainjson.loads(end.recv(1 << 20))
         process = _create(job)
     except BaseException as error:
         handshake.tell_failure(end, error)
@@ -49,12 +49,12 @@ def _create(job: dict[str, object]) -> Process:
     from sampan.runtime import parent
 
     bundle, overlay = job["bundle"], job["overlay"]
-    with open(f"{bundle}/config.json") as file:
-        spec = json.load(file)
+    with open(f"{bundle}/config.json", "rb") as file:
+        spec = plainjson.loads(file.read())
     return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))  # type: ignore[arg-type]
 
 
-def _watch(process: Process, end: socket.socket) -> None:
+def _watch(process: Process, end: Connection) -> None:
     """Waits for the program's end, reaping what it leaves behind, or for the connection's."""
     pidfd = syscalls.pidfd_open(process.pid)
     poll = select.poll()

@@ -7,11 +7,11 @@ The process that calls ``create`` must have a single thread (law 5): it forks.
 from __future__ import annotations
 
 import os
-import signal
-import socket
+from _signal import SIGKILL
 
 from sampan.errors import Invalid, Unsupported
-from sampan.linux import namespaces, seccomp, syscalls
+from sampan.linux import namespaces, seccomp, sockets, syscalls
+from sampan.linux.sockets import Connection
 from sampan.runtime import handshake, init, profile, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Process:
     """A container's first process. Made by ``create``; runs after ``start``; gone after ``wait``."""
 
-    def __init__(self, pid: int, end: socket.socket, cgroup: Cgroup) -> None:
+    def __init__(self, pid: int, end: Connection, cgroup: Cgroup) -> None:
         self.pid = pid
         self._end = end
         self._cgroup = cgroup
@@ -57,7 +57,7 @@ class Process:
         """Kills the container, wherever its making stood, and waits until it is gone."""
         self._end.close()
         try:
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.pid, SIGKILL)
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
@@ -82,7 +82,7 @@ def create(
     """
     job = _job(spec, bundle, overlay, stdio)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    ours, theirs = handshake.pair()
+    ours, theirs = sockets.pair()
     child = os.fork()
     if child == 0:
         ours.close()

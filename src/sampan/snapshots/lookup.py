@@ -6,15 +6,24 @@ something else than a directory comes. Foreign names never leave the tree: symbo
 by component, and the kernel is only ever asked for paths in which it must not follow any (RESOLVE_NO_SYMLINKS).
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol
 
 from sampan.errors import Invalid
 from sampan.linux import beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, Protocol
+else:
+    from sampan.values import NamedTuple
+
+    Protocol = object
 
 MAX_LINKS = 40
 """As many symbolic links as the kernel follows in one path (path_resolution(7))."""
@@ -101,7 +110,7 @@ class Tree:
             self.close()
             raise
 
-    def __enter__(self) -> "Tree":
+    def __enter__(self) -> Tree:
         return self
 
     def __exit__(

@@ -9,14 +9,21 @@ committed one never changes. Removal forgets the row first and the directory aft
 an orphaned directory, which ``sweep`` removes.
 """
 
+from __future__ import annotations
+
+import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
 import os
-import sqlite3
-from typing import NamedTuple
 
 from sampan.errors import Conflict, NotFound
 from sampan.oci.digest import Digest
 from sampan.store.database import transaction
 from sampan.store.trees import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Rootfs(NamedTuple):

@@ -4,10 +4,17 @@ No library of the host's or the image's is asked (NSS would load the image's cod
 name (CVE-2026-46680), and both files are read without leaving the tree, up to a limit.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from sampan.errors import Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 MAX_ID = (1 << 31) - 1
 """The highest id that runc and Docker accept; larger ones wrap around in some tool's 32 bits (CVE-2024-40635)."""

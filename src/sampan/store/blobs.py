@@ -6,15 +6,21 @@ Laws. A blob that can be seen is whole and verified: it was written aside, hashe
 A transfer that was cut off, or killed, leaves its part in ``ROOT/partial``; the next one hashes that again and goes on.
 """
 
+from __future__ import annotations
+
 import os
-from typing import BinaryIO
 
 from sampan.errors import Corrupt, NotFound
 from sampan.linux import locks
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
 from sampan.oci.manifest import MAX_BYTES
-from sampan.store.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from sampan.store.writer import Writer
 
 
 class Blobs:
@@ -60,15 +66,17 @@ class Blobs:
             writer.write(data)
             return writer.commit()
 
-    def writer(self, expected: Digest | None = None, size: int | None = None) -> "Writer":
+    def writer(self, expected: Digest | None = None, size: int | None = None) -> Writer:
         """A writer for a blob that is to have this digest and size, or any."""
+        from sampan.store.writer import Writer
+
         # The name's first part is the writer's process: the collector removes what a dead one left.
         path = f"{self.aside}/{os.getpid()}-{os.urandom(8).hex()}"
         os.makedirs(self.aside, mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         return Writer(self.path, path, fd, expected, size)
 
-    def resume(self, expected: Digest, size: int) -> "Writer":
+    def resume(self, expected: Digest, size: int) -> Writer:
         """A writer for a blob that arrives in order: it begins (``Writer.size``) behind what is here of it already.
 
         What comes in is kept for the next one if the transfer breaks off. While another process is at it, this writer
@@ -79,6 +87,8 @@ class Blobs:
         fd = locks.take(path)
         if fd is None:
             return self.writer(expected, size)
+        from sampan.store.writer import Writer
+
         writer = Writer(self.path, path, fd, expected, size, keep=True)
         try:
             writer.take_over()

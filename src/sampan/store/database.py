@@ -4,11 +4,10 @@ The database names things; bytes lie beside it (blobs, snapshots). A row is writ
 that it names are durable, so a crash at any instruction leaves orphaned bytes at worst, never a name without content.
 """
 
+import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
 import os
-import sqlite3
 from _thread import RLock
 from collections.abc import Callable
-from contextlib import suppress
 
 Migration = Callable[[sqlite3.Connection], object]
 MIGRATIONS: list[Migration] = []
@@ -28,8 +27,10 @@ def connect(path: str) -> sqlite3.Connection:
         db = _open(path)
     except sqlite3.OperationalError:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        with suppress(FileNotFoundError):
+        try:
             os.unlink(_reserve(path))  # the disk may be full: without room for its index even reading fails
+        except FileNotFoundError:
+            pass
         db = _open(path)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != len(MIGRATIONS):
@@ -39,8 +40,11 @@ def connect(path: str) -> sqlite3.Connection:
 
 def keep_reserve(path: str) -> None:
     """Takes the room that a database needs to be opened, so that what fills the disk can still be removed."""
-    with suppress(FileExistsError), open(_reserve(path), "xb") as file:
-        file.write(bytes(_RESERVE))
+    try:
+        with open(_reserve(path), "xb") as file:
+            file.write(bytes(_RESERVE))
+    except FileExistsError:
+        pass
 
 
 class transaction:

@@ -1,6 +1,6 @@
 """Images as the Docker Engine API describes them (API 1.43, ImageInspect and ImageHistory)."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
 
 from sampan.oci import config as configs
 from sampan.oci import manifest as manifests
@@ -12,6 +12,9 @@ from sampan.store.images import Image, Images
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _CONFIG: dict[str, Any] = {
     "User": "",
@@ -63,7 +66,7 @@ def inspect(image: Image, images: Images, blobs: Blobs) -> dict[str, Any]:
     return value
 
 
-def history(image: Image, blobs: Blobs, measure: "Callable[[Digest | None], int]") -> list[Step]:
+def history(image: Image, blobs: Blobs, measure: Callable[[Digest | None], int]) -> list[Step]:
     """The steps that made the image, the last one first. ``measure`` gives the bytes of an unpacked stack of layers."""
     config = configs.parse(blobs.read(image.id))
     sizes = _layer_sizes(config, measure)
@@ -82,7 +85,7 @@ def history(image: Image, blobs: Blobs, measure: "Callable[[Digest | None], int]
     return [step._replace(image_id=None if number else image.id) for number, step in enumerate(steps)]
 
 
-def _layer_sizes(config: ImageConfig, measure: "Callable[[Digest | None], int]") -> Any:
+def _layer_sizes(config: ImageConfig, measure: Callable[[Digest | None], int]) -> Any:
     below = 0
     for chain in chain_ids(config.diff_ids):
         total = measure(chain)

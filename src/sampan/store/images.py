@@ -1,7 +1,8 @@
 """Images that the store holds, and their names."""
 
-import sqlite3
-from typing import NamedTuple
+from __future__ import annotations
+
+import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
 
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.oci import reference as references
@@ -10,6 +11,12 @@ from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
 from sampan.oci.reference import Reference
 from sampan.store.database import transaction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _COLUMNS = (
     "image.id, image.manifest_type, image.manifest, image.manifest_size, image.chain, image.os, image.architecture, "

@@ -5,25 +5,19 @@ kernel drops it when the holder dies, so a lease can neither leak nor expire too
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sampan.linux import locks
 from sampan.paths import Paths
 
 
-@contextmanager
-def lease(paths: Paths) -> Iterator[None]:
+def lease(paths: Paths) -> locks.held:
     """Keeps the collector away for the length of a ``with`` block."""
-    with locks.held(_path(paths), shared=True):
-        yield
+    return locks.held(_path(paths), shared=True)
 
 
-@contextmanager
-def sole(paths: Paths) -> Iterator[bool]:
-    """Gives True if nobody held a lease, and then nobody gets one during the block; False if someone does."""
-    with locks.held(_path(paths), wait=False) as alone:
-        yield alone
+def sole(paths: Paths) -> locks.held:
+    """A ``with`` block that gets True if nobody held a lease, and nobody gets one then; False if someone does."""
+    return locks.held(_path(paths), wait=False)
 
 
 def _path(paths: Paths) -> str:

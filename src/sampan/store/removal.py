@@ -1,12 +1,19 @@
 """What ``rmi`` may take away: names, and an image when its last name goes (Docker's rules, moby daemon/images)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from sampan.errors import Conflict, Invalid
 from sampan.oci import reference as references
 from sampan.oci.digest import Digest
 from sampan.store.images import Image, Images, Name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class User(NamedTuple):

@@ -1,14 +1,16 @@
 """A blob on its way into the store: hashed as it comes, and nowhere to be seen before it is whole."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from sampan.errors import Corrupt, Unavailable
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from threading import Condition
 
@@ -48,7 +50,7 @@ class Writer:
         self._grown: Condition | None = None
         self.size = 0
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> Writer:
         return self
 
     def __exit__(
@@ -67,7 +69,7 @@ class Writer:
             self.size += len(data)
         os.lseek(self._fd, self.size, os.SEEK_SET)
 
-    def follow(self) -> "Follower":
+    def follow(self) -> Follower:
         """A source of the blob's bytes as they come. To be called before others write."""
         from threading import Condition
 
@@ -151,7 +153,7 @@ class Follower:
         self._fd = fd
         self._position = 0
 
-    def __enter__(self) -> "Follower":
+    def __enter__(self) -> Follower:
         return self
 
     def __exit__(self, *rest: object) -> None:

@@ -1,0 +1,51 @@
+"""Sockets that keep messages apart (unix(7), SOCK_SEQPACKET), by the C part of the standard library's ``socket``: the
+rest loads a dozen modules, which every container's start would wait for."""
+
+from __future__ import annotations
+
+import _socket
+import sys
+
+_PACKETS = (_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+_INT = 4
+
+
+class Connection(_socket.socket):
+    """A socket with the methods of ``socket.socket``, and a context manager. Unless made from ``fileno``, unconnected.
+
+    A descriptor that it makes or receives is not inherited by programs.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, fileno: int = -1) -> None:
+        if fileno < 0:
+            super().__init__(*_PACKETS)
+        else:
+            super().__init__(*_PACKETS, fileno=fileno)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.close()
+
+    def accept(self) -> Connection:
+        """The next connection to a socket that listens."""
+        return Connection(self._accept()[0])  # type: ignore[attr-defined]  # not in the stubs
+
+    def send_descriptor(self, message: bytes, fd: int) -> None:
+        """Sends ``message`` together with a descriptor (unix(7), SCM_RIGHTS)."""
+        self.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(_INT, sys.byteorder))])
+
+    def receive(self, limit: int) -> tuple[bytes, list[int]]:
+        """The next message, of ``limit`` bytes at most, and the descriptor that may have come with it."""
+        message, extra, _, _ = self.recvmsg(limit, _socket.CMSG_LEN(_INT), _socket.MSG_CMSG_CLOEXEC)
+        rights = [data for level, kind, data in extra if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)]
+        return message, [int.from_bytes(data[:_INT], sys.byteorder) for data in rights]
+
+
+def pair() -> tuple[Connection, Connection]:
+    """Two connected ends."""
+    ours, theirs = _socket.socketpair(*_PACKETS)
+    return Connection(ours.detach()), Connection(theirs.detach())
