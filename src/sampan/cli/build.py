@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sampan.build.graph import Graph, Step
     from sampan.build.mounts import Secret
+    from sampan.build.repeat import Outcome, Repeat
     from sampan.build.run import Host
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from sampan.store.images import Image
 
 _EPOCH = "SOURCE_DATE_EPOCH"
+_UNTOLD = frozenset(("iidfile", "progress", "quiet"))
+"""Flags that an image does not depend on."""
+_TOLD = frozenset(("add-host", "build-arg", "file", "label", "network", "package-cache", "tag", "target"))
+"""Flags that an image depends on by what they say alone, not by what they name."""
 
 
 def _advise(arguments: Parsed) -> str | None:
@@ -82,15 +87,68 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.build.make import make
-    from sampan.build.perform import Stores
-
-    (path,) = arguments.positionals
-    labelled = _labels(arguments.texts("label"))
     iidfile = arguments.text("iidfile")
     if iidfile:  # an old id must not be taken for this build's if it fails
         with suppress(FileNotFoundError):
             os.unlink(iidfile)
+    repeat = _repeat(arguments, context)
+    outcome = repeat and repeat.recall()
+    image_id = _retell(outcome, arguments, context) if outcome else _build(arguments, context, repeat)
+    if iidfile:
+        with open(iidfile, "w") as file:
+            file.write(image_id)
+    if context.quiet:
+        context.print(image_id)
+    return 0
+
+
+def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
+    """The build as one that may have been done before; None where more counts than words and files of the context."""
+    from sampan import __version__
+    from sampan.build.repeat import Repeat
+
+    path, told = arguments.positionals[0], [pair for pair in arguments.given() if pair[0] not in _UNTOLD]
+    if not _TOLD.issuperset(name for name, _ in told) or "-" in (path, arguments.text("file")):
+        return None
+    engine, build_args = context.engine, _build_args(arguments.texts("build-arg"))
+    words = (__version__, engine.rootless, told, sorted(build_args.items()), os.environ.get(_EPOCH))
+    try:
+        root = os.path.abspath(path)
+        dockerfile = _dockerfile(arguments, root)
+        files = (dockerfile, f"{dockerfile}.dockerignore", ".dockerignore")
+        return Repeat(engine.database, engine.blobs, root, words, files)
+    except OSError:
+        return None
+
+
+def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
+    """Shows a build that was done before as what it is: one whose steps are all cached."""
+    style = _style(arguments, context)
+    if style != "quiet":
+        from sampan import events
+
+        with _display(style, outcome.labels) as display:
+            for number in range(1, len(outcome.labels) + 1):
+                display(events.StepStarted(number, len(outcome.labels), "", ""))
+                display(events.StepCached(number))
+            _note_result(display, outcome.image, outcome.names)
+    return outcome.image
+
+
+def _note_result(display: "Plain | Live", image_id: str, names: "Sequence[str]") -> None:
+    display.note(f"writing image {image_id}")
+    for name in names:
+        display.note(f"naming to {name}")
+
+
+def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
+    """Builds, and gives the image's id."""
+    from sampan.build.make import make
+    from sampan.build.perform import Stores
+    from sampan.build.solve import distinct
+
+    (path,) = arguments.positionals
+    labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
     build_args = _build_args(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
@@ -99,11 +157,14 @@ def main(arguments: Parsed, context: Context) -> int:
     engine = context.engine
     host = _host(arguments, engine)
     with engine.storing(), _directory(path) as directory:
-        graph, fresh_stages = _graph(arguments, context, directory, build_args, contexts)
+        graph, fresh_stages = _graph(arguments, context, directory, build_args, contexts, repeat)
         own = graph.config.config
         config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
         graph = graph._replace(config=config)
-        with _display(style, graph) as display:
+        called = labels(distinct(graph.target)[0])
+        if repeat:
+            repeat.labels = called
+        with _display(style, called) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
                 image = make(
@@ -116,19 +177,13 @@ def main(arguments: Parsed, context: Context) -> int:
                     epoch=epoch,
                     fresh=arguments.on("no-cache"),
                     fresh_stages=fresh_stages,
+                    repeat=None if context.warned else repeat,
                 )
             except BaseException:
                 display.failed()
                 raise
-            display.note(f"writing image {image.id}")
-            for name in names:
-                display.note(f"naming to {name.canonical()}")
-    if iidfile:
-        with open(iidfile, "w") as file:
-            file.write(image.id)
-    if context.quiet:
-        context.print(image.id)
-    return 0
+            _note_result(display, image.id, [name.canonical() for name in names])
+    return image.id
 
 
 def labels(steps: "Sequence[Step]") -> list[str]:
@@ -309,21 +364,34 @@ def _stages(names: list[str], text: bytes) -> list[str]:
 
 
 def _graph(
-    arguments: Parsed, context: Context, directory: str, build_args: dict[str, str], contexts: dict[str, str]
+    arguments: Parsed,
+    context: Context,
+    directory: str,
+    build_args: dict[str, str],
+    contexts: dict[str, str],
+    repeat: "Repeat | None",
 ) -> "tuple[Graph, list[str]]":
     """The graph, and the stages that are to be built anew."""
     from sampan.build.context import open_context, read_dockerfile
     from sampan.build.dockerfile.translate import translate
     from sampan.oci import platform as platforms
+    from sampan.oci import reference as references
 
     filename = _dockerfile(arguments, directory)
+
+    def resolve(name: str, platform: "Platform") -> "tuple[Image, ImageConfig]":
+        found = _resolve(name, platform, context, pull=arguments.on("pull"))
+        if repeat:
+            repeat.bases.append((references.parse(name).tagged().canonical(), found[0].id))
+        return found
+
     files = open_context(directory, filename or "Dockerfile")
     text = read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read()
     graph = translate(
         text,
         filename=filename or "Dockerfile",
         context=files,
-        resolve=lambda name, platform: _resolve(name, platform, context, pull=arguments.on("pull")),
+        resolve=resolve,
         platform=platforms.host(),
         build_args=build_args,
         target=arguments.text("target"),
@@ -413,11 +481,9 @@ def _style(arguments: Parsed, context: Context) -> str:
     return style
 
 
-def _display(style: str, graph: "Graph") -> "Plain | Live":
-    from sampan.build.solve import distinct
+def _display(style: str, called: "Sequence[str]") -> "Plain | Live":
     from sampan.cli.steps import Live, Plain
 
-    called = labels(distinct(graph.target)[0])
     if style == "plain":
         return Plain(sys.stderr, called)
     return Live(sys.stderr, called, _columns if style == "tty" else None)
