@@ -19,9 +19,11 @@ COMMANDS = {
     "history": ("sampan.cli.history", "Show the history of an image"),
     "inspect": ("sampan.cli.inspect", "Return low-level information on containers, images and volumes"),
     "kill": ("sampan.cli.kill", "Kill one or more running containers"),
+    "load": ("sampan.cli.load", "Load images from a tar archive, an image layout or STDIN"),
     "logs": ("sampan.cli.logs", "Fetch the logs of a container"),
     "rm": ("sampan.cli.rm", "Remove one or more containers"),
     "rmi": ("sampan.cli.rmi", "Remove one or more images"),
+    "save": ("sampan.cli.save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "stop": ("sampan.cli.stop", "Stop one or more running containers"),
     "tag": ("sampan.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "volume create": ("sampan.cli.volume", "Create a volume"),
@@ -62,12 +64,14 @@ ALIASES = {
     "image build": ("build",),
     "image history": ("history",),
     "image inspect": ("inspect", "--type=image"),
+    "image load": ("load",),
     "image list": ("images",),
     "image ls": ("images",),
     "image pull": ("pull",),
     "image push": ("push",),
     "image remove": ("rmi",),
     "image rm": ("rmi",),
+    "image save": ("save",),
     "image tag": ("tag",),
     "system info": ("info",),
     "volume list": ("volume ls",),
@@ -76,7 +80,7 @@ ALIASES = {
 """Docker's verbs of two words, and what they are short for."""
 
 LATER = (
-    "attach commit compose cp create diff events export import load network pause port rename restart save search "
-    "start stats top unpause update wait"
+    "attach commit compose cp create diff events export import network pause port rename restart search start "
+    "stats top unpause update wait"
 )
 """Docker's verbs that are not built yet."""
