@@ -251,7 +251,7 @@ def test_archives_that_end_early(new_store: NewStore) -> None:
     store = new_store("one")
     data = saved(store, Offer(crafted.make_image(store, OTHER).manifest, (NAME,)))
     end = data.rindex(b"\x1f\x8b")  # in the middle of the layer
-    for number, cut in enumerate((end + 20, 700, 100)):
+    for number, cut in enumerate((end + 20, 520, 100)):
         refused(data[:cut], new_store(f"cut{number}"), Invalid, "truncated")
 
 

@@ -31,7 +31,7 @@ COMMAND = Command(
     "not at all. Every digest is verified before anything is stored.",
     examples=(
         ("sampan load -i app.tar", "From an archive"),
-        ("skopeo copy docker://alpine oci-archive:/dev/stdout:alpine:3 | sampan load", "From another program"),
+        ("sampan load < app.tar.gz", "The same, compressed and through a pipe"),
     ),
 )
 
