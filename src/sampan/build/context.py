@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from sampan.build import ignore
 from sampan.build.ignore import Ignore
-from sampan.build.repeat import Listing
 from sampan.errors import Invalid, NotFound
 from sampan.linux import beneath
 
@@ -17,20 +16,18 @@ _MAX_BYTES = 4 << 20
 class Directory:
     """A context on disk (``graph.Context``). Nothing in it leads out of it: no link is followed."""
 
-    __slots__ = ("_ignores", "listings", "root")
+    __slots__ = ("_ignores", "_partly", "root")
 
     def __init__(self, root: str, patterns: Ignore) -> None:
         self.root = root
         self._ignores = {b"": patterns}
-        self.listings: dict[bytes, Listing] = {}
-        """What was seen of the directories that were asked for, and of excluded ones in them."""
+        self._partly: dict[bytes, Mapping[bytes, os.stat_result]] = {}
+        """What is seen of excluded directories, which is found out before they are asked for."""
 
     def children(self, path: bytes) -> Mapping[bytes, os.stat_result]:
         """See ``graph.Context``."""
-        known = self.listings.get(path)
-        if known is None:
-            known = self.listings[path] = self._listed(path)
-        return known.entries
+        known = self._partly.get(path)
+        return self._listed(path) if known is None else known
 
     def excludes(self, path: bytes) -> bool:
         """Whether .dockerignore hides ``path`` (relative to the root, without ``.`` and ``..``)."""
@@ -40,11 +37,20 @@ class Directory:
             patterns = patterns.enter("/".join(parts[:count]))
         return patterns.excludes("/".join(parts))
 
-    def _listed(self, path: bytes) -> Listing:
+    def surely_excludes(self, path: str) -> bool:
+        """Whether nothing of ``path`` can be seen, by the patterns alone; with ``!`` among them that cannot be told.
+
+        The root counts as excluded if any name in it would be (moby/buildkit, validateCopySourcePath).
+        """
+        if any(pattern.negated for pattern in self._ignores[b""].patterns):
+            return False
+        return self.excludes(os.fsencode(path) if path not in ("", ".") else b"\0any\0")
+
+    def _listed(self, path: bytes) -> Mapping[bytes, os.stat_result]:
         patterns = self._entered(path)
         unmatched = not patterns.here and not patterns.excluded
         prefix = os.fsdecode(path) + "/" if path else ""
-        found, hidden = {}, set()
+        found = {}
         root = beneath.open_root(self.root)
         try:
             fd = beneath.open_in(root, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, links=False)
@@ -55,11 +61,9 @@ class Directory:
                 for entry in entries:
                     if unmatched or self._shows(patterns, prefix + entry.name, entry):
                         found[os.fsencode(entry.name)] = entry.stat(follow_symlinks=False)
-                    else:
-                        hidden.add(os.fsencode(entry.name))
         finally:
             os.close(fd)
-        return Listing(dict(sorted(found.items())), frozenset(hidden))
+        return dict(sorted(found.items()))
 
     def _entered(self, path: bytes) -> Ignore:
         patterns = self._ignores.get(path)
@@ -75,7 +79,8 @@ class Directory:
         inner = os.fsencode(path)
         if not entry.is_dir(follow_symlinks=False) or self._entered(inner).hides_all:
             return False
-        return bool(self.children(inner))
+        self._partly[inner] = self._listed(inner)
+        return bool(self._partly[inner])
 
 
 def open_context(root: str, dockerfile: str = "Dockerfile") -> Directory:

@@ -4,6 +4,8 @@ import os
 import sys
 from contextlib import suppress
 
+from sampan.cli import buildargs
+from sampan.cli.buildargs import EPOCH
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Invalid, NotFound, Unavailable, Unsupported
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 
     from sampan.build.graph import Graph, Step
     from sampan.build.mounts import Secret
-    from sampan.build.repeat import Outcome, Repeat
     from sampan.build.run import Host
+    from sampan.cli.calls import Source
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
     from sampan.events import Event
@@ -24,12 +26,6 @@ if TYPE_CHECKING:
     from sampan.oci.platform import Platform
     from sampan.oci.reference import Reference
     from sampan.store.images import Image
-
-_EPOCH = "SOURCE_DATE_EPOCH"
-_UNTOLD = frozenset(("iidfile", "progress", "quiet"))
-"""Flags that an image does not depend on."""
-_TOLD = frozenset(("add-host", "build-arg", "file", "label", "network", "package-cache", "tag", "target"))
-"""Flags that an image depends on by what they say alone, not by what they name."""
 
 
 def _advise(arguments: Parsed) -> str | None:
@@ -49,6 +45,8 @@ COMMAND = Command(
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
+        Flag("--call string", "Set method for evaluating build: check, outline or targets (and ,format=json)", "build"),
+        Flag("--check", "Do not build, say what is doubtful in the Dockerfile; the same as --call=check"),
         Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
         Flag("--iidfile string", "Write the image ID to a file"),
@@ -68,7 +66,7 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
-    later="--annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
+    later="--annotation --attest --builder --cache-from --cache-to --cgroup-parent "
     "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --isolation "
     "--load --memory -m --memory-swap --metadata-file --output -o --platform --policy "
     "--provenance --push --rm --sbom --security-opt --shm-size --squash --ulimit",
@@ -87,84 +85,35 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
+    from sampan.build.make import make
+    from sampan.build.perform import Stores
+    from sampan.cli import calls
+
+    (path,) = arguments.positionals
+    labelled = _labels(arguments.texts("label"))
     iidfile = arguments.text("iidfile")
     if iidfile:  # an old id must not be taken for this build's if it fails
         with suppress(FileNotFoundError):
             os.unlink(iidfile)
-    repeat = _repeat(arguments, context)
-    outcome = repeat and repeat.recall()
-    image_id = _retell(outcome, arguments, context) if outcome else _build(arguments, context, repeat)
-    if iidfile:
-        with open(iidfile, "w") as file:
-            file.write(image_id)
-    if context.quiet:
-        context.print(image_id)
-    return 0
-
-
-def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
-    """The build as one that may have been done before; None where more counts than words and files of the context."""
-    from sampan import __version__
-    from sampan.build.repeat import Repeat
-
-    path, told = arguments.positionals[0], [pair for pair in arguments.given() if pair[0] not in _UNTOLD]
-    if not _TOLD.issuperset(name for name, _ in told) or "-" in (path, arguments.text("file")):
-        return None
-    engine, build_args = context.engine, _build_args(arguments.texts("build-arg"))
-    words = (__version__, engine.rootless, told, sorted(build_args.items()), os.environ.get(_EPOCH))
-    try:
-        root = os.path.abspath(path)
-        dockerfile = _dockerfile(arguments, root)
-        files = (dockerfile, f"{dockerfile}.dockerignore", ".dockerignore")
-        return Repeat(engine.database, engine.blobs, root, words, files)
-    except OSError:
-        return None
-
-
-def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
-    """Shows a build that was done before as what it is: one whose steps are all cached."""
-    style = _style(arguments, context)
-    if style != "quiet":
-        from sampan import events
-
-        with _display(style, outcome.labels) as display:
-            for number in range(1, len(outcome.labels) + 1):
-                display(events.StepStarted(number, len(outcome.labels), "", ""))
-                display(events.StepCached(number))
-            _note_result(display, outcome.image, outcome.names)
-    return outcome.image
-
-
-def _note_result(display: "Plain | Live", image_id: str, names: "Sequence[str]") -> None:
-    display.note(f"writing image {image_id}")
-    for name in names:
-        display.note(f"naming to {name}")
-
-
-def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
-    """Builds, and gives the image's id."""
-    from sampan.build.make import make
-    from sampan.build.perform import Stores
-    from sampan.build.solve import distinct
-
-    (path,) = arguments.positionals
-    labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
-    build_args = _build_args(arguments.texts("build-arg"))
+    build_args = buildargs.parse(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
     contexts = _contexts(arguments.texts("build-context"))
     style = _style(arguments, context)
+    method, form = calls.method("check" if arguments.on("check") else arguments.text("call") or "build")
     engine = context.engine
     host = _host(arguments, engine)
     with engine.storing(), _directory(path) as directory:
-        graph, fresh_stages = _graph(arguments, context, directory, build_args, contexts, repeat)
+        source = _source(arguments, directory)
+        around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+        if method != "build":
+            return calls.answer(method, form, source, around, context)
+        graph, fresh_stages = _graph(arguments, context, source, build_args, contexts)
+        warnings = calls.warnings(source, around)
         own = graph.config.config
         config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
         graph = graph._replace(config=config)
-        called = labels(distinct(graph.target)[0])
-        if repeat:
-            repeat.labels = called
-        with _display(style, called) as display:
+        with _display(style, graph) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
                 image = make(
@@ -177,13 +126,21 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                     epoch=epoch,
                     fresh=arguments.on("no-cache"),
                     fresh_stages=fresh_stages,
-                    repeat=None if context.warned else repeat,
                 )
             except BaseException:
                 display.failed()
                 raise
-            _note_result(display, image.id, [name.canonical() for name in names])
-    return image.id
+            display.note(f"writing image {image.id}")
+            for name in names:
+                display.note(f"naming to {name.canonical()}")
+    if iidfile:
+        with open(iidfile, "w") as file:
+            file.write(image.id)
+    if context.quiet:
+        context.print(image.id)
+    elif warnings:
+        calls.tell(warnings)
+    return 0
 
 
 def labels(steps: "Sequence[Step]") -> list[str]:
@@ -208,20 +165,6 @@ def _names(tags: list[str]) -> "list[Reference]":
         if name.digest:
             raise Invalid(f"{name} cannot be a tag: a digest is not chosen, it follows from the content")
     return names
-
-
-def _build_args(texts: list[str]) -> dict[str, str]:
-    """``NAME=VALUE``, or ``NAME`` with the value that the environment has, if it has one."""
-    values = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise Invalid(f"invalid --build-arg {text!r}: the name is missing", hint="write it as NAME=VALUE")
-        if equals or name in os.environ:
-            values[name] = value if equals else os.environ[name]
-    if _EPOCH in os.environ:  # as buildx does it
-        values.setdefault(_EPOCH, os.environ[_EPOCH])
-    return values
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
@@ -254,7 +197,7 @@ def _hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
 
 def _epoch(build_args: dict[str, str]) -> int | None:
     """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
-    text = build_args.get(_EPOCH, "")
+    text = build_args.get(EPOCH, "")
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):
@@ -363,35 +306,29 @@ def _stages(names: list[str], text: bytes) -> list[str]:
     return [stage.label if len(all_stages) > 1 else "" for stage in found]
 
 
-def _graph(
-    arguments: Parsed,
-    context: Context,
-    directory: str,
-    build_args: dict[str, str],
-    contexts: dict[str, str],
-    repeat: "Repeat | None",
-) -> "tuple[Graph, list[str]]":
-    """The graph, and the stages that are to be built anew."""
+def _source(arguments: Parsed, directory: str) -> "Source":
     from sampan.build.context import open_context, read_dockerfile
-    from sampan.build.dockerfile.translate import translate
-    from sampan.oci import platform as platforms
-    from sampan.oci import reference as references
+    from sampan.cli.calls import Source
 
     filename = _dockerfile(arguments, directory)
-
-    def resolve(name: str, platform: "Platform") -> "tuple[Image, ImageConfig]":
-        found = _resolve(name, platform, context, pull=arguments.on("pull"))
-        if repeat:
-            repeat.bases.append((references.parse(name).tagged().canonical(), found[0].id))
-        return found
-
     files = open_context(directory, filename or "Dockerfile")
     text = read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read()
+    return Source(text, filename or "Dockerfile", files)
+
+
+def _graph(
+    arguments: Parsed, context: Context, source: "Source", build_args: dict[str, str], contexts: dict[str, str]
+) -> "tuple[Graph, list[str]]":
+    """The graph, and the stages that are to be built anew."""
+    from sampan.build.dockerfile.translate import translate
+    from sampan.oci import platform as platforms
+
+    assert source.files is not None
     graph = translate(
-        text,
-        filename=filename or "Dockerfile",
-        context=files,
-        resolve=resolve,
+        source.data,
+        filename=source.filename,
+        context=source.files,
+        resolve=lambda name, platform: _resolve(name, platform, context, pull=arguments.on("pull")),
         platform=platforms.host(),
         build_args=build_args,
         target=arguments.text("target"),
@@ -399,7 +336,7 @@ def _graph(
         report=lambda event: _tell(event, context),
         allowed=_allowed(arguments.texts("allow")),
     )
-    return graph, _stages(arguments.texts("no-cache-filter"), text)
+    return graph, _stages(arguments.texts("no-cache-filter"), source.data)
 
 
 def _dockerfile(arguments: Parsed, directory: str) -> str:
@@ -481,9 +418,11 @@ def _style(arguments: Parsed, context: Context) -> str:
     return style
 
 
-def _display(style: str, called: "Sequence[str]") -> "Plain | Live":
+def _display(style: str, graph: "Graph") -> "Plain | Live":
+    from sampan.build.solve import distinct
     from sampan.cli.steps import Live, Plain
 
+    called = labels(distinct(graph.target)[0])
     if style == "plain":
         return Plain(sys.stderr, called)
     return Live(sys.stderr, called, _columns if style == "tty" else None)

@@ -13,17 +13,14 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One invocation. ``root`` and ``debug`` are the global flags; ``quiet`` is set by a verb's own ``--quiet``,
-    ``warned`` once there was a warning.
-    """
+    """One invocation. ``root`` and ``debug`` are the global flags; ``quiet`` is set by a verb's own ``--quiet``."""
 
-    __slots__ = ("_engine", "command", "debug", "quiet", "root", "verb", "warned")
+    __slots__ = ("_engine", "command", "debug", "quiet", "root", "verb")
 
     def __init__(self, root: str | None = None, *, debug: bool = False) -> None:
         self.root = root
         self.debug = debug
         self.quiet = False
-        self.warned = False
         self.verb = ""
         self.command: Command | None = None
         self._engine: Engine | None = None
@@ -54,7 +51,6 @@ class Context:
 
     def warn(self, sentence: str) -> None:
         """Something the user should know, on standard error."""
-        self.warned = True
         _complain(f"WARNING: {sentence}")
 
     def tell(self, error: BaseException) -> int:

@@ -26,7 +26,6 @@ FREE_SIZE = 4 << 30
 
 _IsalError: type[Exception] = cast(Any, isal_zlib).IsalError  # its stubs take the class for an instance
 _GZIP_LEVEL = 2  # of 0…3: as fast as 1 here (450 MB/s) and smaller
-_MAX_ISAL_LEVEL = 3
 _ZSTD_LEVEL = 3
 _ZSTD_WINDOW = 1 << 27  # what zstd's own command line takes without being asked
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -180,20 +179,18 @@ class _Unzstd:
 class Deflate:
     """Compresses what is written to it and passes it on to ``write``; equal input gives equal output.
 
-    ``how`` is "none", "gzip" or "zstd", ``level`` gzip's 1…9 or zstd's 1…22; None is what suits best. What was written
-    is complete only after ``finish()``.
+    ``how`` is "none", "gzip" or "zstd". What was written is complete only after ``finish()``.
     """
 
-    def __init__(self, write: Callable[[bytes], object], how: str, level: int | None = None) -> None:
+    def __init__(self, write: Callable[[bytes], object], how: str) -> None:
         self._write = write
         self._compressor: Any = None
         if how == "gzip":
-            self._compressor = _gzip(level)  # its header has no name and no time
+            self._compressor = isal_zlib.compressobj(_GZIP_LEVEL, wbits=31)  # its header has no name and no time
         elif how == "zstd":
             import zstandard
 
-            compressor = zstandard.ZstdCompressor(level=level or _ZSTD_LEVEL, write_checksum=True, threads=2)
-            self._compressor = compressor.compressobj()
+            self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True, threads=2).compressobj()
         elif how != "none":
             raise _unknown(how)
 
@@ -205,14 +202,6 @@ class Deflate:
     def finish(self) -> None:
         if self._compressor:
             self._write(self._compressor.flush())
-
-
-def _gzip(level: int | None) -> Any:
-    if level is None or level <= _MAX_ISAL_LEVEL:
-        return isal_zlib.compressobj(_GZIP_LEVEL if level is None else level, wbits=31)
-    import zlib  # slow, and whoever asks for more wants it small
-
-    return zlib.compressobj(level, wbits=31)
 
 
 class Hashing:
