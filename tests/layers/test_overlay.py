@@ -15,6 +15,7 @@ CAPABILITY = "\1\0\0\2\0\x20" + "\0" * 14
 _IN_NAMESPACE = """
 import io, json, os, subprocess, sys
 from sampan.layers.apply import apply
+from sampan.layers.changes import changes
 from sampan.layers.write import write
 top, userxattr, layers, commands = sys.argv[1], sys.argv[2] == "1", sys.argv[3].split(":"), sys.argv[4]
 os.chdir(top)
@@ -33,7 +34,7 @@ subprocess.run(["sh", "-ec", commands], cwd="mnt", check=True)
 subprocess.run(["umount", "mnt"], check=True)
 fd = os.open("upper", os.O_PATH)
 with open("upper.tar", "wb") as out:
-    write(fd, out.write, userxattr=userxattr)
+    write(changes(fd, userxattr=userxattr), out.write)
 os.mkdir("again")
 again = os.open("again", os.O_PATH)
 with open("upper.tar", "rb") as stream:

@@ -26,7 +26,7 @@ OVERLAY = "user.overlay." if USERXATTR else "trusted.overlay."
 
 def layer(fd, **options):
     out = io.BytesIO()
-    size = write(fd, out.write, userxattr=USERXATTR, **options)
+    size = write(changes(fd, userxattr=USERXATTR, **options), out.write)
     return out.getvalue(), size
 
 
@@ -171,7 +171,7 @@ def test_a_file_that_shrinks_is_a_conflict(place):
         os.truncate(place.path / "log", 1000)
 
     with pytest.raises(Conflict, match="log"):
-        write(place.fd, shrink, userxattr=USERXATTR)
+        write(changes(place.fd, userxattr=USERXATTR), shrink)
 
 
 @pytest.mark.parametrize("name", ["d", "f"])

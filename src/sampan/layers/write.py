@@ -1,17 +1,19 @@
-"""A directory made into a layer: the tar of an overlay's upper directory, and the blob that a store keeps of it."""
+"""Entries made into a layer: the tar of an overlay's upper directory, and the blob that a store keeps of it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from sampan.layers.changes import changes
+from sampan.layers.changes import Changes, changes
 from sampan.layers.compression import Deflate, Hashing
 from sampan.layers.pipeline import Behind
 from sampan.layers.tarball import Writer
+from sampan.layers.window import Source
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
 
+_CHUNK = 1 << 20
 _MEDIA_TYPES = {"none": media.OCI_LAYER, "gzip": media.OCI_LAYER_GZIP, "zstd": media.OCI_LAYER_ZSTD}
 
 
@@ -36,16 +38,15 @@ class Layer(NamedTuple):
     size: int
 
 
-def write(root_fd: int, sink: Callable[[bytes], object], *, userxattr: bool, epoch: int | None = None) -> int:
-    """Writes the changes that the upper directory behind ``root_fd`` stands for as an uncompressed layer tar.
+def write(entries: Changes, sink: Callable[[bytes], object]) -> int:
+    """Writes ``entries`` as an uncompressed tar; returns the bytes of file contents.
 
-    ``sink`` gets bytes that are its own to keep. Equal trees give equal bytes; with ``epoch`` (seconds) no time in them
-    is later than that. Returns the bytes of file contents. Raises what ``changes`` raises, and Conflict when a file
-    shrinks while it is read.
+    ``sink`` gets bytes that are its own to keep. Equal entries give equal bytes. Raises what they raise, and Conflict
+    when a file shrinks while it is read.
     """
     writer = Writer(sink)
     size = 0
-    for entry, fd in changes(root_fd, userxattr=userxattr, epoch=epoch):
+    for entry, fd in entries:
         writer.add(entry, fd)
         size += entry.size
     writer.finish()
@@ -55,11 +56,47 @@ def write(root_fd: int, sink: Callable[[bytes], object], *, userxattr: bool, epo
 def pack(
     root_fd: int, blobs: BlobStore, *, userxattr: bool, epoch: int | None = None, compression: str = "gzip"
 ) -> Layer:
-    """Stores the upper directory behind ``root_fd`` as a layer blob, in bounded memory.
+    """Stores the changes that the upper directory behind ``root_fd`` stands for as a layer blob.
+
+    With ``epoch`` (seconds) no time in it is later than that. Raises what ``changes`` and ``pack_entries`` raise.
+    """
+    return pack_entries(changes(root_fd, userxattr=userxattr, epoch=epoch), blobs, compression)
+
+
+def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip") -> Layer:
+    """Stores ``entries`` as a layer blob, in bounded memory.
 
     Reading and hashing go on in this thread, compressing in another: the two take about as long. Raises what
     ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
     """
+    size = 0
+
+    def produce(sink: Callable[[bytes], object]) -> None:
+        nonlocal size
+        size = write(entries, sink)
+
+    diff_id, descriptor = _store(produce, blobs, compression, None)
+    return Layer(diff_id, descriptor, size)
+
+
+def recompress(
+    plain: Source, blobs: BlobStore, compression: str, level: int | None = None
+) -> tuple[Digest, Descriptor]:
+    """Stores the uncompressed layer tar ``plain`` as a blob; returns its diff id and the blob.
+
+    ``level`` is the method's own: 0 to 9 for gzip, 1 to 22 for zstd. Raises Invalid for one that it has not.
+    """
+
+    def produce(sink: Callable[[bytes], object]) -> None:
+        while data := plain.read(_CHUNK):
+            sink(data)
+
+    return _store(produce, blobs, compression, level)
+
+
+def _store(
+    produce: Callable[[Callable[[bytes], object]], None], blobs: BlobStore, compression: str, level: int | None
+) -> tuple[Digest, Descriptor]:
     plain, stored = Hashing(), 0
     with blobs.writer() as blob:
 
@@ -68,7 +105,7 @@ def pack(
             stored += len(data)
             blob.write(data)
 
-        deflate = Deflate(keep, compression)
+        deflate = Deflate(keep, compression, level)
 
         with Behind(deflate.write) as behind:
 
@@ -76,7 +113,7 @@ def pack(
                 plain.update(data)
                 behind.put(data)
 
-            size = write(root_fd, pass_on, userxattr=userxattr, epoch=epoch)
+            produce(pass_on)
         deflate.finish()
         digest = blob.commit()
-    return Layer(plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored), size)
+    return plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored)
