@@ -38,6 +38,7 @@ ALLOWED = {  # room → the rooms that it may import, besides those that are for
 RUNTIME_DOORS = {"launch", "defaults", "handshake"}
 RUNTIME_INSIDERS = {
     ("containers.monitor", "runtime.parent"),  # the monitor is the runtime's parent process
+    ("containers.watch", "runtime.parent"),  # and holds its process
     ("containers.lifecycle", "runtime.cgroups.container"),  # takes away what a killed monitor left
 }
 FRONT_DOOR = ("cli.main", "cli.commands", "cli.context", "cli.flags")

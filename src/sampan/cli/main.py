@@ -39,8 +39,8 @@ def run() -> None:
     _occupy_standard_streams()
     _interrupt_once()
     code = perform(sys.argv[1:], Context())
-    # Tearing the interpreter down takes 4 ms, and closing the database three syncs of a disk, for its log would be copied
-    # into it (SQLite, "Write-Ahead Logging"): what was committed is safe in the log, and the kernel frees the rest.
+    # Tearing the interpreter down takes 4 ms, and closing the database three syncs of a disk, to copy its log into it
+    # (SQLite, "Write-Ahead Logging"): what was committed is safe in the log, and the kernel frees the rest.
     os._exit(code)
 
 

@@ -76,13 +76,12 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         raise Conflict(f"container {container.name} is running already")
     monitor = monitor or prelaunch()
     options = container.options
-    rootfs = stores.snapshots.rootfs(container.snapshot)
     job = {
+        **_making(container, stores),
         "id": container.id,
         "name": container.name,
         "directory": container.directory,
         "log": container.log,
-        "overlay": rootfs,
         "hostname": _hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
@@ -102,6 +101,17 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         os.waitpid(monitor.pid, 0)
         raise
     return monitor
+
+
+def _making(container: Container, stores: Stores) -> dict[str, Any]:
+    """What the container is made from. The filter of system calls is compiled here, while the monitor still starts."""
+    from sampan.linux import seccomp
+
+    with open(f"{container.directory}/config.json", "rb") as file:
+        spec: dict[str, Any] = plainjson.loads(file.read())
+    profile = (spec.get("linux") or {}).get("seccomp")
+    filter_ = seccomp.compile(profile, os.uname().machine).hex() if profile else ""
+    return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.rootfs(container.snapshot)}
 
 
 def send_signal(container: Container, number: int) -> None:

@@ -1,7 +1,5 @@
 """Capabilities (capabilities(7)) by their names, and the sets of the calling thread."""
 
-import ctypes
-
 from sampan.linux import syscalls
 from sampan.linux.syscalls import named, prctl
 
@@ -48,10 +46,9 @@ def limit_bounding(keep: int) -> None:
 
 def set_all(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) on this thread."""
-    header = ctypes.create_string_buffer(_VERSION_3.to_bytes(4, "little") + bytes(4))
+    header = syscalls.buffer(_VERSION_3.to_bytes(4, "little") + bytes(4))
     words = [(value >> shift & 0xFFFFFFFF) for shift in (0, 32) for value in (effective, permitted, inheritable)]
-    data = ctypes.create_string_buffer(b"".join(word.to_bytes(4, "little") for word in words))
-    named("capset", header, data)
+    named("capset", header, b"".join(word.to_bytes(4, "little") for word in words))
 
 
 def set_ambient(bits: int) -> None:

@@ -4,7 +4,6 @@ fsmount(2), mount_setattr(2)), and the old calls where the new ones have no equa
 A target that is a descriptor cannot be swapped for a symbolic link between a check and the mount.
 """
 
-import ctypes
 import os
 import sys
 
@@ -125,6 +124,6 @@ def set_attributes(fd: int, set_: int = 0, clear: int = 0, *, propagation: int =
 
 def filesystem_type(fd: int) -> int:
     """The magic number of the file system that ``fd`` lies on (statfs(2))."""
-    buffer = ctypes.create_string_buffer(256)
-    named("fstatfs", fd, buffer)
-    return int.from_bytes(buffer.raw[:8], sys.byteorder)
+    result = syscalls.buffer(256)
+    named("fstatfs", fd, result)
+    return int.from_bytes(result.raw[:8], sys.byteorder)

@@ -16,13 +16,12 @@ that leave x32 out.
 
 from __future__ import annotations
 
-import ctypes
 import struct
 from errno import ENOSYS, EPERM
 from itertools import chain
 
 from sampan.errors import Invalid, Unsupported
-from sampan.linux.syscall_table import numbers
+from sampan.linux import syscalls
 from sampan.linux.syscalls import named
 
 TYPE_CHECKING = False
@@ -86,6 +85,8 @@ def compile(profile: dict[str, Any], machine: str) -> bytes:
     Source: runtime-spec, config-linux.md, "Seccomp". Raises Invalid for a profile with unknown actions, operators or
     architectures or values out of range, Unsupported for notification and for machines without a table of calls.
     """
+    from sampan.linux.syscall_table import numbers  # not for who only installs
+
     if machine not in _ABIS:
         raise Unsupported(f"seccomp filters are not supported on {machine}")
     if profile.get("listenerPath"):
@@ -122,8 +123,8 @@ def install(program: bytes, flags: int = _FILTER_FLAGS["SECCOMP_FILTER_FLAG_SPEC
 
     EACCES: needs no_new_privs or CAP_SYS_ADMIN in the thread's user namespace.
     """
-    buffer = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HP", len(program) // 8, ctypes.addressof(buffer))
+    instructions = syscalls.buffer(program)
+    fprog = struct.pack("HP", len(program) // 8, syscalls.address(instructions))
     named("seccomp", 1, flags, fprog)
 
 

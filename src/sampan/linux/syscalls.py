@@ -1,17 +1,43 @@
 """System calls that Python's os module lacks, with the kernel's names.
 
 ``call(name, number, *arguments)`` is the one way down; every wrapper raises OSError with the call's errno. The module
-is imported by the runtime's init, so it imports only ctypes, os and sys.
+is imported by the runtime's init, so it imports only what it needs of ctypes, os and sys.
 """
 
-import ctypes
+from __future__ import annotations
+
 import os
 import sys
 
-_libc = ctypes.CDLL(None, use_errno=True)
-# Indexing gives a private function object: its argtypes can be set without changing what others see.
-_syscall = _libc["syscall"]
-_syscall.restype = ctypes.c_long
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ctypes
+    from ctypes import Array, c_char, c_long
+
+    Argument = int | bytes | Array[c_char] | None
+    _syscall = ctypes.CDLL(None)["syscall"]
+else:
+    try:
+        # ctypes' part in C: the rest of it takes 2 ms to load, twice at every container's start.
+        import _ctypes as ctypes
+
+        class c_long(ctypes._SimpleCData):
+            _type_ = "l"
+
+        class c_char(ctypes._SimpleCData):
+            _type_ = "c"
+
+        class _Function(ctypes.CFuncPtr):
+            _flags_ = ctypes.FUNCFLAG_CDECL | ctypes.FUNCFLAG_USE_ERRNO
+            _restype_ = c_long
+
+        _syscall = _Function(ctypes.dlsym(ctypes.dlopen(None, 0), "syscall"))
+    except (ImportError, AttributeError, TypeError):  # another interpreter, or another version's private parts
+        import ctypes
+        from ctypes import c_char, c_long
+
+        _syscall = ctypes.CDLL(None, use_errno=True)["syscall"]
+        _syscall.restype = c_long
 
 # Numbers that are the same on every architecture since Linux 5.1 (the unified table) ...
 SYS_OPEN_TREE = 428
@@ -70,19 +96,33 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 
-def call(name: str, number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+def call(name: str, number: int, *arguments: Argument) -> int:
     """Performs system call ``number``; raises OSError (message ``name``) when the kernel says no."""
-    converted = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    result: int = _syscall(ctypes.c_long(number), *converted)
+    converted = [c_long(item) if isinstance(item, int) else item for item in arguments]
+    result: int = _syscall(c_long(number), *converted)
     if result == -1:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
     return result
 
 
-def named(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+def named(name: str, *arguments: Argument) -> int:
     """Performs a system call by a name of ``NUMBERS``."""
     return call(name, NUMBERS[name], *arguments)
+
+
+def buffer(content: bytes | int) -> Array[c_char]:
+    """Memory that the kernel may write to, with this content or of so many zero bytes; ``raw`` is what is in it."""
+    size = content if isinstance(content, int) else len(content)
+    made: Array[c_char] = (c_char * size)()
+    if isinstance(content, bytes):
+        made.raw = content
+    return made
+
+
+def address(memory: Array[c_char]) -> int:
+    """Where a ``buffer`` is. It must be kept as long as the kernel may look there."""
+    return ctypes.addressof(memory)
 
 
 def unshare(flags: int) -> None:
@@ -138,5 +178,5 @@ def pidfd_open(pid: int) -> int:
 
 def set_process_name(name: str) -> None:
     """Sets what ps and /proc/PID/comm show (at most 15 bytes)."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    named("prctl", PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
+    text = buffer(name.encode()[:15] + b"\0")
+    named("prctl", PR_SET_NAME, address(text), 0, 0, 0)

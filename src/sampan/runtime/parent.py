@@ -12,10 +12,10 @@ from _signal import SIGKILL
 from sampan.errors import Invalid, Unsupported
 from sampan.linux import namespaces, seccomp, sockets, syscalls
 from sampan.linux.sockets import Connection
-from sampan.runtime import handshake, init, profile, rootfs
+from sampan.runtime import handshake, init, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
-from sampan.runtime.defaults import CAPABILITIES, DEVICES
+from sampan.runtime.defaults import DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,12 +75,14 @@ def create(
     *,
     overlay: tuple[tuple[str, ...], str, str, bool] | None,
     stdio: tuple[int, int, int],
+    filter_: bytes = b"",
 ) -> Process:
     """Makes a container from its runtime spec as far as its namespaces, and gives its first process.
 
-    ``overlay`` (lower directories, upper, work, userxattr) is mounted on the spec's root before all else.
+    ``overlay`` (lower directories, upper, work, userxattr) is mounted on the spec's root before all else; ``filter_``
+    is the spec's seccomp profile, if somebody compiled it already.
     """
-    job = _job(spec, bundle, overlay, stdio)
+    job = _job(spec, bundle, overlay, stdio, filter_)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()
@@ -99,33 +101,19 @@ def create(
     return Process(int(message[4:]), ours, job.cgroup)
 
 
-_compiled: tuple[dict[str, Any], bytes] | None = None
-
-
-def warm() -> None:
-    """Does what takes time and most containers need: for a process that waits to hear of its container."""
-    global _compiled
-    profile_ = profile.seccomp(CAPABILITIES, os.uname().machine)
-    _compiled = (profile_, seccomp.compile(profile_, os.uname().machine))
-
-
-def _filter(wanted: dict[str, Any]) -> bytes:
-    if _compiled and _compiled[0] == wanted:
-        return _compiled[1]
-    return seccomp.compile(wanted, os.uname().machine)
-
-
 def _job(
     spec: dict[str, Any],
     bundle: str,
     overlay: tuple[tuple[str, ...], str, str, bool] | None,
     stdio: tuple[int, int, int],
+    filter_: bytes,
 ) -> init.Job:
     linux = spec.get("linux") or {}
     if not (spec.get("process") or {}).get("args"):
         raise Invalid("no command was given, and the image has none")
     operations = tuple(rootfs.plan(spec, DEVICES))
-    filter_ = _filter(linux["seccomp"]) if linux.get("seccomp") else None
+    if linux.get("seccomp") and not filter_:
+        filter_ = seccomp.compile(linux["seccomp"], os.uname().machine)
     resources = linux.get("resources") or {}
     cgroup = container.plan(linux["cgroupsPath"]) if linux.get("cgroupsPath") else ()
     return init.Job(
@@ -137,7 +125,7 @@ def _job(
         overlay=overlay,
         operations=operations,
         flags=_flags(linux),
-        seccomp=filter_,
+        seccomp=filter_ or None,
         stdio=stdio,
         terminal=bool(spec["process"].get("terminal")),
         cgroup=container.make(cgroup, resources, required=bool(resources)),

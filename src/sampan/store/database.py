@@ -83,8 +83,7 @@ def _open(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     # WAL: readers do not wait for a writer. NORMAL: a crash of the machine may lose the last transactions, whole,
     # never tear one; a crash of a process loses nothing.
-    # The log is copied into the database every 256 pages (1 MB): the command line ends without closing it (``cli.main``),
-    # and the next process reads what is there.
+    # The log is copied into the database every 256 pages (1 MB): the command line leaves it where it is (``cli.main``).
     db.executescript(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint=256;"
     )
