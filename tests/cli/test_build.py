@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sampan.build.graph import Copy, Run, Scratch
-from sampan.cli import build
+from sampan.cli import build, buildargs
 from sampan.cli.main import main
 from sampan.errors import Invalid, SampanError
 from sampan.oci import reference
@@ -27,14 +27,14 @@ def test_labels_count_within_stages() -> None:
 def test_build_args(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAS", "value")
     monkeypatch.delenv("HAS_NOT", raising=False)
-    assert build._build_args(["A=1", "B=", "C=a=b", "HAS", "HAS_NOT"]) == {
+    assert buildargs.parse(["A=1", "B=", "C=a=b", "HAS", "HAS_NOT"]) == {
         "A": "1",
         "B": "",
         "C": "a=b",
         "HAS": "value",
     }
     with pytest.raises(Invalid):
-        build._build_args(["=x"])
+        buildargs.parse(["=x"])
 
 
 def test_names() -> None:
@@ -46,8 +46,8 @@ def test_names() -> None:
 
 def test_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
-    assert build._epoch(build._build_args([])) == 5
-    assert build._epoch(build._build_args(["SOURCE_DATE_EPOCH=6"])) == 6
+    assert build._epoch(buildargs.parse([])) == 5
+    assert build._epoch(buildargs.parse(["SOURCE_DATE_EPOCH=6"])) == 6
     assert build._epoch({"SOURCE_DATE_EPOCH": "7"}) == 7
     assert build._epoch({"SOURCE_DATE_EPOCH": ""}) is None
     for wrong in ("-1", "1.5", "now", "9" * 20):

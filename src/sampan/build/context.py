@@ -40,6 +40,15 @@ class Directory:
             patterns = patterns.enter("/".join(parts[:count]))
         return patterns.excludes("/".join(parts))
 
+    def surely_excludes(self, path: str) -> bool:
+        """Whether nothing of ``path`` can be seen, by the patterns alone; with ``!`` among them that cannot be told.
+
+        The root counts as excluded if any name in it would be (moby/buildkit, validateCopySourcePath).
+        """
+        if any(pattern.negated for pattern in self._ignores[b""].patterns):
+            return False
+        return self.excludes(os.fsencode(path) if path not in ("", ".") else b"\0any\0")
+
     def _listed(self, path: bytes) -> Listing:
         patterns = self._entered(path)
         unmatched = not patterns.here and not patterns.excluded

@@ -51,22 +51,24 @@ class Basis(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a build led to: the image's id, the names that it got (canonical), and what its steps were called."""
+    """What a build led to: the image's id, the names that it got (canonical), what its steps were called, and what lint
+    found."""
 
     image: str
     names: Sequence[str]
     labels: Sequence[str]
+    findings: str
 
 
 class Repeat:
     """One thing that may be asked for again: the context ``root``, the ``files`` whose bytes tell what to do (relative
     to it, or absolute; they need not exist), and ``words`` that stand for all else which counts.
 
-    Whoever finds them on the way to the outcome sets ``labels``, and adds to ``bases`` the canonical name of each base
-    image with the id of what it meant.
+    Whoever finds them on the way to the outcome sets ``labels`` and ``findings``, and adds to ``bases`` the canonical
+    name of each base image with the id of what it meant.
     """
 
-    __slots__ = ("_began", "_blobs", "_db", "_files", "_key", "_texts", "_told", "bases", "labels", "root")
+    __slots__ = ("_began", "_blobs", "_db", "_files", "_key", "_texts", "_told", "bases", "findings", "labels", "root")
 
     def __init__(
         self, db: sqlite3.Connection, blobs: Blobs, root: str, words: Iterable[object], files: Iterable[str]
@@ -82,6 +84,7 @@ class Repeat:
         self.root = root
         self.bases: list[tuple[str, str]] = []
         self.labels: Sequence[str] = ()
+        self.findings = ""
 
     def recall(self) -> Outcome | None:
         """What it led to the last time, if it still does."""
@@ -94,7 +97,7 @@ class Repeat:
             and self._stands(facts)
             and _untouched(self.root, facts["directories"])
         ):
-            return Outcome(facts["image"], facts["names"], facts["labels"])
+            return Outcome(facts["image"], facts["names"], facts["labels"], facts.get("findings", ""))
         return None
 
     def remember(self, image: str, names: Sequence[str], basis: Basis) -> None:
@@ -111,6 +114,7 @@ class Repeat:
             "image": image,
             "names": names,
             "labels": self.labels,
+            "findings": self.findings,
             "bases": self.bases,
             **basis._asdict(),
             "directories": [

@@ -4,6 +4,8 @@ import os
 import sys
 from contextlib import suppress
 
+from sampan.cli import buildargs
+from sampan.cli.buildargs import EPOCH
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Invalid, NotFound, Unavailable, Unsupported
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sampan.build.mounts import Secret
     from sampan.build.repeat import Outcome, Repeat
     from sampan.build.run import Host
+    from sampan.cli.calls import Source
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
     from sampan.events import Event
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
     from sampan.oci.reference import Reference
     from sampan.store.images import Image
 
-_EPOCH = "SOURCE_DATE_EPOCH"
 _UNTOLD = frozenset(("iidfile", "progress", "quiet"))
 """Flags that an image does not depend on."""
 _TOLD = frozenset(("add-host", "build-arg", "file", "label", "network", "package-cache", "tag", "target"))
@@ -49,6 +51,8 @@ COMMAND = Command(
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
+        Flag("--call string", "Set method for evaluating build: check, outline or targets (and ,format=json)", "build"),
+        Flag("--check", "Do not build, say what is doubtful in the Dockerfile; the same as --call=check"),
         Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
         Flag("--iidfile string", "Write the image ID to a file"),
@@ -68,7 +72,7 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
-    later="--annotation --attest --builder --cache-from --cache-to --call --cgroup-parent --check "
+    later="--annotation --attest --builder --cache-from --cache-to --cgroup-parent "
     "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --isolation "
     "--load --memory -m --memory-swap --metadata-file --output -o --platform --policy "
     "--provenance --push --rm --sbom --security-opt --shm-size --squash --ulimit",
@@ -87,6 +91,8 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
+    if arguments.on("check") or (arguments.text("call") or "build") != "build":
+        return _answer("check" if arguments.on("check") else arguments.text("call") or "", arguments, context)
     iidfile = arguments.text("iidfile")
     if iidfile:  # an old id must not be taken for this build's if it fails
         with suppress(FileNotFoundError):
@@ -102,6 +108,19 @@ def main(arguments: Parsed, context: Context) -> int:
     return 0
 
 
+def _answer(call: str, arguments: Parsed, context: Context) -> int:
+    """What ``--call`` asks for, without building anything."""
+    from sampan.cli import calls
+
+    method, form = calls.method(call)
+    build_args = buildargs.parse(arguments.texts("build-arg"))
+    contexts = _contexts(arguments.texts("build-context"))
+    with _directory(arguments.positionals[0]) as directory:
+        source = _source(arguments, directory)
+        around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+        return calls.answer(method, form, source, around, context)
+
+
 def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
     """The build as one that may have been done before; None where more counts than words and files of the context."""
     from sampan import __version__
@@ -110,8 +129,8 @@ def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
     path, told = arguments.positionals[0], [pair for pair in arguments.given() if pair[0] not in _UNTOLD]
     if not _TOLD.issuperset(name for name, _ in told) or "-" in (path, arguments.text("file")):
         return None
-    engine, build_args = context.engine, _build_args(arguments.texts("build-arg"))
-    words = (__version__, engine.rootless, told, sorted(build_args.items()), os.environ.get(_EPOCH))
+    engine, build_args = context.engine, buildargs.parse(arguments.texts("build-arg"))
+    words = (__version__, engine.rootless, told, sorted(build_args.items()), os.environ.get(EPOCH))
     try:
         root = os.path.abspath(path)
         dockerfile = _dockerfile(arguments, root)
@@ -132,6 +151,7 @@ def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
                 display(events.StepStarted(number, len(outcome.labels), "", ""))
                 display(events.StepCached(number))
             _note_result(display, outcome.image, outcome.names)
+        _tell_findings(outcome.findings)
     return outcome.image
 
 
@@ -141,29 +161,38 @@ def _note_result(display: "Plain | Live", image_id: str, names: "Sequence[str]")
         display.note(f"naming to {name}")
 
 
+def _tell_findings(text: str) -> None:
+    if text:
+        print(f"\n{text}", file=sys.stderr)
+
+
 def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     """Builds, and gives the image's id."""
     from sampan.build.make import make
     from sampan.build.perform import Stores
     from sampan.build.solve import distinct
+    from sampan.cli import calls
 
     (path,) = arguments.positionals
     labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
-    build_args = _build_args(arguments.texts("build-arg"))
+    build_args = buildargs.parse(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
     contexts = _contexts(arguments.texts("build-context"))
     style = _style(arguments, context)
     engine = context.engine
     host = _host(arguments, engine)
     with engine.storing(), _directory(path) as directory:
-        graph, fresh_stages = _graph(arguments, context, directory, build_args, contexts, repeat)
+        source = _source(arguments, directory)
+        graph, fresh_stages = _graph(arguments, context, source, build_args, contexts, repeat)
+        around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+        findings = calls.findings_of_a_build(source, around)
         own = graph.config.config
         config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
         graph = graph._replace(config=config)
         called = labels(distinct(graph.target)[0])
         if repeat:
-            repeat.labels = called
+            repeat.labels, repeat.findings = called, findings
         with _display(style, called) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
@@ -183,6 +212,8 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                 display.failed()
                 raise
             _note_result(display, image.id, [name.canonical() for name in names])
+    if not context.quiet:
+        _tell_findings(findings)
     return image.id
 
 
@@ -208,20 +239,6 @@ def _names(tags: list[str]) -> "list[Reference]":
         if name.digest:
             raise Invalid(f"{name} cannot be a tag: a digest is not chosen, it follows from the content")
     return names
-
-
-def _build_args(texts: list[str]) -> dict[str, str]:
-    """``NAME=VALUE``, or ``NAME`` with the value that the environment has, if it has one."""
-    values = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not name:
-            raise Invalid(f"invalid --build-arg {text!r}: the name is missing", hint="write it as NAME=VALUE")
-        if equals or name in os.environ:
-            values[name] = value if equals else os.environ[name]
-    if _EPOCH in os.environ:  # as buildx does it
-        values.setdefault(_EPOCH, os.environ[_EPOCH])
-    return values
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
@@ -254,7 +271,7 @@ def _hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
 
 def _epoch(build_args: dict[str, str]) -> int | None:
     """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
-    text = build_args.get(_EPOCH, "")
+    text = build_args.get(EPOCH, "")
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):
@@ -363,21 +380,28 @@ def _stages(names: list[str], text: bytes) -> list[str]:
     return [stage.label if len(all_stages) > 1 else "" for stage in found]
 
 
+def _source(arguments: Parsed, directory: str) -> "Source":
+    from sampan.build.context import open_context, read_dockerfile
+    from sampan.cli.calls import Source
+
+    filename = _dockerfile(arguments, directory)
+    files = open_context(directory, filename or "Dockerfile")
+    text = read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read()
+    return Source(text, filename or "Dockerfile", files)
+
+
 def _graph(
     arguments: Parsed,
     context: Context,
-    directory: str,
+    source: "Source",
     build_args: dict[str, str],
     contexts: dict[str, str],
     repeat: "Repeat | None",
 ) -> "tuple[Graph, list[str]]":
     """The graph, and the stages that are to be built anew."""
-    from sampan.build.context import open_context, read_dockerfile
     from sampan.build.dockerfile.translate import translate
     from sampan.oci import platform as platforms
     from sampan.oci import reference as references
-
-    filename = _dockerfile(arguments, directory)
 
     def resolve(name: str, platform: "Platform") -> "tuple[Image, ImageConfig]":
         found = _resolve(name, platform, context, pull=arguments.on("pull"))
@@ -385,12 +409,11 @@ def _graph(
             repeat.bases.append((references.parse(name).tagged().canonical(), found[0].id))
         return found
 
-    files = open_context(directory, filename or "Dockerfile")
-    text = read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read()
+    assert source.files is not None
     graph = translate(
-        text,
-        filename=filename or "Dockerfile",
-        context=files,
+        source.data,
+        filename=source.filename,
+        context=source.files,
         resolve=resolve,
         platform=platforms.host(),
         build_args=build_args,
@@ -399,7 +422,7 @@ def _graph(
         report=lambda event: _tell(event, context),
         allowed=_allowed(arguments.texts("allow")),
     )
-    return graph, _stages(arguments.texts("no-cache-filter"), text)
+    return graph, _stages(arguments.texts("no-cache-filter"), source.data)
 
 
 def _dockerfile(arguments: Parsed, directory: str) -> str:

@@ -20,6 +20,7 @@ COMMANDS = {
     "inspect": ("sampan.cli.inspect", "Return low-level information on containers, images and volumes"),
     "kill": ("sampan.cli.kill", "Kill one or more running containers"),
     "load": ("sampan.cli.load", "Load images from a tar archive, an image layout or STDIN"),
+    "lint": ("sampan.cli.lint", "Check a Dockerfile without building it"),
     "logs": ("sampan.cli.logs", "Fetch the logs of a container"),
     "rm": ("sampan.cli.rm", "Remove one or more containers"),
     "rmi": ("sampan.cli.rmi", "Remove one or more images"),

@@ -15,9 +15,13 @@ def test_lines() -> None:
 
 
 def test_comments_and_blanks_inside_a_continuation() -> None:
-    document = lines.parse(b"RUN a \\\n# no\n   # no\n\n  b \\\n")
-    assert [line.text for line in document.lines] == ["RUN a   b "]
-    assert document.warnings == ("Dockerfile:1: empty continuation line in RUN",)
+    document = lines.parse(b"RUN a \\\n# no\n   # no\n\n\n  b \\\n")
+    assert [(line.text, line.blank) for line in document.lines] == [("RUN a   b ", 4)]
+
+
+def test_comments_belong_to_what_is_right_below() -> None:
+    text = b"# escape=\\\n# one\n  #two\nA \\\n# inside\n b\n# three\n\nC\n# four\n#\n# five\nD\n"
+    assert [line.comments for line in lines.parse(text).lines] == [("one", "two"), (), ("five",)]
 
 
 @pytest.mark.parametrize(

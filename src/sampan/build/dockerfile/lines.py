@@ -46,6 +46,19 @@ class Piece(NamedTuple):
     source: str
 
 
+class Spot(NamedTuple):
+    """A part of a physical line: its characters from ``begin`` up to ``end``, counted from 0."""
+
+    number: int
+    source: str
+    begin: int
+    end: int
+
+    def excerpt(self) -> str:
+        """The source line with a caret under the spot."""
+        return _excerpt(self.number, self.source, self.begin, self.end)
+
+
 class Line(NamedTuple):
     """A logical line: an instruction with its continuations joined. ``number`` counts physical lines from 1."""
 
@@ -54,22 +67,27 @@ class Line(NamedTuple):
     text: str
     pieces: tuple[Piece, ...]
     heredocs: tuple[Heredoc, ...] = ()
+    comments: tuple[str, ...] = ()
+    """What the comments say that stand right above."""
+    blank: int = 0
+    """The number of the first blank line in a continuation, 0 if there is none."""
+
+    def spot(self, at: str = "") -> Spot:
+        """Where ``at`` (a part of the text) stands; the first physical line if it is not there."""
+        start = _find(self.text, at)
+        piece = self.pieces[bisect_right(self.pieces, start, key=lambda piece: piece.start) - 1 if start >= 0 else 0]
+        shown = piece.source.rstrip()
+        if start < 0:
+            return Spot(piece.number, shown, len(shown) - len(shown.lstrip()), len(shown))
+        begin = piece.column + start - piece.start
+        return Spot(piece.number, shown, begin, min(begin + len(at), len(shown)))
 
     def fault(
         self, message: str, at: str = "", *, hint: str | None = None, kind: type[SampanError] = Invalid
     ) -> SampanError:
         """An error of ``kind`` that shows this line, with a caret under ``at`` (a part of its text) if it is there."""
-        start = self.text.find(at) if at else -1
-        piece = self.pieces[bisect_right(self.pieces, start, key=lambda piece: piece.start) - 1 if start >= 0 else 0]
-        shown = piece.source.rstrip()
-        if start >= 0:
-            begin = piece.column + start - piece.start
-            end = min(begin + len(at), len(shown))
-        else:
-            begin, end = len(shown) - len(shown.lstrip()), len(shown)
-        return kind(
-            f"{self.filename}:{piece.number}: {message}\n{_excerpt(piece.number, shown, begin, end)}", hint=hint
-        )
+        spot = self.spot(at)
+        return kind(f"{self.filename}:{spot.number}: {message}\n{spot.excerpt()}", hint=hint)
 
     @contextmanager
     def showing(self, at: str = "") -> Iterator[None]:
@@ -81,13 +99,13 @@ class Line(NamedTuple):
 
 
 class Document(NamedTuple):
-    """A Dockerfile's lines in order. ``warnings`` are sentences with their place."""
+    """A Dockerfile's lines in order."""
 
     filename: str
     lines: tuple[Line, ...]
     escape: str
-    directives: Mapping[str, str]
-    warnings: tuple[str, ...]
+    directives: Mapping[str, Line]
+    """By key: the line, whose text is the value alone."""
 
 
 def parse(data: bytes, filename: str = "Dockerfile") -> Document:
@@ -98,10 +116,9 @@ def parse(data: bytes, filename: str = "Dockerfile") -> Document:
     # Only a line feed ends a line: splitlines() would also split at form feeds and others.
     physical = re.findall(r"[^\n]*\n|[^\n]+\Z", text)
     directives = _directives(physical, filename)
-    escape = directives.get("escape", "\\")
-    warnings: list[str] = []
-    lines = tuple(_logical(physical, filename, escape, warnings))
-    return Document(filename, lines, escape, directives, tuple(warnings))
+    escape = directives["escape"].text if "escape" in directives else "\\"
+    lines = tuple(_logical(physical, filename, escape, len(directives)))
+    return Document(filename, lines, escape, directives)
 
 
 def heredoc(word: str) -> Heredoc | None:
@@ -117,9 +134,9 @@ def heredoc(word: str) -> Heredoc | None:
     return Heredoc(plain[0], "", quotes[0] == quotes[1], bool(match[2]))
 
 
-def _directives(physical: list[str], filename: str) -> dict[str, str]:
+def _directives(physical: list[str], filename: str) -> dict[str, Line]:
     """Parser directives: comments of the form ``# key=value`` before anything else in the file."""
-    found: dict[str, str] = {}
+    found: dict[str, Line] = {}
     for number, line in enumerate(physical, 1):
         match = _DIRECTIVE.fullmatch(line.strip())
         key = match[1].lower() if match else ""
@@ -130,33 +147,36 @@ def _directives(physical: list[str], filename: str) -> dict[str, str]:
             raise here.fault(f"only one {key} parser directive can be used")
         if key == "escape" and match[2] not in ("\\", "`"):
             raise here.fault(f"invalid escape token {match[2]!r}", match[2], hint="it is either \\ or `")
-        found[key] = match[2]
+        column = line.index(match[2])
+        found[key] = here._replace(text=match[2], pieces=(Piece(0, number, column, line.rstrip("\r\n")),))
     return found
 
 
-def _logical(physical: list[str], filename: str, escape: str, warnings: list[str]) -> Iterator[Line]:
+def _logical(physical: list[str], filename: str, escape: str, at: int) -> Iterator[Line]:
     continuation = re.compile(rf"(?<!{re.escape(escape)}){re.escape(escape)}[ \t]*\Z")
-    at = 0
+    comments: list[str] = []
     while at < len(physical):
-        text, pieces, blank, at = _joined(physical, at, continuation)
+        text, pieces, blank, after = _joined(physical, at, continuation)
         if not text.strip():
+            said = physical[at].strip().removeprefix("#").strip()
+            comments = [*comments, said] if said and not pieces else []
+            at = after
             continue
-        line = Line(filename, pieces[0].number, text, tuple(pieces))
+        line = Line(filename, pieces[0].number, text, tuple(pieces), comments=tuple(comments), blank=blank)
         _check(line)
-        if blank:
-            warnings.append(f"{filename}:{line.number}: empty continuation line in {text.split()[0]}")
+        at, comments = after, []
         if "<<" in text and (announced := _announced(line, escape)):
             contents, at = _contents(line, announced, physical, at)
             line = line._replace(heredocs=contents)
         yield line
 
 
-def _joined(physical: list[str], at: int, continuation: re.Pattern[str]) -> tuple[str, list[Piece], bool, int]:
-    """The logical line at index ``at``: its text, its pieces, whether a blank line is inside, and the next one's index.
+def _joined(physical: list[str], at: int, continuation: re.Pattern[str]) -> tuple[str, list[Piece], int, int]:
+    """The logical line at index ``at``: its text, its pieces, the first blank line inside, and the next one's index.
 
     The text is empty for a blank line or a comment.
     """
-    text, pieces, blank = "", list[Piece](), False
+    text, pieces, blank = "", list[Piece](), 0
     while at < len(physical):
         source = physical[at].rstrip("\r\n")
         at += 1
@@ -164,7 +184,7 @@ def _joined(physical: list[str], at: int, continuation: re.Pattern[str]) -> tupl
         if not bare or bare.startswith("#"):
             if not pieces:
                 break
-            blank = blank or not bare
+            blank = blank or (0 if bare else at)
             continue
         part = source if pieces else bare
         ended = continuation.search(part)
@@ -232,6 +252,12 @@ def _check(line: Line) -> None:
 def _single(filename: str, number: int, source: str) -> Line:
     source = source.rstrip("\r\n")
     return Line(filename, number, source, (Piece(0, number, 0, source),))
+
+
+def _find(text: str, at: str) -> int:
+    """Where ``at`` begins in ``text``, as a whole word if it can be; -1 if it is not there."""
+    match = re.search(rf"(?<!\S){re.escape(at)}(?!\S)", text) if at else None
+    return match.start() if match else text.find(at) if at else -1
 
 
 def _excerpt(number: int, source: str, begin: int, end: int) -> str:

@@ -1,10 +1,11 @@
 """Build stages: a Dockerfile's instructions by their FROMs, and which stages a target needs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sampan.build.dockerfile import instructions, lines
 from sampan.build.dockerfile.instructions import Arg, From, Instruction
+from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.errors import Invalid, NotFound
 
@@ -28,7 +29,7 @@ class Dockerfile(NamedTuple):
     preamble: tuple[Arg, ...]
     stages: tuple[Stage, ...]
     escape: str
-    warnings: tuple[str, ...]
+    directives: Mapping[str, Line]
 
 
 def parse(data: bytes, filename: str = "Dockerfile") -> Dockerfile:
@@ -54,7 +55,7 @@ def parse(data: bytes, filename: str = "Dockerfile") -> Dockerfile:
     if not bases:
         raise Invalid(f"{filename}: the Dockerfile has no build stage", hint="add FROM and the image to build on")
     stages = (Stage(number, base, tuple(body)) for number, (base, body) in enumerate(zip(bases, bodies, strict=True)))
-    return Dockerfile(tuple(preamble), tuple(stages), document.escape, document.warnings)
+    return Dockerfile(tuple(preamble), tuple(stages), document.escape, document.directives)
 
 
 def find(stages: Sequence[Stage], name: str) -> Stage | None:

@@ -54,8 +54,6 @@ def translate(
     Invalid, NotFound, Denied or Unsupported, showing the line, and what ``resolve`` raises.
     """
     dockerfile = stages.parse(text, filename)
-    for warning in dockerfile.warnings:
-        report(Warned(warning))
     wanted = stages.target(dockerfile.stages, target)
     predefined = arguments.platform_args(platform, wanted.base.name, build_args)
     global_args = arguments.global_args(dockerfile.preamble, predefined, build_args, dockerfile.escape)
@@ -91,7 +89,7 @@ class _Build:
         self._context = context
         self._resolve = resolve
         self._platform = platform
-        self._contexts = {_context_name(name): value for name, value in contexts.items()}
+        self._contexts = {context_name(name): value for name, value in contexts.items()}
         self._states: dict[int, StageState] = {}
         self._directories: dict[str, Context] = {}
         self._images: dict[tuple[str, Platform], tuple[Image, ImageConfig, Step]] = {}
@@ -151,7 +149,7 @@ class _Build:
         if base == "scratch":
             step = Scratch(label, line=stage.base.line.number)
             return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._stage_platform(stage))
-        return self._from_context(stage, label, base, self._contexts.get(_context_name(base), _IMAGE + base))
+        return self._from_context(stage, label, base, self._contexts.get(context_name(base), _IMAGE + base))
 
     def _from_context(self, stage: Stage, label: str, name: str, value: str) -> StageState:
         line = stage.base.line
@@ -182,7 +180,7 @@ class _Build:
             return self.state(earlier).step
         if name == "scratch":
             return Scratch()
-        value = self._contexts.get(_context_name(name), _IMAGE + name)
+        value = self._contexts.get(context_name(name), _IMAGE + name)
         if value.startswith(_IMAGE):
             label = stage.label if len(self._stages) > 1 else ""
             return self._image(stage, line, value.removeprefix(_IMAGE), self._platform, label)[2]
@@ -207,7 +205,7 @@ class _Build:
 
     def _replacement(self, stage: Stage) -> str | None:
         """The named context that stands in for the whole stage."""
-        return self._contexts.get(_context_name(stage.base.name)) if stage.base.name else None
+        return self._contexts.get(context_name(stage.base.name)) if stage.base.name else None
 
     def _earlier(self, stage: Stage, name: str) -> Stage | None:
         """The last stage of that name before ``stage``: only what stands above can shadow an image."""
@@ -293,7 +291,7 @@ def _directory(line: Line, value: str, at: str) -> Context:
     return context.open_context(value)
 
 
-def _context_name(name: str) -> str:
+def context_name(name: str) -> str:
     """Names of contexts compare as image names do: ``python:latest`` is ``docker.io/library/python``."""
     try:
         return references.parse(name.lower()).tagged().canonical()

@@ -41,6 +41,13 @@ def expand(text: str, variables: Mapping[str, str], rules: Rules = USUAL) -> str
     return "".join(part for part, _ in _Lexer(text, variables, rules).parts())
 
 
+def names(text: str, variables: Mapping[str, str], rules: Rules = USUAL) -> dict[str, None]:
+    """The variables that ``text`` refers to, in order, those in words that are not taken included. Raises Invalid."""
+    lexer = _Lexer(text, variables, rules)
+    lexer.parts()
+    return lexer.names
+
+
 def expand_words(text: str, variables: Mapping[str, str], rules: Rules = USUAL) -> list[str]:
     """The same, split at white space that is neither quoted nor escaped, also where a variable's value has some."""
     words, word = [], ""
@@ -103,7 +110,7 @@ def _ordinary(special: str) -> re.Pattern[str]:
 class _Lexer:
     """Reads a text once, from left to right."""
 
-    __slots__ = ("_at", "_depth", "_room", "_rules", "_text", "_variables")
+    __slots__ = ("_at", "_depth", "_room", "_rules", "_text", "_variables", "names")
 
     def __init__(self, text: str, variables: Mapping[str, str], rules: Rules) -> None:
         self._text = text
@@ -112,6 +119,7 @@ class _Lexer:
         self._room = len(text) + _MAX_GROWTH
         self._variables = variables
         self._rules = rules
+        self.names: dict[str, None] = {}
 
     def parts(self, stop: str = "", keep_escapes: bool | None = None) -> list[tuple[str, bool]]:
         """Reads up to ``stop`` or the end: the parts, each with whether white space in it separates words."""
@@ -197,6 +205,7 @@ class _Lexer:
             name, value = self._braces()
             unset = name not in self._variables
             self._depth -= 1
+        self.names[name] = None
         if unset and self._rules.keep_unset:
             return self._text[start : self._at]
         self._room -= len(value)

@@ -1,0 +1,86 @@
+"""Lint: what a Dockerfile says that is allowed, and that somebody will regret.
+
+A stage is read as the build would read it, but without any image or file: a ``View`` is what is known of it by then.
+Docker's checks are in ``checks``, those for people who put Python into images in ``pythonic``.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sampan.build.dockerfile import arguments, checks, findings, pythonic, stages
+from sampan.build.dockerfile.findings import Finding, Surroundings
+from sampan.build.dockerfile.stages import Dockerfile
+from sampan.build.dockerfile.view import View, begun, needed
+from sampan.errors import SampanError
+
+
+class Report(NamedTuple):
+    """``error`` is what would make the build fail, for then the findings may not be all."""
+
+    findings: tuple[Finding, ...]
+    error: SampanError | None = None
+    fails: bool = False
+    """The file wants findings to be errors (``check=error=true``)."""
+
+
+def lint(text: bytes, filename: str, around: Surroundings, *, every: bool = True) -> Report:
+    """What is to be said of a Dockerfile, in the order of its lines.
+
+    ``every`` looks at all stages if no target is named, else at those that the target needs, as a build does. Raises
+    nothing that is about the file: that is in the report.
+    """
+    try:
+        dockerfile = stages.parse(text, filename)
+        options = findings.options_of(dockerfile.directives, around.build_args)
+    except SampanError as error:
+        return Report((), error)
+    found: list[Finding] = []
+    failure = None
+    try:
+        for finding in _findings(dockerfile, around, every=every):
+            if options.merged(findings.options_above(finding.line)).wants(finding.rule):
+                found.append(finding)
+    except SampanError as error:
+        failure = error
+    found.sort(key=lambda finding: finding.line.spot(finding.at).number)
+    secrets = _secrets(dockerfile)
+    shown = (findings.hiding(finding, secrets.get(finding.line.number, [])) for finding in dict.fromkeys(found))
+    return Report(tuple(shown), failure, options.error)
+
+
+def _findings(dockerfile: Dockerfile, around: Surroundings, *, every: bool) -> Iterator[Finding]:
+    yield from checks.of_file(dockerfile)
+    yield from pythonic.of_file(dockerfile)
+    yield from _of_stages(dockerfile, around, every=every)
+
+
+def _secrets(dockerfile: Dockerfile) -> dict[int, list[str]]:
+    """By line: what must not be shown."""
+    found = (instruction for stage in dockerfile.stages for instruction in stage.body)
+    return {
+        instruction.line.number: pythonic.credentials(instruction) for instruction in (*dockerfile.preamble, *found)
+    }
+
+
+def _of_stages(dockerfile: Dockerfile, around: Surroundings, *, every: bool) -> Iterator[Finding]:
+    target = stages.target(dockerfile.stages, around.target)
+    predefined = arguments.platform_args(around.platform, target.base.name, around.build_args)
+    values = arguments.global_args(dockerfile.preamble, predefined, around.build_args, dockerfile.escape)
+    yield from checks.of_defaults(dockerfile, predefined)
+    declared = values.keys() | arguments.declared(dockerfile.preamble)
+    wanted = dockerfile.stages if every and not around.target else needed(dockerfile, target, values)
+    views: dict[int, View] = {}
+    for stage in wanted:
+        yield from checks.of_base(stage, values, declared, around, dockerfile.escape)
+        view = views[stage.number] = begun(dockerfile, stage, values, views, around)
+        yield from _of_body(view)
+        if stage is target:
+            yield from pythonic.of_image(view)
+
+
+def _of_body(view: View) -> Iterator[Finding]:
+    yield from pythonic.of_base(view)
+    for instruction in view.stage.body:
+        yield from checks.of_instruction(view, instruction)
+        yield from pythonic.of_instruction(view, instruction)
+        view.take(instruction)

@@ -1,0 +1,182 @@
+"""``build --call`` and ``build --check``, and lint in a build: what is answered without building anything."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sampan.build.dockerfile import outline, rules, stages
+from sampan.build.dockerfile.findings import Surroundings
+from sampan.build.dockerfile.lint import Report, lint
+from sampan.cli import findings as formats
+from sampan.cli import output
+from sampan.cli.context import Context
+from sampan.errors import Invalid, NotFound, Unsupported
+from sampan.oci import platform as platforms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.build.context import Directory
+    from sampan.oci.config import ImageConfig
+    from sampan.oci.platform import Platform
+
+FORMATS = ("text", "json", "sarif")
+_METHODS = ("build", "check", "lint", "outline", "targets")
+_IMAGE = "docker-image://"
+
+
+class Source(NamedTuple):
+    """A Dockerfile's text, how messages call it, and the context that belongs to it (None if there is none)."""
+
+    data: bytes
+    filename: str
+    files: "Directory | None"
+
+
+def method(text: str) -> tuple[str, str]:
+    """``METHOD[,format=FORMAT]`` as the method and the format. Raises Invalid and Unsupported."""
+    name, *options = text.split(",")
+    if name not in _METHODS:
+        kind = Unsupported if name.startswith("subrequests.") else Invalid
+        raise kind(f"unknown --call {name}", hint=f"one of {', '.join(_METHODS)}")
+    form = "text"
+    for option in options:
+        key, _, value = option.partition("=")
+        if key != "format" or value not in (FORMATS if name in ("check", "lint") else FORMATS[:2]):
+            raise Invalid(f"invalid option {option} of --call {name}", hint="format=text or format=json")
+        form = value
+    return "check" if name == "lint" else name, form
+
+
+def answer(name: str, form: str, source: Source, around: Surroundings, context: Context) -> int:
+    """Prints what was asked for, and gives the exit code."""
+    if name == "check":
+        return check(form, source, around, context)
+    dockerfile = stages.parse(source.data, source.filename)
+    value = _targets(dockerfile) if name == "targets" else _outline(dockerfile, around)
+    if form == "json":
+        import base64
+        import json
+
+        value["sources"] = [base64.b64encode(source.data).decode()]
+        context.print(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        context.print(_targets_text(value) if name == "targets" else _outline_text(value))
+    return 0
+
+
+def check(form: str, source: Source, around: Surroundings, context: Context) -> int:
+    """Prints what lint finds; the exit code is 1 if there is more than notes."""
+    from sampan import __version__
+
+    report = lint(source.data, source.filename, around)
+    if form == "json":
+        context.print(formats.docker_json(report, source.data, source.filename))
+    elif form == "sarif":
+        context.print(formats.sarif(report, __version__))
+    else:
+        context.print(formats.text(report))
+    if report.error:
+        sys.stdout.flush()
+        return context.tell(report.error)
+    return int(any(finding.rule.level != rules.NOTE for finding in report.findings))
+
+
+def findings_of_a_build(source: Source, around: Surroundings) -> str:
+    """What is told after a build, in lines. Raises Invalid if the file wants findings to be errors."""
+    report = lint(source.data, source.filename, around, every=False)
+    found = tuple(finding for finding in report.findings if not finding.rule.quiet)
+    if found and report.fails:
+        names = ", ".join(sorted({finding.rule.name for finding in found}))
+        told = formats.text(Report(found)).rpartition("\n\n")[0]
+        raise Invalid(f"lint violation found for rules: {names}\n{told}", hint="the file says check=error=true")
+    return formats.short(found)
+
+
+def surroundings(
+    source: Source, build_args: Mapping[str, str], contexts: Mapping[str, str], target: str | None, context: Context
+) -> Surroundings:
+    """What a Dockerfile is judged with here. Base images count as far as the store holds them: none is pulled."""
+
+    def config(name: str, platform: "Platform") -> "ImageConfig | None":
+        return _config(name, contexts, context)
+
+    from sampan.build.dockerfile.values import inside
+
+    hides = source.files.surely_excludes if source.files else lambda path: False
+    return Surroundings(platforms.host(), build_args, config, lambda path: hides(inside(path)), target)
+
+
+def _config(name: str, contexts: Mapping[str, str], context: Context) -> "ImageConfig | None":
+    from sampan.build.dockerfile.translate import context_name
+    from sampan.oci import config as configs
+
+    replaced = {context_name(key): value for key, value in contexts.items()}.get(context_name(name), _IMAGE + name)
+    if not replaced.startswith(_IMAGE):
+        return None
+    engine = context.engine
+    try:
+        return configs.parse(engine.blobs.read(engine.images.find(replaced.removeprefix(_IMAGE)).id))
+    except (NotFound, Invalid):
+        return None
+
+
+def _targets(dockerfile: stages.Dockerfile) -> dict[str, Any]:
+    return {
+        "targets": [
+            _known(
+                name=target.name,
+                default=target.is_default,
+                description=target.description,
+                base=target.base,
+                platform=target.platform,
+                location=_location(target.line),
+            )
+            for target in outline.targets(dockerfile)
+        ]
+    }
+
+
+def _targets_text(value: dict[str, Any]) -> str:
+    rows = []
+    for target in value["targets"]:
+        mark = "(default)" if target.get("default") else ""
+        rows.append([f"{target.get('name', '')} {mark}".strip(), target.get("description", "")])
+    return output.table(("TARGET", "DESCRIPTION"), rows)
+
+
+def _outline(dockerfile: stages.Dockerfile, around: Surroundings) -> dict[str, Any]:
+    found = outline.outline(dockerfile, around)
+    args = [
+        {"name": each.name, **_known(description=each.description, value=each.value, location=_location(each.line))}
+        for each in found.arguments
+    ]
+    secrets, ssh = (
+        [{"name": each.name, **_known(required=each.required, location=_location(each.line))} for each in credentials]
+        for credentials in (found.secrets, found.agents)
+    )
+    return _known(name=found.name, description=found.description, args=args, secrets=secrets, ssh=ssh)
+
+
+def _outline_text(value: dict[str, Any]) -> str:
+    parts = []
+    if value.get("name") or value.get("description"):
+        parts.append(f"TARGET:      {value.get('name') or '(default)'}")
+        if value.get("description"):
+            parts[-1] += f"\nDESCRIPTION: {value['description']}"
+    if value.get("args"):
+        rows = [[each["name"], each.get("value", ""), each.get("description", "")] for each in value["args"]]
+        parts.append(output.table(("BUILD ARG", "VALUE", "DESCRIPTION"), rows))
+    for key in ("secrets", "ssh"):
+        if value.get(key):
+            rows = [[each["name"], "true" if each.get("required") else ""] for each in value[key]]
+            parts.append(output.table(("SECRET" if key == "secrets" else "SSH", "REQUIRED"), rows))
+    return "\n\n".join(parts)
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    """Those that say something, as Docker's JSON leaves out the rest."""
+    return {name: value for name, value in values.items() if value}
+
+
+def _location(number: int) -> dict[str, Any]:
+    return {"ranges": [{"start": {"line": number}, "end": {"line": number}}]}
