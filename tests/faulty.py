@@ -1,10 +1,12 @@
-"""A registry with one image that does what tests tell it to do wrong.
+"""A registry that does what tests tell it to do wrong: one with an image of its own, or a proxy before a real one.
 
-with faulty.registry(image_store) as registry:
+with faulty.registry(content) as registry, faulty.registry(upstream="127.0.0.1:5000") as proxy:
     registry.does("/blobs/", cut(after=100))
 """
 
 import contextlib
+import gzip
+import http.client
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -44,12 +46,16 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         seen = Seen(self.command, self.path, {key.lower(): text for key, text in self.headers.items()}, body)
-        answer = self.registry.answer(seen)
         fault = self.registry.fault_for(seen)
+        if fault is lost:
+            self.registry.seen.append(seen)
+            hang_up(self, Answer(0, {}, b""))
+            return
+        answer = self.registry.answer(seen)
         with contextlib.suppress(ConnectionError):
             (fault or send)(self, answer)
 
-    do_HEAD = do_POST = do_PUT = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -83,6 +89,11 @@ def hang_up(handler: Handler, answer: Answer) -> None:
     handler.close_connection = True
 
 
+def lost(handler: Handler, answer: Answer) -> None:
+    """The request never arrives where it should, and the connection ends."""
+    raise AssertionError("it is seen to before there is an answer")
+
+
 def stall(handler: Handler, answer: Answer) -> None:
     """The headers come, and then nothing until the client goes away."""
     send(handler, Answer(answer.status, {**answer.headers, "Content-Length": str(len(answer.body))}, b""))
@@ -111,6 +122,41 @@ def longer(handler: Handler, answer: Answer) -> None:
     send(handler, answer._replace(body=answer.body + b"!"))
 
 
+def twice(handler: Handler, answer: Answer) -> None:
+    """Everything comes twice."""
+    send(handler, answer._replace(body=answer.body * 2))
+
+
+def truncated(handler: Handler, answer: Answer) -> None:
+    """Half of it, honestly announced."""
+    send(handler, answer._replace(body=answer.body[: len(answer.body) // 2]))
+
+
+def mislabelled(handler: Handler, answer: Answer) -> None:
+    """The announced length is too large, and the connection ends when no more comes."""
+    longer = str(len(answer.body) + 1)
+    send(handler, answer._replace(headers={**answer.headers, "Content-Length": longer}))
+    hang_up(handler, answer)
+
+
+def huge_header(handler: Handler, answer: Answer) -> None:
+    """A header of a megabyte."""
+    send(handler, answer._replace(headers={**answer.headers, "X-Huge": "x" * (1 << 20)}))
+
+
+def many_headers(handler: Handler, answer: Answer) -> None:
+    """Headers without end."""
+    send(handler, answer._replace(headers={**answer.headers, **{f"X-{number}": "x" for number in range(10_000)}}))
+
+
+def bomb(handler: Handler, answer: Answer) -> None:
+    """What nobody asked for: a body compressed in transit, of a gigabyte."""
+    packed = gzip.compress(b"{" + b" " * (64 << 20)) * 16
+    send(
+        handler, Answer(200, {**answer.headers, "Content-Encoding": "gzip", "Content-Length": str(len(packed))}, packed)
+    )
+
+
 def endless(handler: Handler, answer: Answer) -> None:
     """A body that does not end, of no announced length."""
     handler.send_response(200)
@@ -133,11 +179,13 @@ def nonsense(handler: Handler, answer: Answer) -> None:
 class FaultyRegistry:
     """``seen`` notes every request; ``stalled`` is called when a stall begins, ``left`` counts clients that left one.
 
-    Pushed blobs are taken in, and wrong ones refused as real registries do.
+    Pushed blobs are taken in, and wrong ones refused as real registries do. With ``upstream`` (host:port) all answers
+    come from there.
     """
 
-    def __init__(self, content: dict[str, Answer]) -> None:
+    def __init__(self, content: dict[str, Answer], upstream: str = "") -> None:
         self.address = ""
+        self._upstream = upstream
         self.content = content
         self.seen: list[Seen] = []
         self.endless_bytes = 0
@@ -161,6 +209,8 @@ class FaultyRegistry:
 
     def answer(self, seen: Seen) -> Answer:
         self.seen.append(seen)
+        if self._upstream:
+            return self._forward(seen)
         path, _, query = seen.path.partition("?")
         if path == "/v2/":
             return Answer(200, {}, b"{}")
@@ -181,9 +231,26 @@ class FaultyRegistry:
         first, whole = int(start[1]), len(found.body)
         return Answer(206, {"Content-Range": f"bytes {first}-{whole - 1}/{whole}"}, found.body[first:])
 
+    def _forward(self, seen: Seen) -> Answer:
+        connection = http.client.HTTPConnection(self._upstream, timeout=60)
+        try:
+            headers = {**seen.headers, "content-length": str(len(seen.body))} if seen.body else seen.headers
+            connection.request(seen.method, seen.path, seen.body or None, headers)
+            response = connection.getresponse()
+            body = response.read()
+            found = {name: text for name, text in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+            if seen.method != "HEAD":
+                found["Content-Length"] = str(len(body))
+            return Answer(response.status, found, body)
+        finally:
+            connection.close()
+
     def _keep(self, end: str, seen: Seen) -> Answer:
         self.content[end] = Answer(200, {"Content-Type": seen.headers.get("content-type", "")}, seen.body)
         return Answer(201, {"Location": end}, b"")
+
+
+_HOP_BY_HOP = frozenset(("connection", "transfer-encoding", "keep-alive"))
 
 
 def error(code: str) -> bytes:
@@ -192,9 +259,9 @@ def error(code: str) -> bytes:
 
 
 @contextlib.contextmanager
-def registry(content: dict[str, Answer] | None = None) -> Iterator[FaultyRegistry]:
+def registry(content: dict[str, Answer] | None = None, upstream: str = "") -> Iterator[FaultyRegistry]:
     """A running registry; ``content`` is what it answers to GET, by the end of the path."""
-    faulty = FaultyRegistry(dict(content or {}))
+    faulty = FaultyRegistry(dict(content or {}), upstream)
     handler = type("Bound", (Handler,), {"registry": faulty})
     with servers.serving(handler) as faulty.address:
         try:

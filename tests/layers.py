@@ -21,17 +21,18 @@ ALLOWED = {  # room → the rooms that it may import, besides those that are for
     "store": "oci linux events paths",
     "layers": "oci linux",
     "runtime": "oci linux",
-    "registry": "oci store events",
+    "archives": "oci linux layers store",
+    "registry": "oci layers store events",
     "networks": "linux store paths",
     "volumes": "store paths",
     "snapshots": "oci linux layers store events",
     "containers": f"{STORES} layers runtime",
-    "build": f"{STORES} layers registry runtime",
+    "build": f"{STORES} archives layers registry runtime",
     "engine": f"{STORES} settings registry containers",
     "pack": "oci build",
     "bases": "oci layers store",
     "cluster": "oci containers",
-    "api": f"{STORES} engine registry containers build layers runtime settings pack bases",
+    "api": f"{STORES} archives engine registry containers build layers runtime settings pack bases",
     "cli": "*",
     "dashboard": "",
 }
@@ -43,6 +44,7 @@ RUNTIME_INSIDERS = {
 }
 FRONT_DOOR = ("cli.main", "cli.commands", "cli.context", "cli.flags")
 FOREIGN_NAMES = (
+    "archives",
     "layers",
     "build.copy",
     "build.unpack",

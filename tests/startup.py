@@ -66,7 +66,6 @@ def test_version_loads_no_engine(tmp_path: Path) -> None:
     modules = loaded(tmp_path, "version")
     assert heavy(modules) == []
     assert {name for name in modules if name.startswith("sampan.")} == FRONT_DOOR - {"sampan"} | {
-        "sampan.cli.output",
         "sampan.cli.version",
         "sampan.oci",
         "sampan.oci.platform",

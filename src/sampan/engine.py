@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.images import Images
+    from sampan.volumes import Volumes
 else:
     from sampan.values import cached_property
 
@@ -68,14 +69,19 @@ class Engine:
         return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless)
 
     @cached_property
+    def volumes(self) -> Volumes:
+        from sampan.volumes import Volumes
+
+        return Volumes(self.paths.volumes)
+
+    @cached_property
     def containers(self) -> Stores:
         """All that the verbs of containers need."""
         from sampan.containers.lifecycle import Stores
         from sampan.containers.record import Containers
-        from sampan.volumes import Volumes
 
         containers = Containers(self.database, self.paths.containers)
-        return Stores(self.paths, containers, self.snapshots, Volumes(self.paths.volumes), self.rootless)
+        return Stores(self.paths, containers, self.snapshots, self.volumes, self.rootless)
 
     def collect(self, *, half_done: bool = False) -> int | None:
         """Frees what nothing keeps any more (``store.collect``)."""

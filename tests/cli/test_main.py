@@ -94,7 +94,11 @@ def test_help_of_a_group(tmp_path: Path, words: list[str]) -> None:
         (["history", "nosuch"], 1, "sampan: no such image: nosuch:latest\nhint: sampan pull nosuch"),
         (["run", "--pull=never", "nosuch"], 125, "sampan: no such image: nosuch:latest\nhint: "),
         (["images", "--format", "{{.ID}}", "x"], 0, ""),
-        (["version", "--format", "{{.Server}}"], 1, "sampan: --format '{{.Server}}' is not built yet\n"),
+        (
+            ["version", "--format", "{{.Sever}}"],
+            1,
+            "sampan: invalid template: there is no field .Sever\nhint: did you mean",
+        ),
     ],
 )
 def test_what_goes_wrong_is_said_once(tmp_path: Path, words: list[str], code: int, said: str) -> None:

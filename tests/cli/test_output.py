@@ -1,9 +1,10 @@
 """Tables, sizes and times as Docker writes them."""
 
+import time
+
 import pytest
 
 from sampan.cli import output
-from sampan.errors import Unsupported
 
 NOW = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
@@ -132,12 +133,27 @@ def test_json() -> None:
     assert output.json([]) == "[]"
 
 
-@pytest.mark.parametrize("template", ["json", "{{json .}}", "{{ json . }}"])
-def test_format_json(template: str) -> None:
-    assert output.formatted({"a": [1, "é"]}, template) == '{"a":[1,"é"]}'
+def test_json_on_one_line() -> None:
+    assert output.json([{"Id": "é", "a": 1}], indent=None) == '[{"Id":"é","a":1}]'
 
 
-@pytest.mark.parametrize("template", ["{{.Names}}", "table {{.ID}}", ""])
-def test_other_formats_are_refused(template: str) -> None:
-    with pytest.raises(Unsupported, match="--format"):
-        output.formatted({}, template)
+@pytest.mark.parametrize(
+    ("text", "aligned"),
+    [
+        ("", ""),
+        ("a\tb", "a         b"),
+        ("a\tb\nlonger than ten\tc", "a                 b\nlonger than ten   c"),
+        ("a\tb\n\nlonger than ten\tc", "a         b\n\nlonger than ten   c"),  # columns end at a line without
+        ("a\tb\tc\nd\te", "a         b         c\nd         e"),
+        ("a\t", "a"),
+    ],
+)
+def test_cells_between_tabs(text: str, aligned: str) -> None:
+    assert output.align(text) == aligned
+
+
+def test_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert output.moment("2024-01-02T03:04:05.123456Z") == "2024-01-02 03:04:05 +0000 UTC"
+    assert output.moment("no time") == ""

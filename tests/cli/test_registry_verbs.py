@@ -75,6 +75,7 @@ def test_from_login_to_logout(user: User) -> None:
     wrong = user.login("wrong-canary")
     assert wrong.returncode == 1
     assert "canary" not in wrong.stdout + wrong.stderr
+    assert f"the user name {servers.USERNAME!r} or its password is wrong" in wrong.stderr
     assert not config.exists()
 
     right = user.login()

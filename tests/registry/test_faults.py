@@ -65,7 +65,13 @@ class Scene:
 
     def push(self, credentials: Credentials | None = None) -> None:
         with connect(self.registry.address, lambda: credentials, push=True, patience=HASTY) as client:
-            push(self.image, self.reference, client=client, blobs=self.source.blobs, report=self.source.events.append)
+            push(
+                self.image.manifest,
+                self.reference,
+                client=client,
+                blobs=self.source.blobs,
+                report=self.source.events.append,
+            )
 
     def assert_pulled(self) -> None:
         assert self.target.all == self.source.all

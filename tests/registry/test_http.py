@@ -116,7 +116,7 @@ def test_through_a_proxy(
             image = make_image(store, layer_tar("x", b"x"))
             with connect(address, lambda: RIGHT, push=True, patience=HASTY) as client:
                 push(
-                    image,
+                    image.manifest,
                     Reference(address, "thing", "1"),
                     client=client,
                     blobs=store.blobs,

@@ -40,7 +40,12 @@ def do_push(
 ) -> Descriptor:
     with connect(reference.registry, lambda: credentials, push=True) as client:
         return push(
-            image, reference, client=client, blobs=store.blobs, report=store.events.append, sources=sources or {}
+            image.manifest,
+            reference,
+            client=client,
+            blobs=store.blobs,
+            report=store.events.append,
+            sources=sources or {},
         )
 
 
@@ -172,7 +177,7 @@ def test_an_artifact_is_no_image(store: Store, registry: servers.Registry) -> No
     empty = Descriptor(media.OCI_EMPTY, store.blobs.put(data), 2)
     manifest = Manifest(media.OCI_MANIFEST, empty, (empty,)).encode()
     with connect(registry.address, push=True) as client:
-        client.upload("artifact", empty.digest, 2, lambda: [data])
+        client.upload("artifact", empty.digest, 2, lambda start, count: [data])
         client.put_manifest("artifact", "latest", media.OCI_MANIFEST, manifest)
     with pytest.raises(Unsupported, match="an artifact"):
         do_pull(store, Reference(registry.address, "artifact", "latest"))
@@ -233,7 +238,7 @@ def test_token_authentication(store: Store, new_store: Callable[[str], Store], w
         do_push(store, image, reference, None)
     with pytest.raises(Denied):
         do_push(store, image, Reference(with_tokens.address, "yours", "1"), RIGHT)
-    with pytest.raises(Denied, match="the credentials of 'sampan'"):
+    with pytest.raises(Denied, match="the user name 'sampan' or its password is wrong"):
         do_push(store, image, reference, Credentials("sampan", "wrong"))
 
 
@@ -277,7 +282,7 @@ def test_an_interrupted_push_leaves_no_manifest(store: Store, registry: servers.
             raise KeyboardInterrupt
 
     with connect(registry.address, push=True) as client, pytest.raises(KeyboardInterrupt):
-        push(image, reference, client=client, blobs=store.blobs, report=interrupt, jobs=1)
+        push(image.manifest, reference, client=client, blobs=store.blobs, report=interrupt, jobs=1)
     with pytest.raises(NotFound):
         do_pull(store, reference)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sampan.build import ignore
 from sampan.build.ignore import Ignore
+from sampan.build.repeat import Listing
 from sampan.errors import Invalid, NotFound
 from sampan.linux import beneath
 
@@ -16,18 +17,20 @@ _MAX_BYTES = 4 << 20
 class Directory:
     """A context on disk (``graph.Context``). Nothing in it leads out of it: no link is followed."""
 
-    __slots__ = ("_ignores", "_partly", "root")
+    __slots__ = ("_ignores", "listings", "root")
 
     def __init__(self, root: str, patterns: Ignore) -> None:
         self.root = root
         self._ignores = {b"": patterns}
-        self._partly: dict[bytes, Mapping[bytes, os.stat_result]] = {}
-        """What is seen of excluded directories, which is found out before they are asked for."""
+        self.listings: dict[bytes, Listing] = {}
+        """What was seen of the directories that were asked for, and of excluded ones in them."""
 
     def children(self, path: bytes) -> Mapping[bytes, os.stat_result]:
         """See ``graph.Context``."""
-        known = self._partly.get(path)
-        return self._listed(path) if known is None else known
+        known = self.listings.get(path)
+        if known is None:
+            known = self.listings[path] = self._listed(path)
+        return known.entries
 
     def excludes(self, path: bytes) -> bool:
         """Whether .dockerignore hides ``path`` (relative to the root, without ``.`` and ``..``)."""
@@ -46,11 +49,11 @@ class Directory:
             return False
         return self.excludes(os.fsencode(path) if path not in ("", ".") else b"\0any\0")
 
-    def _listed(self, path: bytes) -> Mapping[bytes, os.stat_result]:
+    def _listed(self, path: bytes) -> Listing:
         patterns = self._entered(path)
         unmatched = not patterns.here and not patterns.excluded
         prefix = os.fsdecode(path) + "/" if path else ""
-        found = {}
+        found, hidden = {}, set()
         root = beneath.open_root(self.root)
         try:
             fd = beneath.open_in(root, path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, links=False)
@@ -61,9 +64,11 @@ class Directory:
                 for entry in entries:
                     if unmatched or self._shows(patterns, prefix + entry.name, entry):
                         found[os.fsencode(entry.name)] = entry.stat(follow_symlinks=False)
+                    else:
+                        hidden.add(os.fsencode(entry.name))
         finally:
             os.close(fd)
-        return dict(sorted(found.items()))
+        return Listing(dict(sorted(found.items())), frozenset(hidden))
 
     def _entered(self, path: bytes) -> Ignore:
         patterns = self._ignores.get(path)
@@ -79,8 +84,7 @@ class Directory:
         inner = os.fsencode(path)
         if not entry.is_dir(follow_symlinks=False) or self._entered(inner).hides_all:
             return False
-        self._partly[inner] = self._listed(inner)
-        return bool(self._partly[inner])
+        return bool(self.children(inner))
 
 
 def open_context(root: str, dockerfile: str = "Dockerfile") -> Directory:

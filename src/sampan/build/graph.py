@@ -26,8 +26,8 @@ class Context(Protocol):
         """The names in directory ``path`` that are let through, sorted, each with its lstat(2).
 
         ``path`` is relative to the root (``b""`` is the root itself), made of names that ``children`` gave before; no
-        link is followed. An excluded directory is listed when something below it is let through again. Raises
-        OSError when ``path`` is no directory.
+        link is followed. A directory is read once: what was seen of it stays. An excluded directory is listed when
+        something below it is let through again. Raises OSError when ``path`` is no directory.
         """
 
 

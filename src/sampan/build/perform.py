@@ -88,6 +88,8 @@ class Build:
         self._opened = ExitStack()
         self._contexts: dict[int, tuple[ContextFiles, FileDigests]] = {}
         self._keys: dict[int, list[str]] = {}
+        self.cached: list[str] | None = []
+        """A key for each step that the cache has now; None when it has not all of them."""
         self._warned: set[str] = set()
 
     def __enter__(self) -> "Build":
@@ -113,6 +115,7 @@ class Build:
             if built:
                 for missed in keys:
                     self._cache.put(missed, built)
+                self._note(key)
                 return _upon(inputs[0], built)
             keys.append(key)
         return None
@@ -134,7 +137,19 @@ class Build:
         built = Built(layer, chain, timestamp(self._epoch))
         for each in self._keys[id(step)] if settled else ():
             self._cache.put(each, built)
+        self._note(self._keys[id(step)][-1] if settled else None)
         return _upon(parent, built)
+
+    def _note(self, key: str | None) -> None:
+        if key is None:
+            self.cached = None
+        elif self.cached is not None:
+            self.cached.append(key)
+
+    @property
+    def contexts(self) -> "list[Context]":
+        """Those that something was copied from or mounted."""
+        return [files.context for files, _ in self._contexts.values()]
 
     # -- keys -----------------------------------------------------------------------------------------------------
 

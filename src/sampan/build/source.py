@@ -44,14 +44,13 @@ Digester = Callable[[View, bytes, os.stat_result], str]
 
 
 class ContextFiles:
-    """The View of a build context; a context manager. Directories are read once and remembered."""
+    """The View of a build context; a context manager."""
 
-    __slots__ = ("_children", "_context", "_root")
+    __slots__ = ("_root", "context")
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self.context = context
         self._root = beneath.open_root(context.root)
-        self._children: dict[bytes, Mapping[bytes, os.stat_result]] = {}
 
     def __enter__(self) -> "ContextFiles":
         return self
@@ -68,10 +67,7 @@ class ContextFiles:
         return self.children(parent).get(name)
 
     def children(self, path: bytes) -> Mapping[bytes, os.stat_result]:
-        known = self._children.get(path)
-        if known is None:
-            known = self._children[path] = self._context.children(path)
-        return known
+        return self.context.children(path)
 
     def open(self, path: bytes, flags: int = os.O_RDONLY) -> int:
         return beneath.open_in(self._root, path, flags, links=False)

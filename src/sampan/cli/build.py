@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sampan.build.graph import Graph, Step
     from sampan.build.mounts import Secret
+    from sampan.build.repeat import Outcome, Repeat
     from sampan.build.run import Host
     from sampan.cli.calls import Source
     from sampan.cli.steps import Live, Plain
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     from sampan.oci.platform import Platform
     from sampan.oci.reference import Reference
     from sampan.store.images import Image
+
+_UNTOLD = frozenset(("iidfile", "progress", "quiet"))
+"""Flags that an image does not depend on."""
+_TOLD = frozenset(("add-host", "build-arg", "file", "label", "network", "package-cache", "tag", "target"))
+"""Flags that an image depends on by what they say alone, not by what they name."""
 
 
 def _advise(arguments: Parsed) -> str | None:
@@ -85,35 +91,109 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.build.make import make
-    from sampan.build.perform import Stores
-    from sampan.cli import calls
-
-    (path,) = arguments.positionals
-    labelled = _labels(arguments.texts("label"))
+    if arguments.on("check") or (arguments.text("call") or "build") != "build":
+        return _answer("check" if arguments.on("check") else arguments.text("call") or "", arguments, context)
     iidfile = arguments.text("iidfile")
     if iidfile:  # an old id must not be taken for this build's if it fails
         with suppress(FileNotFoundError):
             os.unlink(iidfile)
+    repeat = _repeat(arguments, context)
+    outcome = repeat and repeat.recall()
+    image_id = _retell(outcome, arguments, context) if outcome else _build(arguments, context, repeat)
+    if iidfile:
+        with open(iidfile, "w") as file:
+            file.write(image_id)
+    if context.quiet:
+        context.print(image_id)
+    return 0
+
+
+def _answer(call: str, arguments: Parsed, context: Context) -> int:
+    """What ``--call`` asks for, without building anything."""
+    from sampan.cli import calls
+
+    method, form = calls.method(call)
+    build_args = buildargs.parse(arguments.texts("build-arg"))
+    contexts = _contexts(arguments.texts("build-context"))
+    with _directory(arguments.positionals[0]) as directory:
+        source = _source(arguments, directory)
+        around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+        return calls.answer(method, form, source, around, context)
+
+
+def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
+    """The build as one that may have been done before; None where more counts than words and files of the context."""
+    from sampan import __version__
+    from sampan.build.repeat import Repeat
+
+    path, told = arguments.positionals[0], [pair for pair in arguments.given() if pair[0] not in _UNTOLD]
+    if not _TOLD.issuperset(name for name, _ in told) or "-" in (path, arguments.text("file")):
+        return None
+    engine, build_args = context.engine, buildargs.parse(arguments.texts("build-arg"))
+    words = (__version__, engine.rootless, told, sorted(build_args.items()), os.environ.get(EPOCH))
+    try:
+        root = os.path.abspath(path)
+        dockerfile = _dockerfile(arguments, root)
+        files = (dockerfile, f"{dockerfile}.dockerignore", ".dockerignore")
+        return Repeat(engine.database, engine.blobs, root, words, files)
+    except OSError:
+        return None
+
+
+def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
+    """Shows a build that was done before as what it is: one whose steps are all cached."""
+    style = _style(arguments, context)
+    if style != "quiet":
+        from sampan import events
+
+        with _display(style, outcome.labels) as display:
+            for number in range(1, len(outcome.labels) + 1):
+                display(events.StepStarted(number, len(outcome.labels), "", ""))
+                display(events.StepCached(number))
+            _note_result(display, outcome.image, outcome.names)
+        _tell_findings(outcome.findings)
+    return outcome.image
+
+
+def _note_result(display: "Plain | Live", image_id: str, names: "Sequence[str]") -> None:
+    display.note(f"writing image {image_id}")
+    for name in names:
+        display.note(f"naming to {name}")
+
+
+def _tell_findings(text: str) -> None:
+    if text:
+        print(f"\n{text}", file=sys.stderr)
+
+
+def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
+    """Builds, and gives the image's id."""
+    from sampan.build.make import make
+    from sampan.build.perform import Stores
+    from sampan.build.solve import distinct
+    from sampan.cli import calls
+
+    (path,) = arguments.positionals
+    labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
     build_args = buildargs.parse(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
     contexts = _contexts(arguments.texts("build-context"))
     style = _style(arguments, context)
-    method, form = calls.method("check" if arguments.on("check") else arguments.text("call") or "build")
     engine = context.engine
     host = _host(arguments, engine)
     with engine.storing(), _directory(path) as directory:
         source = _source(arguments, directory)
+        graph, fresh_stages = _graph(arguments, context, source, build_args, contexts, repeat)
         around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
-        if method != "build":
-            return calls.answer(method, form, source, around, context)
-        graph, fresh_stages = _graph(arguments, context, source, build_args, contexts)
-        warnings = calls.warnings(source, around)
+        findings = calls.findings_of_a_build(source, around)
         own = graph.config.config
         config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
         graph = graph._replace(config=config)
-        with _display(style, graph) as display:
+        called = labels(distinct(graph.target)[0])
+        if repeat:
+            repeat.labels, repeat.findings = called, findings
+        with _display(style, called) as display:
             try:
                 stores = Stores(engine.database, engine.blobs, engine.snapshots)
                 image = make(
@@ -126,21 +206,15 @@ def main(arguments: Parsed, context: Context) -> int:
                     epoch=epoch,
                     fresh=arguments.on("no-cache"),
                     fresh_stages=fresh_stages,
+                    repeat=None if context.warned else repeat,
                 )
             except BaseException:
                 display.failed()
                 raise
-            display.note(f"writing image {image.id}")
-            for name in names:
-                display.note(f"naming to {name.canonical()}")
-    if iidfile:
-        with open(iidfile, "w") as file:
-            file.write(image.id)
-    if context.quiet:
-        context.print(image.id)
-    elif warnings:
-        calls.tell(warnings)
-    return 0
+            _note_result(display, image.id, [name.canonical() for name in names])
+    if not context.quiet:
+        _tell_findings(findings)
+    return image.id
 
 
 def labels(steps: "Sequence[Step]") -> list[str]:
@@ -317,18 +391,30 @@ def _source(arguments: Parsed, directory: str) -> "Source":
 
 
 def _graph(
-    arguments: Parsed, context: Context, source: "Source", build_args: dict[str, str], contexts: dict[str, str]
+    arguments: Parsed,
+    context: Context,
+    source: "Source",
+    build_args: dict[str, str],
+    contexts: dict[str, str],
+    repeat: "Repeat | None",
 ) -> "tuple[Graph, list[str]]":
     """The graph, and the stages that are to be built anew."""
     from sampan.build.dockerfile.translate import translate
     from sampan.oci import platform as platforms
+    from sampan.oci import reference as references
+
+    def resolve(name: str, platform: "Platform") -> "tuple[Image, ImageConfig]":
+        found = _resolve(name, platform, context, pull=arguments.on("pull"))
+        if repeat:
+            repeat.bases.append((references.parse(name).tagged().canonical(), found[0].id))
+        return found
 
     assert source.files is not None
     graph = translate(
         source.data,
         filename=source.filename,
         context=source.files,
-        resolve=lambda name, platform: _resolve(name, platform, context, pull=arguments.on("pull")),
+        resolve=resolve,
         platform=platforms.host(),
         build_args=build_args,
         target=arguments.text("target"),
@@ -418,11 +504,9 @@ def _style(arguments: Parsed, context: Context) -> str:
     return style
 
 
-def _display(style: str, graph: "Graph") -> "Plain | Live":
-    from sampan.build.solve import distinct
+def _display(style: str, called: "Sequence[str]") -> "Plain | Live":
     from sampan.cli.steps import Live, Plain
 
-    called = labels(distinct(graph.target)[0])
     if style == "plain":
         return Plain(sys.stderr, called)
     return Live(sys.stderr, called, _columns if style == "tty" else None)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sampan.build.dockerfile import outline, rules, stages
-from sampan.build.dockerfile.findings import Finding, Surroundings
+from sampan.build.dockerfile.findings import Surroundings
 from sampan.build.dockerfile.lint import Report, lint
 from sampan.cli import findings as formats
 from sampan.cli import output
@@ -81,21 +81,15 @@ def check(form: str, source: Source, around: Surroundings, context: Context) -> 
     return int(any(finding.rule.level != rules.NOTE for finding in report.findings))
 
 
-def warnings(source: Source, around: Surroundings) -> tuple[Finding, ...]:
-    """What a build tells of. Raises Invalid if the file wants findings to be errors."""
+def findings_of_a_build(source: Source, around: Surroundings) -> str:
+    """What is told after a build, in lines. Raises Invalid if the file wants findings to be errors."""
     report = lint(source.data, source.filename, around, every=False)
     found = tuple(finding for finding in report.findings if not finding.rule.quiet)
     if found and report.fails:
         names = ", ".join(sorted({finding.rule.name for finding in found}))
         told = formats.text(Report(found)).rpartition("\n\n")[0]
         raise Invalid(f"lint violation found for rules: {names}\n{told}", hint="the file says check=error=true")
-    return found
-
-
-def tell(found: tuple[Finding, ...]) -> None:
-    """Says after a build what lint found, where its progress was shown."""
-    text = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in formats.short(found))
-    print(f"\n{text}", file=sys.stderr)
+    return formats.short(found)
 
 
 def surroundings(

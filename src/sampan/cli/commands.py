@@ -17,14 +17,21 @@ COMMANDS = {
     "version": ("sampan.cli.version", "Show the version information"),
     "info": ("sampan.cli.info", "Display system-wide information"),
     "history": ("sampan.cli.history", "Show the history of an image"),
-    "inspect": ("sampan.cli.inspect", "Return low-level information on containers and images"),
+    "inspect": ("sampan.cli.inspect", "Return low-level information on containers, images and volumes"),
     "kill": ("sampan.cli.kill", "Kill one or more running containers"),
+    "load": ("sampan.cli.load", "Load images from a tar archive, an image layout or STDIN"),
     "lint": ("sampan.cli.lint", "Check a Dockerfile without building it"),
     "logs": ("sampan.cli.logs", "Fetch the logs of a container"),
     "rm": ("sampan.cli.rm", "Remove one or more containers"),
     "rmi": ("sampan.cli.rmi", "Remove one or more images"),
+    "save": ("sampan.cli.save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "stop": ("sampan.cli.stop", "Stop one or more running containers"),
     "tag": ("sampan.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "volume create": ("sampan.cli.volume", "Create a volume"),
+    "volume inspect": ("sampan.cli.volume", "Display detailed information on one or more volumes"),
+    "volume ls": ("sampan.cli.volume", "List volumes"),
+    "volume prune": ("sampan.cli.volume", "Remove unused volumes"),
+    "volume rm": ("sampan.cli.volume", "Remove one or more volumes"),
     "base host": ("sampan.cli.base", "Make a base image of this machine's Python, without a network"),
     "base debian": ("sampan.cli.base", "Make a base image from the Debian mirror that apt is configured for"),
 }
@@ -38,6 +45,7 @@ GROUPS = {
     "container": "Manage containers",
     "image": "Manage images",
     "system": "Manage sampan",
+    "volume": "Manage volumes",
 }
 """First words of verbs of two words."""
 
@@ -57,19 +65,23 @@ ALIASES = {
     "image build": ("build",),
     "image history": ("history",),
     "image inspect": ("inspect", "--type=image"),
+    "image load": ("load",),
     "image list": ("images",),
     "image ls": ("images",),
     "image pull": ("pull",),
     "image push": ("push",),
     "image remove": ("rmi",),
     "image rm": ("rmi",),
+    "image save": ("save",),
     "image tag": ("tag",),
     "system info": ("info",),
+    "volume list": ("volume ls",),
+    "volume remove": ("volume rm",),
 }
 """Docker's verbs of two words, and what they are short for."""
 
 LATER = (
-    "attach commit compose cp create diff events export import load network pause port rename restart save search "
-    "start stats top unpause update volume wait"
+    "attach commit compose cp create diff events export import network pause port rename restart search start "
+    "stats top unpause update wait"
 )
 """Docker's verbs that are not built yet."""

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One invocation. ``root`` and ``debug`` are the global flags; ``quiet`` is set by a verb's own ``--quiet``."""
+    """One invocation. ``root`` and ``debug`` are the global flags; ``quiet`` is set by a verb's own ``--quiet``,
+    ``warned`` once there was a warning.
+    """
 
-    __slots__ = ("_engine", "command", "debug", "quiet", "root", "verb")
+    __slots__ = ("_engine", "command", "debug", "quiet", "root", "verb", "warned")
 
     def __init__(self, root: str | None = None, *, debug: bool = False) -> None:
         self.root = root
         self.debug = debug
         self.quiet = False
+        self.warned = False
         self.verb = ""
         self.command: Command | None = None
         self._engine: Engine | None = None
@@ -51,6 +54,7 @@ class Context:
 
     def warn(self, sentence: str) -> None:
         """Something the user should know, on standard error."""
+        self.warned = True
         _complain(f"WARNING: {sentence}")
 
     def tell(self, error: BaseException) -> int:

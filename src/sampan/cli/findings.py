@@ -6,6 +6,7 @@ import json
 from sampan.build.dockerfile import rules
 from sampan.build.dockerfile.findings import Finding
 from sampan.build.dockerfile.lint import Report
+from sampan.cli import output
 from sampan.errors import SampanError
 
 TYPE_CHECKING = False
@@ -21,8 +22,11 @@ def text(report: Report) -> str:
 
 
 def short(findings: "tuple[Finding, ...]") -> str:
-    """A line for each, as they are told after a build."""
-    lines = [f" - {each.rule.name}: {each.message} (line {each.line.spot(each.at).number})" for each in findings]
+    """A line for each, as they are told after a build; an empty text for none."""
+    if not findings:
+        return ""
+    told = (f"{each.rule.name}: {each.message} (line {each.line.spot(each.at).number})" for each in findings)
+    lines = [f" - {output.printable(line)}" for line in told]
     count = f"{len(lines)} {'warning' if len(lines) == 1 else 'warnings'} found"
     return "\n".join([f"{count} (sampan build --check says more):", *lines])
 

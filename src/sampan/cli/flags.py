@@ -116,6 +116,10 @@ class Parsed:
         """Whether the flag was given at all, be it with its default."""
         return self._flags[name].long in self._given
 
+    def given(self) -> "list[tuple[str, Value]]":
+        """All flags that were given, by their long names, with their values."""
+        return sorted(self._given.items(), key=lambda pair: pair[0])
+
     def on(self, name: str) -> bool:
         """A boolean flag; False by default."""
         return bool(self._value(name, "bool"))

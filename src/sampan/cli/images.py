@@ -1,107 +1,94 @@
 """``sampan images``: what the store holds, a line for each name."""
 
-from sampan.cli import output
+from sampan.cli import listing, output
 from sampan.cli.context import Context
-from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Invalid, Unsupported
-from sampan.oci import reference as references
+from sampan.cli.flags import Command, Flag, Parsed, UsageError
+from sampan.store import selection
 from sampan.store.images import Image, Name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.cli.listing import Columns
+
+    Shown = tuple[Image, Name | None]
 
 COMMAND = Command(
     "[OPTIONS] [REPOSITORY[:TAG]]",
     (
         Flag("-a, --all", "Show all images (there are no intermediate ones to hide)"),
         Flag("--digests", "Show digests"),
-        Flag("-f, --filter filter", "Filter output: dangling=true|false, reference=PATTERN", repeat=True),
-        Flag("--format string", "Format the output: json"),
+        Flag(
+            "-f, --filter filter",
+            "Filter output: dangling=true|false, reference=PATTERN, label=, before=IMAGE, since=IMAGE, until=TIME",
+            repeat=True,
+        ),
+        Flag("--format string", listing.FORMAT),
         Flag("--no-trunc", "Don't truncate output"),
         Flag("-q, --quiet", "Only show image IDs"),
+        Flag("--tree", "List images as a tree, with their names and what they take on disk"),
     ),
     most=1,
     examples=(
         ("sampan images", "All images, the newest first"),
         ("sampan images python", "Those of one repository"),
         ("sampan images -q --filter dangling=true", "The IDs of those without a name"),
+        ("sampan images --format '{{.Repository}}:{{.Tag}} {{.Size}}'", "Names and sizes alone"),
     ),
 )
 _NONE = "<none>"
-_GLOB = frozenset("*?[")
+_SHOWN = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+_WITH_DIGESTS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    patterns, dangling = _filters(arguments)
-    store = context.engine.images
-    named: dict[str, list[Name]] = {}
-    for name in store.names():
-        named.setdefault(name.image_id, []).append(name)
-    rows: list[tuple[Image, Name | None]] = []
-    for image in store.all():
-        names = named.get(image.id)
-        if names and dangling is not True:
-            rows += [(image, name) for name in names if all(_matches(name, pattern) for pattern in patterns)]
-        elif not names and dangling is not False and not patterns:
-            rows.append((image, None))
-    _show(rows, arguments, context)
+    engine = context.engine
+    chosen = selection.parse(arguments.texts("filter"), arguments.positionals)
+    found = selection.select(engine.images, engine.blobs, chosen)
+    if arguments.on("tree"):
+        return _tree(found, arguments, context)
+    rows: list[Shown] = [(image, name) for image, names in found for name in (*names, *([] if names else [None]))]
+    whole = arguments.on("no-trunc")
+    if not listing.identifiers(arguments, context, [_id(image, whole=whole) for image, _ in rows]):
+        shown = _WITH_DIGESTS if arguments.on("digests") else _SHOWN
+        listing.show(context, rows, _columns(whole=whole), shown, arguments.text("format"))
     return 0
 
 
-def _filters(arguments: Parsed) -> tuple[list[str], bool | None]:
-    patterns, dangling = [_pattern(text) for text in arguments.positionals], None
-    for text in arguments.texts("filter"):
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise Invalid(f"invalid filter {text!r}", hint="write it as NAME=VALUE")
-        if key == "reference":
-            patterns.append(_pattern(value))
-        elif key == "dangling" and value in ("true", "1", "false", "0"):
-            dangling = value in ("true", "1")
-        elif key == "dangling":
-            raise Invalid(f"invalid filter {text!r}: it is true or false")
-        else:
-            raise Unsupported(f"the filter {key!r} is not built yet", hint="dangling and reference are")
-    return patterns, dangling
-
-
-def _pattern(text: str) -> str:
-    """``text`` in its familiar form, unless it is a pattern as for file names. Raises Invalid."""
-    return text if _GLOB.intersection(text) else references.parse(text).familiar()
-
-
-def _matches(name: Name, pattern: str) -> bool:
-    """Whether ``pattern`` is or matches the whole name or its repository; ``*`` does not reach across ``/``."""
-    familiar = (name.reference.familiar(), name.reference.familiar_name)
-    if not _GLOB.intersection(pattern):
-        return pattern in familiar
-    from fnmatch import fnmatchcase
-
-    return any(text.count("/") == pattern.count("/") and fnmatchcase(text, pattern) for text in familiar)
-
-
-def _show(rows: list[tuple[Image, Name | None]], arguments: Parsed, context: Context) -> None:
-    whole, digests = arguments.on("no-trunc"), arguments.on("digests")
-    template = arguments.text("format")
-    if template is not None:
-        for image, name in rows:
-            context.print(output.formatted(_fields(image, name, whole=whole), template))
-    elif arguments.on("quiet"):
-        for image, _ in rows:
-            context.print(image.id if whole else image.id.short)
-    else:
-        columns = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
-        titles = {"ID": "IMAGE ID", "CreatedSince": "CREATED"}
-        chosen = [column for column in columns if digests or column != "Digest"]
-        lines = [[_fields(image, name, whole=whole)[column] for column in chosen] for image, name in rows]
-        context.print(output.table([titles.get(column, column.upper()) for column in chosen], lines))
-
-
-def _fields(image: Image, name: Name | None, *, whole: bool) -> dict[str, str]:
-    """One line, with the names that Docker's templates have for its parts."""
+def _columns(*, whole: bool) -> "Columns":
+    unknown = ("", lambda shown: "N/A")  # what Docker has there, too, unless it has counted: see ``system df -v``
     return {
-        "Repository": name.reference.familiar_name if name else _NONE,
-        "Tag": (name.reference.tag or _NONE) if name else _NONE,
-        "Digest": name.target.digest if name else _NONE,
-        "ID": image.id if whole else image.id.short,
-        "CreatedAt": image.created,
-        "CreatedSince": output.ago(image.created),
-        "Size": output.size(image.size),
+        "Repository": ("REPOSITORY", lambda shown: shown[1].reference.familiar_name if shown[1] else _NONE),
+        "Tag": ("TAG", lambda shown: (shown[1].reference.tag if shown[1] else None) or _NONE),
+        "Digest": ("DIGEST", lambda shown: shown[1].target.digest if shown[1] else _NONE),
+        "ID": ("IMAGE ID", lambda shown: _id(shown[0], whole=whole)),
+        "CreatedAt": ("CREATED AT", lambda shown: output.moment(shown[0].created)),
+        "CreatedSince": ("CREATED", lambda shown: output.ago(shown[0].created)),
+        "Size": ("SIZE", lambda shown: output.size(shown[0].size)),
+        "Containers": ("CONTAINERS", unknown[1]),
+        "SharedSize": ("SHARED SIZE", unknown[1]),
+        "UniqueSize": ("UNIQUE SIZE", unknown[1]),
+        "VirtualSize": ("SIZE", lambda shown: output.size(shown[0].size)),
     }
+
+
+def _id(image: Image, *, whole: bool) -> str:
+    return image.id if whole else image.id.short
+
+
+def _tree(found: list[tuple[Image, list[Name]]], arguments: Parsed, context: Context) -> int:
+    """Every image once, under its names: what it takes unpacked, and what its compressed layers take."""
+    from sampan.oci import manifest
+
+    if arguments.on("quiet") or arguments.text("format") is not None or arguments.on("digests"):
+        raise UsageError("--tree goes with none of --quiet, --format and --digests", exit_code=1)
+    whole, blobs, lines = arguments.on("no-trunc"), context.engine.blobs, []
+    for image, names in found:
+        content = manifest.parse(blobs.read(image.manifest.digest))
+        layers = content.layers if isinstance(content, manifest.Manifest) else ()
+        packed = sum(layer.size for layer in layers)
+        cells = [_id(image, whole=whole), output.size(image.size + packed), output.size(packed)]
+        titles = [name.reference.familiar() for name in names] or [_NONE]
+        lines += [[title, *(cells if number == 0 else ("", "", ""))] for number, title in enumerate(titles)]
+        lines.append([f"└─ {image.platform}", *cells])
+    context.print(output.table(("IMAGE", "ID", "DISK USAGE", "CONTENT SIZE"), lines))
+    return 0

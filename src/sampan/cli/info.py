@@ -4,13 +4,13 @@ import os
 from typing import NamedTuple
 
 from sampan import __version__
-from sampan.cli import output
+from sampan.cli import listing, output
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import SampanError
 from sampan.linux import namespaces
 
-COMMAND = Command("[OPTIONS]", (Flag("-f, --format string", "Format the output: json"),))
+COMMAND = Command("[OPTIONS]", (Flag("-f, --format string", listing.TEMPLATE),))
 
 
 class Fact(NamedTuple):
@@ -26,7 +26,7 @@ def main(arguments: Parsed, context: Context) -> int:
     facts = [*_contents(context), *_machine(), *_abilities(context)]
     template = arguments.text("format")
     if template is not None:
-        context.print(output.formatted({fact.name: fact.value for fact in facts}, template))
+        context.print(listing.one({fact.name: fact.value for fact in facts}, template))
     else:
         for fact in facts:
             context.print(output.printable(f"{fact.title}: {fact.shown or fact.value}"))

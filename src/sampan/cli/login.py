@@ -50,10 +50,11 @@ def server(text: str) -> str:
 
 
 def _log_in(registry: str, given: "Credentials", context: Context) -> int:
+    from sampan import settings
+    from sampan.cli import registries
     from sampan.registry import credentials
-    from sampan.registry.client import connect
 
-    with connect(registry, lambda: given, offline=True) as client:
+    with registries.connect(registry, settings.read(), given, offline=True) as client:
         client.ping()
         identity = client.identity or given.identity_token
     where = credentials.save(registry, given._replace(identity_token=identity))

@@ -1,7 +1,5 @@
 """How results look: tables, sizes and times as Docker writes them (docker/cli formatter, docker/go-units)."""
 
-from sampan.errors import Unsupported
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +18,34 @@ def table(headers: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> str:
     return "\n".join(
         "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+def align(text: str) -> str:
+    """Lines whose cells end in tabs, set in columns as Go's text/tabwriter does with Docker's measures.
+
+    A column is as wide as the widest of its cells in lines that follow each other.
+    """
+    lines = [line.split("\t") for line in text.split("\n")]
+    done = [""] * len(lines)
+    _align(lines, done, 0, range(len(lines)))
+    return "\n".join(line.rstrip() for line in done)
+
+
+def _align(lines: list[list[str]], done: list[str], column: int, block: "Sequence[int]") -> None:
+    """Sets cell ``column`` and those after it in ``block``, lines that follow each other."""
+    run: list[int] = []
+    for number in (*block, -1):
+        if number >= 0 and len(lines[number]) > column + 1:
+            run.append(number)
+            continue
+        if run:
+            width = max(_LEAST, _GAP + max(len(lines[each][column]) for each in run))
+            for each in run:
+                done[each] += lines[each][column].ljust(width)
+            _align(lines, done, column + 1, run)
+            run = []
+        if number >= 0 and len(lines[number]) == column + 1:
+            done[number] += lines[number][column]
 
 
 def printable(text: str) -> str:
@@ -105,17 +131,20 @@ def state(status: str, *, started: str = "", finished: str = "", exit_code: int 
     return status.capitalize()
 
 
-def json(value: object) -> str:
-    """JSON as ``docker inspect`` prints it: indented by four."""
+def json(value: object, indent: int | None = 4) -> str:
+    """JSON as ``docker inspect`` prints it: indented by four, or (None) on one line."""
     from json import dumps
 
-    return dumps(value, indent=4, ensure_ascii=False)
+    separators = (",", ":") if indent is None else (",", ": ")
+    return dumps(value, indent=indent, separators=separators, ensure_ascii=False)
 
 
-def formatted(value: object, template: str) -> str:
-    """``value`` in the form that ``--format`` asks for. Raises Unsupported for templates other than ``json``."""
-    from json import dumps
+def moment(text: str) -> str:
+    """A moment (RFC 3339) in this machine's zone, as Go's time.Time prints it: ``2024-01-02 03:04:05 +0000 UTC``."""
+    from datetime import UTC, datetime
 
-    if template.replace(" ", "") in ("json", "{{json.}}"):
-        return dumps(value, separators=(",", ":"), ensure_ascii=False)
-    raise Unsupported(f"--format {template!r} is not built yet", hint="--format json works")
+    try:
+        then = datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return (then if then.tzinfo else then.replace(tzinfo=UTC)).astimezone().strftime("%Y-%m-%d %H:%M:%S %z %Z")

@@ -6,10 +6,62 @@ from typing import TextIO
 
 from sampan import events
 from sampan.cli import output
+from sampan.errors import Invalid
 from sampan.events import Event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.cli.context import Context
 
 _INTERVAL = 0.1
 _BAR = 30
+
+
+def listener(stream: TextIO, how: str, context: "Context") -> "Listener":
+    """What tells of a transfer: "auto", "plain" (no lines in place) or "json". Raises Invalid.
+
+    With "json" nothing else is on the stream, so the verb's own lines are left out (``context.quiet``).
+    """
+    if how == "json":
+        context.quiet = True
+        return JsonLines(stream)
+    if how not in ("auto", "plain"):
+        raise Invalid(f"there is no progress {how!r}", hint="write auto, plain or json")
+    return Transfers(stream, quiet=context.quiet, columns=0 if how == "plain" else None)
+
+
+class JsonLines:
+    """Tells each event as a line of JSON: its name, and its fields. The last one is the result."""
+
+    __slots__ = ("_lock", "_stream")
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = Lock()
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self.flush()
+
+    def __call__(self, event: Event) -> None:
+        """Takes an event of the operation, from any of its threads."""
+        self._tell(type(event).__name__.lower(), **event._asdict())
+
+    def result(self, reference: str, digest: str = "") -> None:
+        """What came of it."""
+        self._tell("done", reference=reference, **({"digest": digest} if digest else {}))
+
+    def flush(self) -> None:
+        """Sends on what was told."""
+        self._stream.flush()
+
+    def _tell(self, name: str, **fields: object) -> None:
+        import json
+
+        with self._lock:
+            self._stream.write(json.dumps({"event": name, **fields}) + "\n")
 
 
 class Transfers:
@@ -38,14 +90,25 @@ class Transfers:
 
     def __exit__(self, *rest: object) -> None:
         """Takes away what is under way, and leaves the cursor below the last finished line."""
-        with self._lock:
-            self._erase()
-            self._stream.flush()
+        self.flush()
 
     def __call__(self, event: Event) -> None:
         """Takes an event of the operation, from any of its threads."""
         with self._lock:
             self._take(event)
+
+    def result(self, reference: str, digest: str = "") -> None:
+        """What came of it, which is told also when all else is not."""
+        self.flush()
+        self._stream.write(f"{output.printable(reference)}\n")
+
+    def flush(self) -> None:
+        """Takes away the lines in place: other lines follow, and the layers of another image."""
+        with self._lock:
+            self._erase()
+            self._active.clear()
+            self._done.clear()
+            self._stream.flush()
 
     def _take(self, event: Event) -> None:
         if isinstance(event, events.Warned):
@@ -119,3 +182,6 @@ def _columns(stream: TextIO) -> int:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
+
+
+Listener = Transfers | JsonLines

@@ -1,28 +1,44 @@
 """``sampan ps``: containers, a line each."""
 
-from sampan.cli import output
+from sampan.cli import listing, output
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sampan.cli.listing import Columns
     from sampan.containers.record import Container
     from sampan.containers.state import State
+
+    Shown = tuple[Container, State]
 
 COMMAND = Command(
     "[OPTIONS]",
     (
         Flag("-a, --all", "Show all containers (default shows just running)"),
-        Flag("-f, --filter filter", "Filter output: name=, id=, status=, ancestor=, label=", repeat=True),
-        Flag("--format string", "Format the output: json"),
+        Flag(
+            "-f, --filter filter",
+            "Filter output: name=, id=, status=, ancestor=, label=, exited=, before=, since=, network=, volume=, "
+            "publish=, expose=",
+            repeat=True,
+        ),
+        Flag("--format string", listing.FORMAT),
         Flag("-n, --last int", "Show n last created containers (includes all states)", -1),
         Flag("-l, --latest", "Show the latest created container (includes all states)"),
         Flag("--no-trunc", "Don't truncate output"),
         Flag("-q, --quiet", "Only display container IDs"),
+        Flag("-s, --size", "Display total file sizes"),
     ),
-    later="-s --size",
+    examples=(
+        ("sampan ps -a --filter status=exited", "Those that have ended"),
+        ("sampan ps --format 'table {{.Names}}\\t{{.Status}}'", "Two columns"),
+    ),
 )
+_SHOWN = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
+_WIDEST = 15  # of a mount's name
 
 
 def main(arguments: Parsed, context: Context) -> int:
@@ -31,69 +47,101 @@ def main(arguments: Parsed, context: Context) -> int:
     engine = context.engine
     containers = Containers(engine.database, engine.paths.containers)
     last = 1 if arguments.on("latest") else arguments.number("last") or -1
-    filters = [text.partition("=")[::2] for text in arguments.texts("filter")]
-    everything = arguments.on("all") or last > 0 or any(key == "status" for key, _ in filters)
-    rows = []
-    for container in containers.all():
-        state = container.state()
-        if (everything or state.status == "running") and all(_matches(container, state, *each) for each in filters):
-            rows.append((container, state))
-    _show(rows[:last] if last > 0 else rows, arguments, context)
+    template = arguments.text("format")
+    found = [(container, container.state()) for container in containers.all()]
+    if texts := arguments.texts("filter"):
+        from sampan.containers import selection
+
+        chosen = selection.parse(texts)
+        everything = "status" in chosen
+        found = selection.select(found, chosen, lambda container: _labels(container, context))
+    else:
+        everything = False
+    if not (everything or arguments.on("all") or last > 0):
+        found = [shown for shown in found if shown[1].status in ("running", "paused", "restarting")]
+    found = found[:last] if last > 0 else found
+    whole = arguments.on("no-trunc")
+    if not listing.identifiers(arguments, context, [_id(container, whole=whole) for container, _ in found]):
+        sized = arguments.on("size") or ".Size" in (template or "")
+        shown = (*_SHOWN, "Size") if arguments.on("size") else _SHOWN
+        listing.show(context, found, _columns(context, whole=whole, sized=sized), shown, template)
     return 0
 
 
-def _matches(container: "Container", state: "State", key: str, value: str) -> bool:
-    if key == "name":
-        return value in container.name
-    if key == "id":
-        return container.id.startswith(value)
-    if key == "status":
-        return state.status == value
-    if key == "ancestor":
-        return value in (container.image_name, container.image_id) or container.image_id.startswith(f"sha256:{value}")
-    if key == "label":
-        name, equals, text = value.partition("=")
-        return any(name == own and (not equals or text == given) for own, given in container.options.labels)
-    raise Unsupported(f"the filter {key!r} is not built yet", hint="name, id, status, ancestor and label are")
+def _columns(context: Context, *, whole: bool, sized: bool) -> "Columns":
+    def labels(shown: "Shown") -> dict[str, str]:
+        return _labels(shown[0], context)
 
-
-def _show(rows: "list[tuple[Container, State]]", arguments: Parsed, context: Context) -> None:
-    whole = arguments.on("no-trunc")
-    template = arguments.text("format")
-    if template is not None:
-        for container, state in rows:
-            context.print(output.formatted(_fields(container, state, whole=whole), template))
-    elif arguments.on("quiet"):
-        for container, _ in rows:
-            context.print(container.id if whole else container.id[:12])
-    else:
-        titles = {"ID": "CONTAINER ID", "RunningFor": "CREATED"}
-        columns = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
-        lines = [[_fields(*row, whole=whole)[column] for column in columns] for row in rows]
-        context.print(output.table([titles.get(column, column.upper()) for column in columns], lines))
-
-
-def _fields(container: "Container", state: "State", *, whole: bool) -> dict[str, str]:
-    """One line, with the names that Docker's templates have for its parts."""
-    command = " ".join(container.options.args)
-    status = output.state(state.status, started=state.started, finished=state.finished, exit_code=state.exit_code)
     return {
-        "ID": container.id if whole else container.id[:12],
-        "Image": container.image_name,
-        "Command": f'"{command if whole else output.shorten(command, 20)}"',
-        "CreatedAt": container.created,
-        "RunningFor": output.ago(container.created),
-        "State": state.status,
-        "Status": status,
-        "Ports": _ports(state),
-        "Names": container.name,
-        "Labels": ",".join(f"{key}={value}" for key, value in container.options.labels),
+        "ID": ("CONTAINER ID", lambda shown: _id(shown[0], whole=whole)),
+        "Image": ("IMAGE", lambda shown: shown[0].image_name),
+        "Command": ("COMMAND", lambda shown: _command(shown[0], whole=whole)),
+        "CreatedAt": ("CREATED AT", lambda shown: output.moment(shown[0].created)),
+        "RunningFor": ("CREATED", lambda shown: output.ago(shown[0].created)),
+        "State": ("STATE", lambda shown: shown[1].status),
+        "Status": ("STATUS", lambda shown: _status(shown[1])),
+        "Ports": ("PORTS", lambda shown: _ports(shown[1])),
+        "Names": ("NAMES", lambda shown: shown[0].name),
+        "Labels": ("LABELS", lambda shown: ",".join(f"{key}={value}" for key, value in sorted(labels(shown).items()))),
+        "Label": ("", lambda shown: lambda name: labels(shown).get(name, "")),
+        "Mounts": ("MOUNTS", lambda shown: _mounts(shown[0], whole=whole)),
+        "LocalVolumes": ("LOCAL VOLUMES", lambda shown: str(len(_volumes(shown[0])))),
+        "Networks": ("NETWORKS", lambda shown: shown[0].options.network),
+        "Size": ("SIZE", _sizes(context) if sized else lambda shown: "0B"),
     }
 
 
+def _id(container: "Container", *, whole: bool) -> str:
+    return container.id if whole else container.id[:12]
+
+
+def _command(container: "Container", *, whole: bool) -> str:
+    command = " ".join(container.options.args)
+    return f'"{command if whole else output.shorten(command, 20)}"'
+
+
+def _status(state: "State") -> str:
+    return output.state(state.status, started=state.started, finished=state.finished, exit_code=state.exit_code)
+
+
 def _ports(state: "State") -> str:
-    if state.status != "running" or not state.ports:
+    if state.status not in ("running", "paused") or not state.ports:
         return ""
     from sampan.networks import ports
 
     return ports.display(ports.Port(*port) for port in state.ports)
+
+
+def _volumes(container: "Container") -> list[str]:
+    return [mount.source for mount in container.options.mounts if not mount.source.startswith("/")]
+
+
+def _mounts(container: "Container", *, whole: bool) -> str:
+    sources = [mount.source for mount in container.options.mounts]
+    return ",".join(source if whole else output.shorten(source, _WIDEST) for source in sources)
+
+
+def _labels(container: "Container", context: Context) -> dict[str, str]:
+    """Its own labels over those of its image, which may have been removed by force."""
+    from sampan.errors import NotFound
+    from sampan.oci import config
+    from sampan.oci.digest import Digest
+
+    try:
+        inherited = config.parse(context.engine.blobs.read(Digest(container.image_id))).config.labels
+    except NotFound:
+        inherited = {}
+    return {**inherited, **dict(container.options.labels)}
+
+
+def _sizes(context: Context) -> "Callable[[Any], str]":
+    """What a container wrote, and how large it is with its image."""
+    from sampan.containers import describe
+
+    snapshots = context.engine.snapshots
+
+    def size(shown: "Shown") -> str:
+        written, total = describe.sizes(shown[0], snapshots)
+        return f"{output.size(written)} (virtual {output.size(total)})"
+
+    return size

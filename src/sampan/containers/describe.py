@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.snapshots.overlay import Overlay
+
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time, which clients of the API know to mean "not yet"."""
 
@@ -41,6 +43,14 @@ def inspect(container: Container, state: State, image: ContainerConfig) -> dict[
         "Config": _config(container, image),
         "NetworkSettings": _network(options, state),
     }
+
+
+def sizes(container: Container, snapshots: Overlay) -> tuple[int, int]:
+    """The bytes that a container wrote, and those of all that it sees: with its image."""
+    from sampan.store.trees import tree_size
+
+    written = tree_size(snapshots.directory(container.snapshot))
+    return written, written + snapshots.size_below(container.snapshot)
 
 
 def _command(options: Options, image: ContainerConfig) -> list[str]:

@@ -74,11 +74,20 @@ class Window:
             yield chunk
 
     def end(self) -> None:
-        """Passes over what nobody read of the entry's data."""
-        self._start += self._left + self._padding
-        self._left = self._padding = 0
+        """Passes over what nobody read of the entry's data, and the padding.
+
+        The last entry's may be missing, as Go's archive/tar, hence Docker, lets it: umoci writes such layers.
+        """
+        padding, self._padding = self._padding, 0
+        self._start += self._left + padding
+        self._left = 0
         while (beyond := self._start - len(self._bytes)) > 0:
-            self._bytes, self._start = self._more() or truncated(), beyond
+            data = self._more()
+            if not data and beyond > padding:
+                truncated()
+            self._bytes, self._start = data, beyond if data else 0
+            if not data:
+                return
 
     def drain(self) -> None:
         while self._more():

@@ -28,6 +28,10 @@ _MARGIN = 5  # seconds before its end at which a token is no longer begun to be 
 Flow = Generator[Request, Response, None]
 
 
+class Refused(Denied):
+    """Credentials were shown, and are wrong."""
+
+
 class Token(NamedTuple):
     text: str
     expires: float
@@ -112,7 +116,7 @@ class Authenticator:
         response = yield ask(realm, wanted.parameters.get("service", ""), scopes, credentials, self._offline)
         if response.status in (400, 401, 403):
             response.excerpt()
-            raise self._denied(credentials)
+            raise self.refused()
         if response.status != 200:
             response.excerpt()
             raise Unavailable(f"the token server {origin(realm)} answers with status {response.status}")
@@ -124,14 +128,19 @@ class Authenticator:
     def _realm(self, wanted: Challenge) -> str:
         realm = wanted.parameters.get("realm", "")
         where = origin(realm)
-        # In the clear only to this machine, and only for a registry that is itself reached in the clear.
-        if where.scheme == "http" and not (self._home.scheme == "http" and is_loopback(where.host)):
+        # In the clear only for a registry that is itself reached in the clear, and only to its host or this machine.
+        near = where.host == self._home.host or (is_loopback(where.host) and is_loopback(self._home.host))
+        if where.scheme == "http" and not (self._home.scheme == "http" and near):
             raise Denied(f"the registry {self._registry} sends to {where} for a token, without encryption")
         return realm
 
-    def _denied(self, credentials: Credentials | None) -> Denied:
-        who = f"the credentials of {credentials.username!r}" if credentials and credentials.username else "access"
-        return Denied(f"the registry {self._registry} refuses {who}", hint=f"sampan login {self._registry}")
+    def refused(self) -> Denied:
+        """The error for an answer of 401 to all that there is to show."""
+        credentials, hint = self._credentials(), f"sampan login {self._registry}"
+        if credentials is None:
+            return Denied(f"the registry {self._registry} refuses access: nobody is logged in to it", hint=hint)
+        who = f"the user name {credentials.username!r} or its password" if credentials.username else "the token"
+        return Refused(f"the registry {self._registry} refuses the credentials: {who} is wrong", hint=hint)
 
 
 def _preferred(offered: tuple[Challenge, ...]) -> Challenge | None:

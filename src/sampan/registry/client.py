@@ -3,13 +3,16 @@
 A client belongs to one operation (a pull, a push, a login) and may be used from several threads.
 """
 
+import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urljoin
 
-from sampan.errors import Corrupt, Denied, NotFound, Unavailable
+from sampan.errors import Corrupt, Denied, Invalid, NotFound, Unavailable
+from sampan.oci import descriptor as descriptors
 from sampan.oci import digest as digests
+from sampan.oci import manifest as manifests
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -19,6 +22,7 @@ from sampan.registry.auth import Authenticator
 from sampan.registry.credentials import Credentials
 from sampan.registry.http import CHUNK, Busy, Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
 from sampan.registry.refusals import refusal
+from sampan.registry.upload import Body, Upload
 
 HUB_HOST = "registry-1.docker.io"
 MAX_REDIRECTS = 5
@@ -26,7 +30,14 @@ MAX_REDIRECTS = 5
 _ACCEPT = ", ".join((media.OCI_INDEX, media.DOCKER_LIST, media.OCI_MANIFEST, media.DOCKER_MANIFEST))
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
-Body = Callable[[], Iterable[bytes | memoryview]]
+_MAX_PAGES = 1000
+
+
+class Referrer(NamedTuple):
+    """A manifest that is about another one, and of what kind it is."""
+
+    descriptor: Descriptor
+    artifact_type: str
 
 
 class Received(NamedTuple):
@@ -43,37 +54,42 @@ def connect(
     *,
     push: bool = False,
     offline: bool = False,
+    insecure: bool = False,
     connections: int = 8,
     patience: Patience = Patience(),  # noqa: B008
 ) -> "Client":
     """A client for ``registry`` (``host[:port]``, as in a reference), which asks ``find`` for credentials if need be.
 
-    HTTPS, always, but for registries on this machine, which may do without: what they speak is found out by asking.
+    HTTPS, always, but for registries on this machine, which may do without: what they speak is found out by asking. So
+    may ``insecure`` ones, and those may show any certificate; as Docker does, they are asked for TLS first.
     ``push``: for writing too. ``offline``: ask for an identity token (login). Raises Invalid.
     """
     host = HUB_HOST if registry == DEFAULT_REGISTRY else registry
-    transport = Transport(str(origin(f"https://{host}")), connections=connections, patience=patience)
-    if is_loopback(origin(f"https://{host}").host) and _speaks_plain_http(transport, host):
-        base = f"http://{host}"
-    else:
-        base = f"https://{host}"
+    transport = Transport(str(origin(f"https://{host}")), connections=connections, patience=patience, insecure=insecure)
+    base = f"{_scheme(transport, host, insecure)}://{host}"
     authenticator = Authenticator(registry, origin(base), find, offline=offline)
     return Client(registry, base, transport, authenticator, "pull,push" if push else "pull")
 
 
-def _speaks_plain_http(transport: Transport, host: str) -> bool:
-    """Whether a server on this machine speaks HTTP without TLS.
+def _scheme(transport: Transport, host: str, insecure: bool) -> str:
+    if is_loopback(origin(f"https://{host}").host):
+        # Docker tries TLS first here too. This way round costs no certificate store to be loaded, and gives away no
+        # more: the question is anonymous, and a server that speaks TLS answers it with status 400, or not at all.
+        return "http" if _answer(transport, f"http://{host}/v2/") not in (None, 400) else "https"
+    if insecure:
+        return "https" if _answer(transport, f"https://{host}/v2/") is not None else "http"
+    return "https"
 
-    Docker tries TLS first. This way round costs no certificate store to be loaded, and gives away no more: the
-    question is anonymous, and a server that speaks TLS answers it with status 400, or not at all.
-    """
+
+def _answer(transport: Transport, url: str) -> int | None:
+    """The status that an anonymous question gets; None if there is no answer."""
     try:
-        with transport.send(Request("GET", f"http://{host}/v2/", repeatable=False)) as response:
-            return response.status != 400
+        with transport.send(Request("GET", url, repeatable=False)) as response:
+            return response.status
     except Busy:
-        return True
+        return 503
     except Unavailable:
-        return False
+        return None
 
 
 class Client:
@@ -106,7 +122,11 @@ class Client:
 
     def ping(self) -> None:
         """Checks that a registry is there and lets us in. Raises Denied, Unavailable."""
-        self._expect(self._send(Request("GET", f"{self._base}/v2/"), ()), (200,), "access").close()
+        response = self._send(Request("GET", f"{self._base}/v2/"), ())
+        if response.status == 401:
+            response.excerpt()
+            raise self._authenticator.refused()
+        self._expect(response, (200,), "access").close()
 
     def manifest(self, repository: str, selector: str) -> Received:
         """The manifest or index with this tag or digest, verified. Raises NotFound, Denied, Corrupt."""
@@ -119,6 +139,54 @@ class Client:
         data = response.read(MAX_BYTES, f"the manifest of {name}")
         digest = _verified(data, selector, response.headers.get("docker-content-digest"), name)
         return Received(response.headers.get("content-type", "").partition(";")[0].strip(), digest, data)
+
+    def tags(self, repository: str) -> list[str]:
+        """All tags of the repository. Raises NotFound, Denied, Invalid."""
+        found: dict[str, None] = {}
+        for page in self._pages(repository, f"{self._base}/v2/{repository}/tags/list"):
+            tags = page.get("tags") or []
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                raise Invalid(f"the registry {self.registry} gives no list of tags for {repository}")
+            found.update(dict.fromkeys(tags))
+        return list(found)
+
+    def referrers(self, repository: str, subject: Digest, artifact_type: str | None = None) -> list[Referrer]:
+        """The manifests that say they are about ``subject`` (signatures, SBOMs), or those of one kind.
+
+        A registry without the call is asked for the tag that stands for it (distribution-spec, "Referrers Tag Schema").
+        """
+        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
+        try:
+            pages = list(self._pages(repository, self._url(repository, "referrers", subject) + query))
+        except NotFound:
+            pages = self._referrers_by_tag(repository, subject)
+        entries = [entry for page in pages for entry in page.get("manifests") or ()]
+        found = [
+            Referrer(descriptors.from_json(entry), str(entry.get("artifactType") or ""))
+            for entry in entries
+            if isinstance(entry, dict)
+        ]
+        return [each for each in found if artifact_type in (None, each.artifact_type)]
+
+    def _referrers_by_tag(self, repository: str, subject: Digest) -> list[dict[str, Any]]:
+        try:
+            received = self.manifest(repository, f"{subject.algorithm}-{subject.encoded}"[:128])
+        except NotFound:
+            return []
+        return [manifests.decode(received.data, "the list of referrers")]
+
+    def _pages(self, repository: str, url: str) -> Iterator[dict[str, Any]]:
+        """The answers to a question that is answered in pages (RFC 8288 links)."""
+        for _ in range(_MAX_PAGES):
+            request = Request("GET", url)
+            response = self._send(request, self._scopes(repository))
+            data = self._expect(response, (200,), f"to list {repository}").read(MAX_BYTES, "a list")
+            yield manifests.decode(data, f"the answer of the registry {self.registry}")
+            following = re.match(r'\s*<([^>]*)>\s*;\s*rel="?next"?', response.headers.get("link", ""))
+            if not following:
+                return
+            url = self._checked(urljoin(url, following[1]))
+        raise Invalid(f"the registry {self.registry} has more than {_MAX_PAGES} pages about {repository}")
 
     def put_manifest(self, repository: str, selector: str, media_type: str, data: bytes) -> None:
         """Publishes a manifest whose blobs are there. Raises Denied, Invalid."""
@@ -155,21 +223,26 @@ class Client:
         self._transport.persist(proceed, lambda: done // CHUNK)
 
     def upload(self, repository: str, digest: Digest, size: int, body: Body, source: str | None = None) -> bool:
-        """Sends a blob of ``size`` bytes, in one piece; ``body`` gives its chunks, anew for each attempt.
+        """Sends a blob of ``size`` bytes.
 
         With ``source`` the registry is asked to take it over from that repository of its own; whether it did so, and
         nothing was sent, is the result. Raises Denied, Unavailable, and Corrupt if what arrived has another digest.
         """
         mounted, location = self._mount(repository, digest, source) if source else (False, None)
-        begun = [location] if location else []
-
-        def attempt() -> None:
-            where = begun.pop() if begun else self._begin_upload(repository)
-            self._finish_upload(repository, where, digest, size, body)
-
-        if not mounted:
-            self._transport.persist(attempt)
-        return mounted
+        if mounted:
+            return True
+        upload = Upload(
+            digest,
+            size,
+            body,
+            send=lambda request: self._send(request, self._scopes(repository)),
+            begin=lambda: self._begin_upload(repository),
+            located=self._location,
+            check=lambda response, status: self._expect(response, (status,), f"blob {digest}"),
+            location=location,
+        )
+        self._transport.persist(upload.attempt, lambda: upload.sent)
+        return False
 
     def _mount(self, repository: str, digest: Digest, source: str) -> tuple[bool, str | None]:
         """Whether the blob was taken over, and if not, where the registry began an upload instead, if it did."""
@@ -182,18 +255,13 @@ class Client:
         with response:
             return response.status == 201, self._location(request, response) if response.status == 202 else None
 
-    def _begin_upload(self, repository: str) -> str:
+    def _begin_upload(self, repository: str) -> tuple[str, int]:
+        """Where to send a blob, and how many bytes each chunk must have at least."""
         request = Request("POST", f"{self._url(repository, 'blobs', 'uploads')}/", repeatable=False)
         response = self._send(request, self._scopes(repository))
         with self._expect(response, (202,), f"to take blobs for {repository}"):
-            return self._location(request, response)
-
-    def _finish_upload(self, repository: str, location: str, digest: Digest, size: int, body: Body) -> None:
-        url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': digest})}"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        # Not repeatable: an upload that was cut off begins again, with a new session.
-        response = self._send(Request("PUT", url, headers, body, repeatable=False), self._scopes(repository))
-        self._expect(response, (201,), f"blob {digest}").close()
+            least = response.headers.get("oci-chunk-min-length", "")
+            return self._location(request, response), int(least) if least.isascii() and least.isdigit() else 0
 
     def _location(self, request: Request, response: Response) -> str:
         return self._checked(urljoin(request.url, response.headers.get("location", "")))

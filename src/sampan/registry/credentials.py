@@ -5,9 +5,12 @@ tools; they never match here, so that a sibling namespace is not offered somebod
 """
 
 import base64
+import fcntl
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from sampan.errors import Invalid, Unavailable
@@ -58,6 +61,11 @@ def lookup(registry: str, path: str | None = None) -> Credentials | None:
 def save(registry: str, credentials: Credentials, path: str | None = None) -> str:
     """Keeps credentials as ``docker login`` does; returns the helper's name or the file's path. Raises as lookup."""
     path = path or config_path()
+    with _alone(path):
+        return _save(registry, credentials, path)
+
+
+def _save(registry: str, credentials: Credentials, path: str) -> str:
     config = _load(path)
     key, helper = server_key(registry), _helper_for(config, registry)
     auths = config.setdefault("auths", {})
@@ -78,6 +86,13 @@ def save(registry: str, credentials: Credentials, path: str | None = None) -> st
 def forget(registry: str, path: str | None = None) -> bool:
     """Removes the credentials for ``registry``, also from its helper; whether there were any. Raises as lookup."""
     path = path or config_path()
+    if not os.path.exists(path):
+        return False
+    with _alone(path):
+        return _forget(registry, path)
+
+
+def _forget(registry: str, path: str) -> bool:
     config = _load(path)
     auths = _mapping(config, "auths")
     keys = [key for key in auths if _hostname(key) == _hostname(registry)]
@@ -178,6 +193,23 @@ def _load(path: str) -> dict[str, Any]:
 def _mapping(config: dict[str, Any], key: str) -> dict[str, Any]:
     value = config.get(key)
     return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Between reading the file and writing it nobody else does, of those who ask: a login must not undo another.
+
+    The directory is what is locked, as the file is replaced, and another one beside it would stay there for ever.
+    """
+    directory = os.path.dirname(os.path.realpath(path))
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system that cannot lock directories (NFS)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _write(path: str, config: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ MAX_ERROR_BYTES = 64 << 10
 
 _BUSY = frozenset((408, 429, 500, 502, 503, 504))
 _USER_AGENT = "sampan"
+_PLAIN_HTTP = "only registries on this machine, and those that the settings call insecure, may use plain HTTP"
 _IS_IT_THERE = "is it running, and is its address right?"
 
 T = TypeVar("T")
@@ -126,11 +127,20 @@ class Patience(NamedTuple):
 class Transport:
     """Connections to a registry and to the hosts that it points at. Safe for several threads; ``stop`` ends it for all.
 
-    ``home`` is how the registry's own host is called in messages and in certs.d.
+    ``home`` is how the registry's own host is called in messages and in certs.d; from there any certificate is taken if
+    it is ``insecure``.
     """
 
-    def __init__(self, home: str, *, connections: int = 8, patience: Patience = Patience()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        home: str,
+        *,
+        connections: int = 8,
+        patience: Patience = Patience(),  # noqa: B008
+        insecure: bool = False,
+    ) -> None:
         self._home = home
+        self._insecure = insecure
         self._connections = connections
         self._patience = patience
         self._pools: dict[Origin, urllib3.PoolManager] = {}
@@ -249,7 +259,9 @@ class Transport:
     def _new_pool(self, where: Origin) -> urllib3.PoolManager:
         options: dict[str, Any] = {"num_pools": 1, "maxsize": self._connections}
         if where.scheme == "https":
-            options["ssl_context"] = certificates.tls_context(str(where))
+            options["ssl_context"] = certificates.tls_context(
+                str(where), verify=not (self._insecure and str(where) == self._home)
+            )
         proxy = _proxy(where)
         manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
         pool: Any = manager.connection_from_host(where.host, where.port, where.scheme)
@@ -356,7 +368,7 @@ def _tls_failure(who: str, error: Exception) -> Unavailable:
         hint = "put its authority's certificate into /etc/docker/certs.d/HOST:PORT/ca.crt, or name it in SSL_CERT_FILE"
         return Unavailable(f"{who} shows a certificate that does not hold: {reason}", hint=hint)
     if "WRONG_VERSION_NUMBER" in text or "HTTP_REQUEST" in text:
-        return Unavailable(f"{who} does not speak TLS", hint="only registries on this machine may use plain HTTP")
+        return Unavailable(f"{who} does not speak TLS", hint=_PLAIN_HTTP)
     return Unavailable(f"{who} does not agree on TLS: {text}")
 
 

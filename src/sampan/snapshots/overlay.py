@@ -134,6 +134,13 @@ class Overlay:
         ).fetchone()[0]
         return total
 
+    def size_below(self, key: str) -> int:
+        """The bytes of the committed snapshots that ``key`` lies on. Raises NotFound."""
+        total: int = self._db.execute(
+            _ANCESTRY + "SELECT coalesce(sum(size), 0) FROM ancestry WHERE depth > 0", (self._number("key", key),)
+        ).fetchone()[0]
+        return total
+
     def unfinished(self) -> bool:
         """Whether a snapshot is being written for another purpose than a container, or was when its writer died."""
         return bool(self._db.execute("SELECT 1 FROM snapshot WHERE key NOT LIKE 'container-%'").fetchone())

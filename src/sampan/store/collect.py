@@ -17,7 +17,7 @@ from sampan.oci.manifest import Index
 from sampan.paths import Paths
 from sampan.store import leases
 from sampan.store.blobs import Blobs
-from sampan.store.database import keep_reserve
+from sampan.store.database import keep_reserve, transaction
 from sampan.store.trees import remove_tree
 
 _PARTIAL_SECONDS = 24 * 3600
@@ -43,6 +43,7 @@ def collect(
             return None
         newest = snapshots.newest()  # asked first: a container has its row before its snapshot
         keep_blobs, keep_chains = _roots(db, blobs)
+        keep_blobs |= _conversions(db, keep_blobs)
         keys = {f"container-{identifier}" for (identifier,) in db.execute("SELECT id FROM container")}
         snapshots.sweep(keep_chains, keys, newest)
         freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
@@ -70,6 +71,16 @@ def _roots(db: sqlite3.Connection, blobs: Blobs) -> tuple[set[Digest], set[Diges
         if chain:
             chains.add(Digest(chain))
     return keep, chains
+
+
+def _conversions(db: sqlite3.Connection, kept: set[Digest]) -> set[Digest]:
+    """What was made of blobs that are kept; the rest is forgotten."""
+    rows = db.execute("SELECT source, how, digest FROM conversion").fetchall()
+    gone = [(source, how) for source, how, _ in rows if source not in kept]
+    if gone:
+        with transaction(db):
+            db.executemany("DELETE FROM conversion WHERE source=? AND how=?", gone)
+    return {Digest(digest) for source, _, digest in rows if source in kept}
 
 
 def _reach(digest: Digest, blobs: Blobs) -> set[Digest]:

@@ -147,3 +147,19 @@ def m003_build_cache(db: sqlite3.Connection) -> None:
             ctime_ns INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID""",
     ):
         db.execute(statement)
+
+
+@MIGRATIONS.append
+def m004_build_repeat(db: sqlite3.Connection) -> None:
+    """What whole builds led to, by what was asked for; ``facts`` are JSON (``build.repeat``)."""
+    db.execute("CREATE TABLE build_repeat (key TEXT PRIMARY KEY, facts BLOB NOT NULL, used INTEGER NOT NULL)")
+
+
+@MIGRATIONS.append
+def m005_conversions(db: sqlite3.Connection) -> None:
+    """Blobs that were made of layers by compressing them in another way."""
+    db.execute(
+        """CREATE TABLE conversion (
+            source TEXT NOT NULL, how TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
+            PRIMARY KEY (source, how)) WITHOUT ROWID"""
+    )

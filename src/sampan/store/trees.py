@@ -22,6 +22,24 @@ def remove_tree(path: str) -> None:
         return
 
 
+def tree_size(path: str) -> int:
+    """The bytes of the regular files below a directory, each once however many names it has; never follows a link."""
+    import stat
+
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for _, _, files, fd in os.fwalk(path, follow_symlinks=False, onerror=None):
+        for name in files:
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:  # a running container removed it just now
+                continue
+            if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_size
+    return total
+
+
 def _empty(fd: int) -> None:
     with os.scandir(fd) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]

@@ -1,0 +1,191 @@
+"""``sampan volume``: directories that outlive containers."""
+
+from sampan.cli import listing, output
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import NotFound, SampanError, Unsupported
+from sampan.store import filters
+from sampan.volumes import Volumes, anonymous_name, is_anonymous
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sampan.cli.listing import Columns
+    from sampan.containers.record import Containers
+    from sampan.store.filters import Filters
+
+_FORCE = Flag("-f, --force", "Do not prompt for confirmation")
+_KNOWN = ("dangling", "driver", "label", "name")
+
+
+def create(arguments: Parsed, context: Context) -> int:
+    from sampan.containers.options import check_volume_name
+
+    if arguments.text("driver") != "local":
+        raise Unsupported(f"the volume driver {arguments.text('driver')!r} is not built yet", hint="local is")
+    name = (arguments.positionals or [anonymous_name()])[0]
+    labels = dict(text.partition("=")[::2] for text in arguments.texts("label"))
+    context.engine.volumes.create(check_volume_name(name), labels)
+    context.print(name)
+    return 0
+
+
+def ls(arguments: Parsed, context: Context) -> int:
+    engine = context.engine
+    chosen = filters.parse(arguments.texts("filter"), _KNOWN)
+    names = _select(engine.volumes, chosen, lambda: users(_containers(context)))
+    if not listing.identifiers(arguments, context, names):
+        listing.show(context, names, _columns(engine.volumes), ("Driver", "Name"), arguments.text("format"))
+    return 0
+
+
+def inspect(arguments: Parsed, context: Context) -> int:
+    found, failures, template = [], [], arguments.text("format")
+    for name in arguments.positionals:
+        try:
+            found.append(context.engine.volumes.inspect(name))
+        except SampanError as error:
+            failures.append(error)
+    if template in (None, "", "json"):
+        context.print(output.json(found, indent=None if template else 4))
+    else:
+        for value in found:
+            context.print(listing.one(value, template or ""))
+    return max((context.tell(error) for error in failures), default=0)
+
+
+def rm(arguments: Parsed, context: Context) -> int:
+    volumes, in_use = context.engine.volumes, users(_containers(context))
+
+    def remove(name: str) -> None:
+        try:
+            volumes.remove(name, in_use)
+        except NotFound:
+            if not arguments.on("force"):
+                raise
+        context.print(name)
+
+    return context.each(arguments.positionals, remove)
+
+
+def prune(arguments: Parsed, context: Context) -> int:
+    from sampan.cli.question import agreed
+
+    kind = "all" if arguments.on("all") else "anonymous"
+    warning = f"This will remove {kind} local volumes not used by at least one container."
+    chosen = filters.parse(arguments.texts("filter"), ("all", "label"))
+    everything = arguments.on("all") or bool(filters.boolean(chosen, "all"))
+    if agreed(warning, force=arguments.on("force")):
+        removed, freed = sweep(context, chosen, everything=everything)
+        if removed:
+            context.print("\n".join(["Deleted Volumes:", *removed, ""]))
+        context.print(f"Total reclaimed space: {output.size(freed)}")
+    return 0
+
+
+def sweep(context: Context, chosen: "Filters", *, everything: bool) -> tuple[list[str], int]:
+    """Removes the volumes that no container uses, the anonymous ones or ``everything``; gives their names and bytes."""
+    volumes, in_use, removed, freed = context.engine.volumes, users(_containers(context)), [], 0
+    for name in volumes.all():
+        wanted = (everything or is_anonymous(name)) and filters.labels_match(chosen, volumes.labels(name))
+        if wanted and name not in in_use:
+            size = volumes.size(name)
+            volumes.remove(name)
+            removed.append(name)
+            freed += size
+    return removed, freed
+
+
+def users(containers: "Containers") -> set[str]:
+    """The volumes that containers use, running or not."""
+    return {mount.source for container in containers.all() for mount in container.options.mounts}
+
+
+def _containers(context: Context) -> "Containers":
+    from sampan.containers.record import Containers
+
+    return Containers(context.engine.database, context.engine.paths.containers)
+
+
+def _select(volumes: Volumes, chosen: "Filters", used: "Callable[[], set[str]]") -> list[str]:
+    names, dangling = volumes.all(), filters.boolean(chosen, "dangling")
+    for driver in chosen.get("driver", ())[:1]:
+        names = names if driver == "local" else []
+    if "name" in chosen:
+        names = [name for name in names if any(part in name for part in chosen["name"])]
+    if dangling is not None:
+        in_use = used()
+        names = [name for name in names if dangling != (name in in_use)]
+    return [name for name in names if filters.labels_match(chosen, volumes.labels(name))]
+
+
+def _columns(volumes: Volumes) -> "Columns":
+    return {
+        "Driver": ("DRIVER", lambda name: "local"),
+        "Name": ("VOLUME NAME", lambda name: name),
+        "Scope": ("SCOPE", lambda name: "local"),
+        "Mountpoint": ("MOUNTPOINT", volumes.path),
+        "Labels": ("LABELS", lambda name: ",".join(f"{key}={value}" for key, value in volumes.labels(name).items())),
+        "Label": ("", lambda name: lambda label: volumes.labels(name).get(label, "")),
+        "Links": ("LINKS", lambda name: "N/A"),  # as Docker, unless it has counted: see ``system df -v``
+        "Size": ("SIZE", lambda name: "N/A"),
+    }
+
+
+COMMANDS = {
+    "create": (
+        Command(
+            "[OPTIONS] [VOLUME]",
+            (
+                Flag("-d, --driver string", "Specify volume driver name", "local"),
+                Flag("--label list", "Set metadata for a volume"),
+            ),
+            most=1,
+            later="-o --opt --availability --group --limit-bytes --required-bytes --scope --secret --sharing --type",
+        ),
+        create,
+    ),
+    "ls": (
+        Command(
+            "[OPTIONS]",
+            (
+                Flag(
+                    "-f, --filter filter",
+                    "Filter output: dangling=true|false, name=, label=, driver=",
+                    repeat=True,
+                ),
+                Flag("--format string", listing.FORMAT),
+                Flag("-q, --quiet", "Only display volume names"),
+            ),
+            later="--cluster",
+        ),
+        ls,
+    ),
+    "inspect": (
+        Command("[OPTIONS] VOLUME [VOLUME...]", (Flag("-f, --format string", listing.TEMPLATE),), least=1, most=None),
+        inspect,
+    ),
+    "rm": (
+        Command(
+            "[OPTIONS] VOLUME [VOLUME...]",
+            (Flag("-f, --force", "No error for volumes that are not there"),),
+            least=1,
+            most=None,
+            needs_userns=True,
+        ),
+        rm,
+    ),
+    "prune": (
+        Command(
+            "[OPTIONS]",
+            (
+                Flag("-a, --all", "Remove all unused volumes, not just anonymous ones"),
+                Flag("--filter filter", "Only those with a label: label=KEY, label=KEY=VALUE, label!=…", repeat=True),
+                _FORCE,
+            ),
+            needs_userns=True,
+        ),
+        prune,
+    ),
+}

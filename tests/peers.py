@@ -1,0 +1,129 @@
+"""Other engines, to exchange images with: docker (its daemon included), podman, skopeo and umoci in a sandbox.
+
+with peers.sandboxed(directory) as peers:
+    peers("podman", "load", "-i", archive)
+
+What they keep is in the sandbox's memory and ends with it; files are exchanged below directories that both sides see.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1]))  # also for the process inside
+
+from bench import sandbox
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--cgroup")
+
+
+class Peers:
+    """Programs run in the sandbox whose first process is ``pid``; ``directory`` is seen from there too."""
+
+    def __init__(self, pid: int, directory: Path) -> None:
+        self.directory = directory
+        self._pid = pid
+        memory = directory / "memory"
+        self._environment = {
+            "PATH": _PATH,
+            "LANG": "C.UTF-8",
+            "HOME": f"{memory}/home",
+            "TMPDIR": str(memory),
+            "CONTAINERS_STORAGE_CONF": f"{memory}/storage.conf",
+            "DOCKER_HOST": f"unix://{memory}/docker.sock",
+            "DOCKER_BUILDKIT": "1",
+        }
+
+    def __call__(self, *command: str | Path, check: bool = True) -> str:
+        """What the command writes to its standard output. Fails the test if it fails."""
+        words = ["nsenter", f"--target={self._pid}", *_NAMESPACES, "--wd=/", "--", *map(str, command)]
+        done = subprocess.run(
+            words,
+            check=False,
+            text=True,
+            capture_output=True,
+            timeout=300,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def docker_answers(self) -> bool:
+        return bool(self("docker", "version", "--format={{.Server.Version}}", check=False).strip())
+
+    def podman(self, *words: str | Path) -> str:
+        """podman, with limits that root of a container may set."""
+        return self("podman", "--cgroup-manager=cgroupfs", *words)
+
+
+@contextlib.contextmanager
+def sandboxed(directory: Path, *, docker: bool = False) -> Iterator[Peers]:
+    """A sandbox that is gone when the block ends; with ``docker`` its daemon runs there. Needs root."""
+    (directory / "memory").mkdir()
+    name = f"sampan-test-peers-{os.getpid()}"
+    program = shutil.which("dockerd", path=_PATH) if docker else None
+    with sandbox.sandbox(name, [sys.executable, __file__, name, directory, program or "sleep"]) as process:
+        peers = Peers(_first_process(process), directory)
+        for _ in range(3000):
+            if (directory / "ready").exists() and (not docker or peers.docker_answers()):
+                break
+            if process.poll() is not None:
+                raise RuntimeError(f"the sandbox did not start: {(directory / 'log').read_text()}")
+            time.sleep(0.05)
+        yield peers
+
+
+def _first_process(process: "subprocess.Popen[bytes]") -> int:
+    """unshare --fork waits for the one child that the sandbox begins with."""
+    for _ in range(3000):
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if children and (Path("/proc") / children[0] / "ns/pid").exists():
+            program = (Path("/proc") / children[0] / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(__file__) in program or b"--data-root" in program or b"infinity" in program:
+                return int(children[0])
+        time.sleep(0.02)
+    raise RuntimeError("the sandbox has no process")
+
+
+def _main(name: str, directory: Path, program: str) -> None:
+    """Inside: makes ready what the programs need, and becomes the daemon."""
+    memory = directory / "memory"
+    log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sandbox.furnish(name, memory)
+    settings = memory / "home/.config/containers"
+    settings.mkdir(parents=True)
+    (settings / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+    stores = f'graphroot = "{memory}/containers"\nrunroot = "{memory}/containers-run"\n'
+    (memory / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\n{stores}')
+    (memory / "daemon.json").write_text("{}")
+    options = {
+        "config-file": memory / "daemon.json",
+        "host": f"unix://{memory}/docker.sock",
+        "data-root": memory / "docker",
+        "exec-root": memory / "run",
+        "pidfile": memory / "pid",
+        "bridge": "none",
+        "iptables": "false",
+    }
+    (directory / "ready").touch()
+    if program == "sleep":
+        os.execvp(program, [program, "infinity"])
+    words = [f"--{option}={value}" for option, value in options.items()]
+    os.execve(program, [program, *words], {"PATH": _PATH, "HOME": str(memory), "TMPDIR": str(memory)})
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
