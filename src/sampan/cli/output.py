@@ -60,12 +60,12 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def size(count: int) -> str:
-    """Bytes with three significant digits, in powers of 1000: ``12.3MB``."""
+def size(count: int, digits: int = 3) -> str:
+    """Bytes with three (or so many) significant digits, in powers of 1000: ``12.3MB``."""
     value, unit = float(count), 0
-    while float(f"{value:.3g}") >= 1000 and unit < len(_UNITS) - 1:
+    while float(f"{value:.{digits}g}") >= 1000 and unit < len(_UNITS) - 1:
         value, unit = value / 1000, unit + 1
-    return f"{float(f'{value:.3g}'):g}{_UNITS[unit]}"
+    return f"{float(f'{value:.{digits}g}'):g}{_UNITS[unit]}"
 
 
 def binary_size(count: int) -> str:

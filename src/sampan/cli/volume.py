@@ -5,7 +5,7 @@ from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import NotFound, SampanError, Unsupported
 from sampan.store import filters
-from sampan.volumes import Volumes, anonymous_name, is_anonymous
+from sampan.volumes import Volumes, anonymous_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ def create(arguments: Parsed, context: Context) -> int:
 
 
 def ls(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import pruning
+
     engine = context.engine
     chosen = filters.parse(arguments.texts("filter"), _KNOWN)
-    names = _select(engine.volumes, chosen, lambda: users(_containers(context)))
+    names = _select(engine.volumes, chosen, lambda: pruning.volumes_in_use(_containers(context)))
     if not listing.identifiers(arguments, context, names):
         listing.show(context, names, _columns(engine.volumes), ("Driver", "Name"), arguments.text("format"))
     return 0
@@ -56,7 +58,9 @@ def inspect(arguments: Parsed, context: Context) -> int:
 
 
 def rm(arguments: Parsed, context: Context) -> int:
-    volumes, in_use = context.engine.volumes, users(_containers(context))
+    from sampan.containers import pruning
+
+    volumes, in_use = context.engine.volumes, pruning.volumes_in_use(_containers(context))
 
     def remove(name: str) -> None:
         try:
@@ -70,36 +74,17 @@ def rm(arguments: Parsed, context: Context) -> int:
 
 
 def prune(arguments: Parsed, context: Context) -> int:
-    from sampan.cli.question import agreed
+    from sampan.cli import question
+    from sampan.containers import pruning
 
     kind = "all" if arguments.on("all") else "anonymous"
     warning = f"This will remove {kind} local volumes not used by at least one container."
     chosen = filters.parse(arguments.texts("filter"), ("all", "label"))
     everything = arguments.on("all") or bool(filters.boolean(chosen, "all"))
-    if agreed(warning, force=arguments.on("force")):
-        removed, freed = sweep(context, chosen, everything=everything)
-        if removed:
-            context.print("\n".join(["Deleted Volumes:", *removed, ""]))
-        context.print(f"Total reclaimed space: {output.size(freed)}")
+    if question.agreed(warning, force=arguments.on("force")):
+        pruned = pruning.volumes(context.engine.volumes, _containers(context), chosen, everything=everything)
+        question.report(context, {"Deleted Volumes:": pruned.removed}, pruned.freed)
     return 0
-
-
-def sweep(context: Context, chosen: "Filters", *, everything: bool) -> tuple[list[str], int]:
-    """Removes the volumes that no container uses, the anonymous ones or ``everything``; gives their names and bytes."""
-    volumes, in_use, removed, freed = context.engine.volumes, users(_containers(context)), [], 0
-    for name in volumes.all():
-        wanted = (everything or is_anonymous(name)) and filters.labels_match(chosen, volumes.labels(name))
-        if wanted and name not in in_use:
-            size = volumes.size(name)
-            volumes.remove(name)
-            removed.append(name)
-            freed += size
-    return removed, freed
-
-
-def users(containers: "Containers") -> set[str]:
-    """The volumes that containers use, running or not."""
-    return {mount.source for container in containers.all() for mount in container.options.mounts}
 
 
 def _containers(context: Context) -> "Containers":

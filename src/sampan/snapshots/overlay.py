@@ -150,17 +150,18 @@ class Overlay:
         number: int = self._db.execute("SELECT coalesce(max(number), 0) FROM snapshot").fetchone()[0]
         return number
 
-    def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> None:
-        """Removes every snapshot that neither is kept nor lies below one that is, and directories without a row.
+    def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> int:
+        """Removes every snapshot that neither is kept nor lies below one that is, and directories without a row; gives
+        the bytes of the committed ones among them.
 
         Numbers above ``upto`` came after it was known what is to be kept, and stay. To be called by the only process
         that stores something (``leases.sole``); containers may be made meanwhile.
         """
         with transaction(self._db):
-            rows = self._db.execute("SELECT number, key, name, parent FROM snapshot").fetchall()
-            parents = {number: parent for number, _, _, parent in rows}
+            rows = self._db.execute("SELECT number, key, name, parent, size FROM snapshot").fetchall()
+            parents = {number: parent for number, _, _, parent, _ in rows}
             kept: set[int] = set()
-            for number, key, name, _ in rows:
+            for number, key, name, _, _ in rows:
                 walker = number if name in keep or key in keep_keys or number > upto else None
                 while walker is not None and walker not in kept:
                     kept.add(walker)
@@ -172,6 +173,15 @@ class Overlay:
         for entry in os.listdir(self.root) if os.path.isdir(self.root) else ():
             if not entry.isdigit() or (int(entry) <= upto and int(entry) not in kept):
                 remove_tree(f"{self.root}/{entry}")
+        return sum(size for number, _, _, _, size in rows if number not in kept)
+
+    def lineage(self) -> dict[Digest, tuple[Digest | None, int]]:
+        """Every committed snapshot's parent and its own bytes."""
+        rows = self._db.execute(
+            "SELECT s.name, p.name, s.size FROM snapshot s LEFT JOIN snapshot p ON p.number=s.parent "
+            "WHERE s.name IS NOT NULL"
+        )
+        return {Digest(name): (Digest(parent) if parent else None, size) for name, parent, size in rows}
 
     def _number(self, column: str, value: str) -> int:
         row = self._db.execute(f"SELECT number FROM snapshot WHERE {column}=?", (value,)).fetchone()

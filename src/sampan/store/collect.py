@@ -28,13 +28,13 @@ class Snapshots(Protocol):
 
     def newest(self) -> int: ...
 
-    def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> None: ...
+    def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> int: ...
 
 
 def collect(
     paths: Paths, db: sqlite3.Connection, blobs: Blobs, snapshots: Snapshots, *, half_done: bool = False
 ) -> int | None:
-    """Frees what nothing keeps, and gives the bytes of the blobs removed; None if another operation was at work.
+    """Frees what nothing keeps, and gives the bytes of the blobs and layers removed; None if another was at work.
 
     What a transfer left that broke off is kept for a day, for the next one to go on from; ``half_done`` says not to.
     """
@@ -45,8 +45,8 @@ def collect(
         keep_blobs, keep_chains = _roots(db, blobs)
         keep_blobs |= _conversions(db, keep_blobs)
         keys = {f"container-{identifier}" for (identifier,) in db.execute("SELECT id FROM container")}
-        snapshots.sweep(keep_chains, keys, newest)
-        freed = sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
+        freed = snapshots.sweep(keep_chains, keys, newest)
+        freed += sum(blobs.remove(digest) for digest in blobs.all() if digest not in keep_blobs)
         _sweep_aside(blobs.aside)
         freed += blobs.forget_partial(time.time() - (0 if half_done else _PARTIAL_SECONDS))
         remove_tree(paths.temporary)
