@@ -1,21 +1,26 @@
 """What builds remember: the layer that a step made, by the step's key, and digests of files of the user's.
 
-An entry counts only while its blob and its snapshot are there. Entries come from builds of this store alone, never from
-an image that was pulled and claims the same history. The garbage collector keeps what the table names
-(``store.collect``).
+An entry counts only while its blob is there; if its snapshot is not, as after ``sampan cache import``, the blob is
+unpacked again, and must come to the diff id and the chain id that the entry says. Entries come from builds of this
+store and from where the user points (``Elsewhere``), never from an image that was pulled and claims the same history.
+The garbage collector keeps what the table names (``store.collect``).
 """
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from sampan.errors import Corrupt, SampanError
+from sampan.events import quiet
 from sampan.layers.write import Layer
 from sampan.oci.descriptor import Descriptor
-from sampan.oci.digest import Digest
+from sampan.oci.digest import Digest, chain_ids
 from sampan.store.database import transaction
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection
 
     from sampan.snapshots.lookup import View
     from sampan.snapshots.overlay import Overlay
@@ -35,53 +40,118 @@ class Built(NamedTuple):
     created: str
 
 
+class Entry(NamedTuple):
+    """What was made for a key; ``step`` is the instruction, for people."""
+
+    key: str
+    built: Built
+    step: str = ""
+
+
+class Elsewhere(Protocol):
+    """Caches of other machines that the user named (--cache-from)."""
+
+    def find(self, key: str) -> Entry | None:
+        """What was made for ``key`` there, its blob in the store by then; None too if it cannot be had."""
+
+
 class Cache:
-    """Results of steps. ``fresh`` finds nothing, and still remembers (--no-cache)."""
+    """Results of steps. ``fresh`` finds nothing, and still remembers (--no-cache). ``warn`` is told of entries that
+    turn out not to be what they claim."""
 
-    __slots__ = ("_blobs", "_db", "_fresh", "_snapshots")
+    __slots__ = ("_blobs", "_db", "_elsewhere", "_fresh", "_snapshots", "_warn")
 
-    def __init__(self, db: "sqlite3.Connection", blobs: "Blobs", snapshots: "Overlay", *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        db: "sqlite3.Connection",
+        blobs: "Blobs",
+        snapshots: "Overlay",
+        *,
+        fresh: bool = False,
+        elsewhere: Elsewhere | None = None,
+        warn: Callable[[str], object] = lambda message: None,
+    ) -> None:
         self._db = db
         self._blobs = blobs
         self._snapshots = snapshots
         self._fresh = fresh
+        self._elsewhere = elsewhere
+        self._warn = warn
 
-    def get(self, key: str) -> Built | None:
-        """What was made for ``key``, if all of it is still there."""
+    def get(self, key: str, below: Sequence[Layer] = ()) -> Built | None:
+        """What was made for ``key``, if it is still there or can be had from elsewhere, unpacked upon ``below``."""
         if self._fresh:
             return None
-        row = self._db.execute(
-            "SELECT diff_id, digest, media_type, blob_size, size, chain, created, used FROM build_cache WHERE key=?",
-            (key,),
-        ).fetchone()
-        if row is None:
+        row = self._db.execute(f"SELECT {_COLUMNS}, used FROM build_cache WHERE key=?", (key,)).fetchone()
+        entry = _entry(row) if row else None
+        if entry is None or not self._blobs.has(entry.built.layer.descriptor.digest):
+            return self._fetched(key, below) if self._elsewhere else None
+        if not self._is_unpacked(entry, below):
+            self._db.execute("DELETE FROM build_cache WHERE key=?", (key,))
             return None
-        diff_id, digest, media_type, blob_size, size, chain, created, used = row
-        layer = Layer(Digest(diff_id), Descriptor(media_type, Digest(digest), blob_size), size)
-        built = Built(layer, Digest(chain), created)
-        if not (self._blobs.has(layer.descriptor.digest) and self._snapshots.has(built.chain)):
-            return None
-        if float(used) < time.time() - _USE_COUNTS_AFTER:
+        if float(row[-1]) < time.time() - _USE_COUNTS_AFTER:
             self._db.execute("UPDATE build_cache SET used=? WHERE key=?", (_now(), key))
-        return built
+        return entry.built
 
-    def put(self, key: str, built: Built) -> None:
+    def put(self, key: str, built: Built, step: str = "") -> None:
         """Remembers what was made for ``key``; the blob and the snapshot are stored already."""
-        layer, descriptor = built.layer, built.layer.descriptor
         self._db.execute(
-            "INSERT OR REPLACE INTO build_cache VALUES (?,?,?,?,?,?,?,?,?)",
-            (
-                key,
-                layer.diff_id,
-                descriptor.digest,
-                descriptor.media_type,
-                descriptor.size,
-                layer.size,
-                built.chain,
-                built.created,
-                _now(),
-            ),
+            f"INSERT OR REPLACE INTO build_cache ({_COLUMNS}, used) VALUES ({_MARKS})", _row(Entry(key, built, step))
         )
+
+    def adopt(self, entries: Iterable[Entry]) -> int:
+        """Remembers entries of another machine whose blobs are stored, but for keys that are known, and counts them."""
+        rows = [_row(entry) for entry in entries]
+        with transaction(self._db):
+            statement = f"INSERT OR IGNORE INTO build_cache ({_COLUMNS}, used) VALUES ({_MARKS})"
+            return self._db.executemany(statement, rows).rowcount
+
+    def entries(self, chains: "Collection[Digest] | None" = None) -> list[Entry]:
+        """All entries that are whole, or those that led to ``chains``; in an order that depends on them alone."""
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM build_cache WHERE digest IS NOT NULL ORDER BY key")
+        found = (_entry(row) for row in rows)
+        return [
+            entry
+            for entry in found
+            if (chains is None or entry.built.chain in chains) and self._blobs.has(entry.built.layer.descriptor.digest)
+        ]
+
+    def _fetched(self, key: str, below: Sequence[Layer]) -> Built | None:
+        assert self._elsewhere is not None
+        entry = self._elsewhere.find(key)
+        if entry is None or not self._is_unpacked(entry, below):
+            return None
+        self.put(key, entry.built, entry.step)
+        return entry.built
+
+    def _is_unpacked(self, entry: Entry, below: Sequence[Layer]) -> bool:
+        """Whether the snapshot is there, now at the latest."""
+        if self._snapshots.has(entry.built.chain):
+            return True
+        try:
+            self._unpack(entry.built, below)
+        except SampanError as error:
+            self._warn(f"what the build cache has for {entry.step or entry.key} is not used: {error.message}")
+            return False
+        return True
+
+    def _unpack(self, built: Built, below: Sequence[Layer]) -> None:
+        """Raises Corrupt if the blob does not come to the diff id, or that not to the chain id."""
+        from sampan.oci import media
+        from sampan.oci import platform as platforms
+        from sampan.oci.config import ImageConfig
+        from sampan.oci.manifest import Manifest
+        from sampan.snapshots import unpack
+
+        stack = [*below, built.layer]
+        diff_ids = tuple(layer.diff_id for layer in stack)
+        if chain_ids(diff_ids)[-1] != built.chain:
+            raise Corrupt(f"layer {built.layer.diff_id.short} does not lead to {built.chain.short}")
+        # An image that never was: unpacking asks no more of one than its layers.
+        manifest = Manifest(media.OCI_MANIFEST, built.layer.descriptor, tuple(layer.descriptor for layer in stack))
+        config = ImageConfig(platforms.host(), diff_ids=diff_ids)
+        with unpack.begin(manifest, config, self._blobs, self._snapshots, quiet) as unpacking:
+            unpacking.finish()
 
 
 class FileDigests:
@@ -124,6 +194,22 @@ class FileDigests:
 
 def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
+
+
+_COLUMNS = "key, diff_id, digest, media_type, blob_size, size, chain, created, step"
+_MARKS = "?,?,?,?,?,?,?,?,?,?"
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    layer, descriptor = entry.built.layer, entry.built.layer.descriptor
+    blob = (descriptor.digest, descriptor.media_type, descriptor.size)
+    return (entry.key, layer.diff_id, *blob, layer.size, entry.built.chain, entry.built.created, entry.step, _now())
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    key, diff_id, digest, media_type, blob_size, size, chain, created, step = row[:9]
+    layer = Layer(Digest(diff_id), Descriptor(media_type, Digest(digest), blob_size), size)
+    return Entry(key, Built(layer, Digest(chain), created), step)
 
 
 def _now() -> str:

@@ -34,17 +34,20 @@ def export(
     images: "Images",
     *,
     epoch: int | None = None,
+    annotations: Mapping[str, str] = {},
 ) -> Image:
     """Stores the image that ``config`` (complete but for its layers and times) and ``state`` make, and names it.
 
-    Times are those of its layers, so a build that the cache knows gives the same image again. ``names`` have a tag.
-    Raises Invalid if the history does not tell of exactly those layers.
+    Times are those of its layers, so a build that the cache knows gives the same image again. ``names`` have a tag;
+    ``annotations`` are the manifest's. Raises Invalid if the history does not tell of exactly those layers.
     """
     config = complete(config, state.layers, timestamp(epoch))
     encoded = config.encode()
     layers = tuple(_as_oci(dated.layer.descriptor) for dated in state.layers)
     digest = _put(stores.blobs, encoded)
-    manifest = Manifest(media.OCI_MANIFEST, Descriptor(media.OCI_CONFIG, digest, len(encoded)), layers).encode()
+    manifest = Manifest(
+        media.OCI_MANIFEST, Descriptor(media.OCI_CONFIG, digest, len(encoded)), layers, annotations
+    ).encode()
     target = Descriptor(media.OCI_MANIFEST, _put(stores.blobs, manifest), len(manifest))
     size = stores.snapshots.size(state.chain)
     image = Image(digest, target, state.chain, config.platform, config.created, size)

@@ -1,19 +1,31 @@
 """A graph made into an image: what every frontend ends in."""
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.build.export import export
 from sampan.build.graph import Graph
 from sampan.build.perform import Build, State, Stores
 from sampan.build.solve import solve
-from sampan.events import Event, Report
+from sampan.errors import SampanError
+from sampan.events import Event, Report, Warned
+from sampan.oci.digest import chain_ids
 
 if TYPE_CHECKING:
+    from sampan.build.endpoints import Endpoint
     from sampan.build.repeat import Repeat
     from sampan.build.run import Host
+    from sampan.oci.digest import Digest
     from sampan.oci.reference import Reference
     from sampan.store.images import Image, Images
+
+
+class Caches(NamedTuple):
+    """Where steps may come from besides the store's own cache, and where the cache goes afterwards."""
+
+    sources: "Sequence[Endpoint]" = ()
+    targets: "Sequence[Endpoint]" = ()
 
 
 def make(
@@ -29,20 +41,59 @@ def make(
     fresh_stages: Collection[str] = (),
     jobs: int = 4,
     repeat: "Repeat | None" = None,
+    caches: Caches = Caches(),  # noqa: B008
 ) -> "Image":
     """Solves ``graph`` and stores the image under ``names`` (each with a tag).
 
-    ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages`` --no-cache-filter. ``repeat`` is told what
-    this led to. The caller holds a lease. Raises SampanError, and OSError for what the machine refuses; then no name
-    has changed, and nothing runs or is mounted.
+    ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages`` --no-cache-filter, ``caches`` --cache-from
+    and --cache-to. ``repeat`` is told what this led to. The caller holds a lease. Raises SampanError, and OSError for
+    what the machine refuses; then nothing runs or is mounted, and no name has changed, unless all that failed was
+    sending the cache.
     """
     report = _in_turn(report)
-    with Build(stores, host, report, epoch=epoch, fresh=fresh, fresh_stages=fresh_stages) as work:
+    with ExitStack() as opened:
+        elsewhere = None
+        if caches.sources:
+            from sampan.build.exchange import Sources
+
+            elsewhere = opened.enter_context(Sources(caches.sources, stores.blobs, report))
+        work = opened.enter_context(
+            Build(stores, host, report, epoch=epoch, fresh=fresh, fresh_stages=fresh_stages, elsewhere=elsewhere)
+        )
         state = solve(graph.target, work, report, jobs=jobs)
-    image = export(graph.config, state, names, stores, images, epoch=epoch)
+    annotations = _inline(work, state) if any(target.kind == "inline" for target in caches.targets) else {}
+    image = export(graph.config, state, names, stores, images, epoch=epoch, annotations=annotations)
+    for target in caches.targets:
+        if target.kind != "inline":
+            _send(target, work, state, stores, report)
     if repeat:
         _remember(repeat, image, names, state, work)
     return image
+
+
+def _inline(work: Build, state: "State") -> "Mapping[str, str]":
+    from sampan.build import portable
+
+    chains = _chains(state)
+    return portable.inline(work.cache.entries(chains), chains)
+
+
+def _send(target: "Endpoint", work: Build, state: "State", stores: Stores, report: Report) -> None:
+    from sampan.build.exchange import send
+    from sampan.build.portable import Contents
+
+    entries = work.cache.entries(work.chains if target.full else _chains(state))
+    try:
+        send(Contents(tuple(entries)), target, stores.blobs)
+    except SampanError as error:
+        if target.needed:
+            error.message = f"the cache cannot go to {target}: {error.message}"
+            raise
+        report(Warned(f"the cache did not go to {target}: {error.message}"))
+
+
+def _chains(state: "State") -> "tuple[Digest, ...]":
+    return chain_ids(dated.layer.diff_id for dated in state.layers)
 
 
 def _remember(repeat: "Repeat", image: "Image", names: "Sequence[Reference]", state: State, work: Build) -> None:

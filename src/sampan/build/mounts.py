@@ -225,6 +225,7 @@ def _locked(directory: str, sharing: set[str], cancellation: Cancellation, held:
         candidate = f"{directory}.{number}" if number else directory
         lock = locks.held(f"{candidate}.lock", shared=sharing == {"shared"}, wait=False)
         if held.enter_context(lock):
+            os.utime(f"{candidate}.lock")  # the time of the last use, for ``cachemounts``
             return candidate
         cancellation.check()
         if "private" in sharing:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
+    from sampan.build.cache import Elsewhere
     from sampan.build.copy import Attributes, Destination
     from sampan.build.graph import Context
     from sampan.build.mounts import Prepared
@@ -66,6 +67,7 @@ class Build:
 
     ``epoch`` (seconds since 1970) makes results reproducible: it is the time of what is made, and no time in a layer is
     later. ``fresh`` looks up nothing in the cache, ``fresh_stages`` (as steps call them) nothing for theirs.
+    ``elsewhere`` is asked for what this store's cache does not have.
     """
 
     def __init__(
@@ -77,12 +79,15 @@ class Build:
         epoch: int | None,
         fresh: bool,
         fresh_stages: "Collection[str]" = (),
+        elsewhere: "Elsewhere | None" = None,
     ) -> None:
         self._stores = stores
         self._host = host
         self._report = report
         self._epoch = epoch
-        self._cache = Cache(stores.database, stores.blobs, stores.snapshots, fresh=fresh)
+        self.cache = Cache(
+            stores.database, stores.blobs, stores.snapshots, fresh=fresh, elsewhere=elsewhere, warn=self._warn
+        )
         self._fresh_stages = fresh_stages
         self._cancellation = Cancellation()
         self._opened = ExitStack()
@@ -91,6 +96,8 @@ class Build:
         self.cached: list[str] | None = []
         """A key for each step that the cache has now; None when it has not all of them."""
         self._warned: set[str] = set()
+        self.chains: set[Digest] = set()
+        """Of all steps so far."""
 
     def __enter__(self) -> "Build":
         return self
@@ -110,11 +117,13 @@ class Build:
         if isinstance(step, Source):
             return self._image(step.image)
         keys = self._keys[id(step)] = []
+        below = [dated.layer for dated in inputs[0].layers]
         for key in self._make_keys(step, inputs):
-            built = None if step.stage in self._fresh_stages else self._cache.get(key)
+            built = None if step.stage in self._fresh_stages else self.cache.get(key, below)
             if built:
                 for missed in keys:
-                    self._cache.put(missed, built)
+                    self.cache.put(missed, built, step.text)
+                self.chains.add(built.chain)
                 self._note(key)
                 return _upon(inputs[0], built)
             keys.append(key)
@@ -136,7 +145,8 @@ class Build:
             raise
         built = Built(layer, chain, timestamp(self._epoch))
         for each in self._keys[id(step)] if settled else ():
-            self._cache.put(each, built)
+            self.cache.put(each, built, step.text)
+        self.chains.add(chain)
         self._note(self._keys[id(step)][-1] if settled else None)
         return _upon(parent, built)
 

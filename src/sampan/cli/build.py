@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sampan.build.graph import Graph, Step
+    from sampan.build.make import Caches
     from sampan.build.mounts import Secret
     from sampan.build.repeat import Outcome, Repeat
     from sampan.build.run import Host
@@ -51,6 +52,8 @@ COMMAND = Command(
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
+        Flag("--cache-from list", "External cache sources (e.g., user/app:cache, type=local,src=path/to/dir)"),
+        Flag("--cache-to list", "Cache export destinations (e.g., type=registry,ref=user/app:cache,mode=max)"),
         Flag("--call string", "Set method for evaluating build: check, outline or targets (and ,format=json)", "build"),
         Flag("--check", "Do not build, say what is doubtful in the Dockerfile; the same as --call=check"),
         Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
@@ -72,7 +75,7 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
-    later="--annotation --attest --builder --cache-from --cache-to --cgroup-parent "
+    later="--annotation --attest --builder --cgroup-parent "
     "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --isolation "
     "--load --memory -m --memory-swap --metadata-file --output -o --platform --policy "
     "--provenance --push --rm --sbom --security-opt --shm-size --squash --ulimit",
@@ -179,6 +182,7 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     build_args = buildargs.parse(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
     contexts = _contexts(arguments.texts("build-context"))
+    caches = _caches(arguments)
     style = _style(arguments, context)
     engine = context.engine
     host = _host(arguments, engine)
@@ -206,6 +210,7 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                     epoch=epoch,
                     fresh=arguments.on("no-cache"),
                     fresh_stages=fresh_stages,
+                    caches=caches,
                     repeat=None if context.warned else repeat,
                 )
             except BaseException:
@@ -305,6 +310,19 @@ def _host(arguments: Parsed, engine: "Engine") -> "Host":
         agents,
         hosts,
         arguments.on("package-cache"),
+    )
+
+
+def _caches(arguments: Parsed) -> "Caches":
+    from sampan.build.make import Caches
+
+    sources, targets = arguments.texts("cache-from"), arguments.texts("cache-to")
+    if not sources and not targets:
+        return Caches()
+    from sampan.build import endpoints
+
+    return Caches(
+        [endpoints.parse_source(text) for text in sources], [endpoints.parse_target(text) for text in targets]
     )
 
 

@@ -36,6 +36,10 @@ COMMANDS = {
     "volume ls": ("sampan.cli.volume", "List volumes"),
     "volume prune": ("sampan.cli.volume", "Remove unused volumes"),
     "volume rm": ("sampan.cli.volume", "Remove one or more volumes"),
+    "cache ls": ("sampan.cli.cache", "List what builds remember"),
+    "cache prune": ("sampan.cli.cache", "Remove build cache"),
+    "cache export": ("sampan.cli.cache", "Write the build cache to a directory, an archive or a registry"),
+    "cache import": ("sampan.cli.cache", "Take over a build cache from a directory, an archive or a registry"),
     "base host": ("sampan.cli.base", "Make a base image of this machine's Python, without a network"),
     "base debian": ("sampan.cli.base", "Make a base image from the Debian mirror that apt is configured for"),
 }
@@ -46,6 +50,7 @@ COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logo
 GROUPS = {
     "base": "Make base images where no registry answers",
     "builder": "Manage builds",
+    "cache": "Manage what builds remember",
     "container": "Manage containers",
     "image": "Manage images",
     "system": "Manage sampan",
@@ -55,6 +60,8 @@ GROUPS = {
 
 ALIASES = {
     "builder build": ("build",),
+    "builder du": ("cache ls",),
+    "builder prune": ("cache prune",),
     "container exec": ("exec",),
     "container inspect": ("inspect", "--type=container"),
     "container kill": ("kill",),

@@ -163,3 +163,17 @@ def m005_conversions(db: sqlite3.Connection) -> None:
             source TEXT NOT NULL, how TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL,
             PRIMARY KEY (source, how)) WITHOUT ROWID"""
     )
+
+
+@MIGRATIONS.append
+def m006_build_cache_explained(db: sqlite3.Connection) -> None:
+    """Of what instruction an entry of the build cache is, and what compressed it; and for each step of each project's
+    last build what it was made of (``build.reasons``)."""
+    for statement in (
+        "ALTER TABLE build_cache ADD COLUMN step TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE build_cache ADD COLUMN compressor TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE build_step (
+            project TEXT NOT NULL, stage TEXT NOT NULL, number INTEGER NOT NULL, step TEXT NOT NULL, key TEXT NOT NULL,
+            made INTEGER NOT NULL, reason TEXT NOT NULL, inputs BLOB NOT NULL, PRIMARY KEY (project, stage, number))""",
+    ):
+        db.execute(statement)
