@@ -34,6 +34,8 @@ class Answer(NamedTuple):
     body: bytes
 
 
+_BOMB = gzip.compress(b"{" + b" " * (1 << 20)) * 1024
+
 Fault = Callable[["Handler", Answer], None]
 """Sends something in place of the answer."""
 
