@@ -96,15 +96,26 @@ def lost(handler: Handler, answer: Answer) -> None:
     raise AssertionError("it is seen to before there is an answer")
 
 
-def stall(handler: Handler, answer: Answer) -> None:
+def stall(handler: Handler, answer: Answer, size: int = 0) -> None:
     """The headers come, and then nothing until the client goes away."""
-    send(handler, Answer(answer.status, {**answer.headers, "Content-Length": str(len(answer.body))}, b""))
+    send(
+        handler, Answer(answer.status, {**answer.headers, "Content-Length": str(len(answer.body))}, answer.body[:size])
+    )
     handler.registry.stalled()
     handler.connection.settimeout(20)
     with contextlib.suppress(TimeoutError, ConnectionError):
         handler.connection.recv(1)
         handler.registry.left += 1
     handler.close_connection = True
+
+
+def stalled_after(size: int) -> Fault:
+    """So many bytes of the body come, and then nothing until the client goes away."""
+
+    def fault(handler: Handler, answer: Answer) -> None:
+        stall(handler, answer, size)
+
+    return fault
 
 
 def flip(handler: Handler, answer: Answer) -> None:

@@ -42,9 +42,12 @@ class Registry(NamedTuple):
 
 @contextlib.contextmanager
 def registry(
-    directory: Path, auth: Literal["basic", "token"] | None = None, *, tls: bool = False
+    directory: Path, auth: Literal["basic", "token"] | None = None, *, tls: bool = False, clients: str = ""
 ) -> Iterator[Registry]:
-    """A registry that keeps everything in ``directory`` and is gone when the block ends. Skips without the program."""
+    """A registry that keeps everything in ``directory`` and is gone when the block ends. Skips without the program.
+
+    ``clients`` is a certificate: with it, nobody is served who does not show one of that authority's.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
@@ -62,7 +65,7 @@ def registry(
         certificate, token_server = "", None
         if tls:
             certificate, key = make_certificate(directory, "tls")
-            http["tls"] = {"certificate": certificate, "key": key}
+            http["tls"] = {"certificate": certificate, "key": key} | ({"clientcas": [clients]} if clients else {})
         if auth == "basic":
             (directory / "htpasswd").write_text(_HTPASSWD)
             config["auth"] = {"htpasswd": {"realm": "test realm", "path": str(directory / "htpasswd")}}

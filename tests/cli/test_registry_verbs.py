@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +19,11 @@ import servers
 from crafted import layer_tar, make_image, manifest_of, open_store
 from sampan.cli.login import server
 from sampan.errors import Invalid
+from sampan.oci import media
 from sampan.oci import reference as references
+from sampan.oci.descriptor import Descriptor
+from sampan.oci.manifest import Index
+from sampan.oci.platform import Platform, host
 from sampan.store.images import Image
 
 pytestmark = pytest.mark.registry
@@ -165,6 +170,152 @@ def test_an_interrupted_pull(tmp_path: Path) -> None:
     store = open_store(root)
     assert store.leftovers == []
     assert store.images.all() == []
+
+
+@pytest.fixture
+def open_registry(tmp_path: Path) -> Iterator[servers.Registry]:
+    with servers.registry(tmp_path / "open") as running:
+        yield running
+
+
+def lines(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.system
+def test_all_tags(open_registry: servers.Registry, tmp_path: Path) -> None:
+    user, other = (User(tmp_path / name, open_registry) for name in ("home", "other"))
+    name = f"{open_registry.address}/hello"
+    for tag in ("v1", "v2"):
+        user.own(f"{name}:{tag}")
+    assert "tag can't be used with --all-tags" in user.sampan("push", "-a", f"{name}:v1").stderr
+    assert "no image here has a tag in" in user.sampan("push", "-a", f"{name}x").stderr
+    pushed = user.sampan("push", "-a", name)
+    assert [line.partition(": ")[0] for line in pushed.stdout.splitlines() if ": digest: " in line] == ["v1", "v2"]
+
+    assert "tag can't be used with --all-tags" in other.sampan("pull", "-a", f"{name}:v1").stderr
+    pulled = other.sampan("pull", "-a", name)
+    assert pulled.returncode == 0, pulled.stderr
+    assert [line for line in pulled.stdout.splitlines() if "Pulling" in line] == [
+        "v1: Pulling from hello",
+        "v2: Pulling from hello",
+    ]
+    assert pulled.stdout.splitlines()[-2:] == [f"Status: Downloaded newer image for {name}", name]
+    assert other.sampan("images", "-q").stdout.split()[0] in user.sampan("images", "-q").stdout
+    assert (
+        "NAME_UNKNOWN" in other.sampan("pull", "-a", f"{name}x").stderr
+        or "not known" in other.sampan("pull", "-a", f"{name}x").stderr
+    )
+
+
+@pytest.mark.system
+def test_progress_as_json(open_registry: servers.Registry, tmp_path: Path) -> None:
+    user, other = (User(tmp_path / name, open_registry) for name in ("home", "other"))
+    name = f"{open_registry.address}/hello:v1"
+    image = user.own(name)
+    pushed = lines(user.sampan("push", "--progress", "json", name).stdout)
+    assert pushed[-1] == {"event": "done", "reference": name, "digest": image.manifest.digest}
+    assert [each["how"] for each in pushed if each["event"] == "transferred"] == ["pushed", "pushed"]
+    pulled = lines(other.sampan("pull", "--progress=json", name).stdout)
+    assert pulled[0] == {"event": "resolved", "reference": name, "digest": image.manifest.digest}
+    assert pulled[-1] == {"event": "done", "reference": name}
+    assert {"transferring", "transferred", "unpacked"} <= {each["event"] for each in pulled}
+    assert "there is no progress 'xml'" in user.sampan("pull", "--progress", "xml", name).stderr
+
+
+def test_compression(open_registry: servers.Registry, tmp_path: Path) -> None:
+    user = User(tmp_path / "home", open_registry)
+    name = f"{open_registry.address}/hello:v1"
+    image = user.own(name)
+    assert str(image.manifest.digest) in user.sampan("push", "--compression", "gzip", name).stdout
+    first = user.sampan("push", "--compression", "zstd:9", "--jobs", "1", name)
+    assert first.stdout.count("Pushed") == 2
+    assert str(image.manifest.digest) not in first.stdout
+    again = user.sampan("push", "--compression", "zstd:9", name)
+    assert again.stdout.count("Layer already exists") + again.stdout.count("Already exists") == 2
+    assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
+    assert "cannot be compressed with 'xz'" in user.sampan("push", "--compression", "xz", name).stderr
+    assert "--jobs takes a number" in user.sampan("push", "--jobs", "0", name).stderr
+
+
+def test_platforms(open_registry: servers.Registry, tmp_path: Path) -> None:
+    user = User(tmp_path / "home", open_registry)
+    name = f"{open_registry.address}/many:1"
+    store = open_store(user.home / "root")
+    arm = Platform("linux", "arm64")
+    here, there = (make_image(store, layer_tar("x", str(each).encode()), platform=each) for each in (host(), arm))
+    entries = tuple(image.manifest._replace(platform=image.platform) for image in (here, there))
+    data = Index(media.OCI_INDEX, entries).encode()
+    target = Descriptor(media.OCI_INDEX, store.blobs.put(data), len(data))
+    store.images.name(references.parse(name), here, target)
+
+    assert f"digest: {target.digest} " in user.sampan("push", name).stdout
+    assert f"digest: {target.digest} " in user.sampan("push", "--all-platforms", name).stdout
+    assert f"digest: {there.manifest.digest} " in user.sampan("push", "--platform", "linux/arm64", name).stdout
+    assert "mutually exclusive" in user.sampan("push", "--platform", "arm64", "--all-platforms", name).stderr
+    assert "no image for linux/s390x" in user.sampan("push", "--platform", "linux/s390x", name).stderr
+
+    store.blobs.remove(there.id)
+    assert f"digest: {here.manifest.digest} " in user.sampan("push", name).stdout
+    refused = user.sampan("push", "--all-platforms", name)
+    assert refused.returncode == 1
+    assert "is not all here" in refused.stderr
+    assert "what is missing: linux/arm64" in refused.stderr
+
+
+@pytest.mark.system
+def test_a_mirror_is_asked_first_and_passed_over(open_registry: servers.Registry, tmp_path: Path) -> None:
+    user = User(tmp_path / "home", open_registry)
+    config = user.home / ".config/sampan/config.toml"
+    config.parent.mkdir(parents=True)
+    name = f"{open_registry.address}/hello:v1"
+    user.own(name)
+    user.sampan("push", name)
+    other = User(tmp_path / "other", open_registry)
+    settings = other.home / ".config/sampan/config.toml"
+    settings.parent.mkdir(parents=True)
+
+    settings.write_text(f'[registry."mirrored.example"]\nmirrors = ["127.0.0.1:1", "{open_registry.address}"]\n')
+    pulled = other.sampan("pull", "mirrored.example/hello:v1")
+    assert pulled.returncode == 0, pulled.stderr
+    assert "WARNING: the mirror 127.0.0.1:1 is passed over: " in pulled.stdout
+    assert pulled.stdout.splitlines()[-1] == "mirrored.example/hello:v1"
+
+    settings.write_text("mirrors = 3\n")
+    refused = other.sampan("pull", name)
+    assert refused.returncode == 1
+    assert f"sampan: {settings}: there is no setting 'mirrors'" in refused.stderr
+
+
+@pytest.mark.system
+def test_a_killed_pull_goes_on_where_it_ended(tmp_path: Path) -> None:
+    source = open_store(tmp_path / "source")
+    image = make_image(source, layer_tar("big", os.urandom(4 << 20)))
+    blobs = {f"/blobs/{each}": faulty.Answer(200, {}, source.blobs.read(each, 1 << 30)) for each in source.blobs.all()}
+    layer = manifest_of(source, image)["layers"][0]["digest"]
+    user = User(tmp_path / "home", servers.Registry("", tmp_path))
+    with faulty.registry({**blobs, "/manifests/v1": blobs[f"/blobs/{image.manifest.digest}"]}) as registry:
+        registry.does(layer, faulty.stalled_after(3 << 20))
+        stalled = threading.Event()
+        registry.stalled = stalled.set
+        name = f"{registry.address}/x:v1"
+        environment = {**os.environ, "HOME": str(user.home), "SAMPAN_ROOT": str(user.home / "root")}
+        pull = subprocess.Popen(
+            [sys.executable, "-m", "sampan", "pull", "-q", name], env=environment, stdout=subprocess.DEVNULL
+        )
+        assert stalled.wait(30)
+        part = user.home / "root/blobs/partial" / layer.replace(":", "-")
+        while part.stat().st_size < 3 << 20:
+            time.sleep(0.01)
+        pull.kill()
+        pull.wait()
+        done = user.sampan("pull", name)
+        assert done.returncode == 0, done.stderr
+        assert registry.requests(layer)[-1].headers["range"] == f"bytes={3 << 20}-"
+    store = open_store(user.home / "root")
+    assert store.images.find(name).id == image.id
+    assert list((user.home / "root/blobs/partial").iterdir()) == []
+    assert store.all == source.all
 
 
 def test_what_is_refused_before_a_registry_is_asked(user: User) -> None:

@@ -1,6 +1,8 @@
 import base64
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,12 @@ def test_where_the_file_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_do_not_show() -> None:
     text = repr(Credentials("me", "canary", "canary"))
     assert "canary" not in text + str(Credentials("me", "canary", "canary"))
+
+
+def test_logins_at_the_same_time_keep_each_others(config: Path) -> None:
+    script = "import sys; from sampan.registry.credentials import *; save(sys.argv[1], Credentials('me', 'x'))"
+    names = [f"r{number}.example" for number in range(12)]
+    running = [subprocess.Popen([sys.executable, "-c", script, name]) for name in names]
+    assert [process.wait() for process in running] == [0] * 12
+    assert sorted(json.loads(config.read_text())["auths"]) == sorted(names)
+    assert [path.name for path in config.parent.iterdir()] == ["config.json"]

@@ -49,14 +49,11 @@ def main(arguments: Parsed, context: Context) -> int:
     targets = [_target(name, arguments, engine) for name in names]
     settings = settled.read()
     convert = _convert(arguments.text("compression") or settings.compression, engine)
+    listener = progress.listener(sys.stdout, arguments.text("progress") or "", context)
     if not (given.tag or arguments.on("all-tags")):
         context.say(f"Using default tag: {names[0].reference.tag}")
     context.say(f"The push refers to repository [{given.name}]")
-    with (
-        lease(engine.paths),
-        registries.connect(given.registry, settings, push=True) as client,
-        progress.listener(sys.stdout, arguments.text("progress") or "", context) as listener,
-    ):
+    with lease(engine.paths), registries.connect(given.registry, settings, push=True) as client, listener:
         for name, target in zip(names, targets, strict=True):
             pushed = push(
                 target,

@@ -259,9 +259,10 @@ class Transport:
     def _new_pool(self, where: Origin) -> urllib3.PoolManager:
         options: dict[str, Any] = {"num_pools": 1, "maxsize": self._connections}
         if where.scheme == "https":
-            options["ssl_context"] = certificates.tls_context(
-                str(where), verify=not (self._insecure and str(where) == self._home)
-            )
+            insecure = self._insecure and str(where) == self._home
+            if insecure:
+                urllib3.disable_warnings(exceptions.InsecureRequestWarning)  # the settings say so
+            options["ssl_context"] = certificates.tls_context(str(where), verify=not insecure)
         proxy = _proxy(where)
         manager = _proxied(proxy, options) if proxy else urllib3.PoolManager(**options)
         pool: Any = manager.connection_from_host(where.host, where.port, where.scheme)
