@@ -21,6 +21,7 @@ sys.path.append(sys.argv[1])
 import json, os
 from sampan.runtime import enter, init, parent  # all that a monitor or an exec has loaded
 from sampan.errors import SampanError
+from sampan.linux import seccomp
 
 tried_read, tried_write = os.pipe()
 
@@ -45,7 +46,8 @@ try:
     first.start()
     if case["exec"]:
         process = {**case["spec"]["process"], **case["exec"]}
-        second = enter.create(first.pid, process, case["spec"]["linux"]["seccomp"], "", (null, null, null))
+        filter_ = seccomp.compile(case["spec"]["linux"]["seccomp"], os.uname().machine)
+        second = enter.create(first.pid, process, filter_, "", (null, null, null))
         try:
             second.ready(terminal=process["terminal"])
             second.start()

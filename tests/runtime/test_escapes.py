@@ -106,7 +106,7 @@ spec = json.load(open(f"{directory}/config.json"))
 process = {**spec["process"], "args": ["true"]}
 null = os.open("/dev/null", os.O_RDWR)
 pid = json.load(open(f"{directory}/state.json"))["pid"]
-entering = launch.enter(pid, process, spec["linux"]["seccomp"], "", (null, null, null))
+entering = launch.Runtime((null, null, null)).enter(pid, process, spec["linux"]["seccomp"], "")
 print(entering.pid, flush=True)
 sys.stdin.read()
 entering.start()

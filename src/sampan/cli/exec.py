@@ -6,6 +6,10 @@ from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Invalid
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.containers.exec import Entering
+
 COMMAND = Command(
     "[OPTIONS] CONTAINER COMMAND [ARG...]",
     (
@@ -24,19 +28,25 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
+    from sampan.containers.exec import Entering
+
+    interactive, tty = arguments.on("interactive"), arguments.on("tty")
+    if tty and interactive and not os.isatty(0):
+        raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
+    # First of all, so that its start goes on beside everything below.
+    entering = Entering(interactive=interactive, terminal=tty)
+    try:
+        return _execute(entering, arguments, context)
+    finally:
+        entering.close()
+
+
+def _execute(entering: "Entering", arguments: Parsed, context: Context) -> int:
     from sampan.cli.creation import resolve_environment
-    from sampan.containers.exec import Request, execute
+    from sampan.containers.exec import Request
 
     name, *command = arguments.positionals
     container = context.engine.containers.containers.find(name)
-    if arguments.on("tty") and arguments.on("interactive") and not os.isatty(0):
-        raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
-    request = Request(
-        tuple(command),
-        tuple(resolve_environment(arguments.texts("env"))),
-        arguments.text("user") or "",
-        arguments.text("workdir") or "",
-        arguments.on("interactive"),
-        arguments.on("tty"),
-    )
-    return execute(container, request)
+    environment = tuple(resolve_environment(arguments.texts("env")))
+    user, workdir = arguments.text("user") or "", arguments.text("workdir") or ""
+    return entering.execute(container, Request(tuple(command), environment, user, workdir, arguments.on("tty")))

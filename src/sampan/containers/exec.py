@@ -25,25 +25,83 @@ class Request(NamedTuple):
     env: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
-    interactive: bool = False
     terminal: bool = False
 
 
-def execute(container: Container, request: Request) -> int:
-    """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code.
+class Entering:
+    """A process that is to enter a container, started before it is known which: that takes as long as the rest."""
 
-    Raises Conflict if the container is not running, CommandMissing and NotExecutable.
-    """
-    state = container.state()
-    if state.status != "running":
-        raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
-    with open(f"{container.directory}/config.json", "rb") as file:
-        spec = plainjson.loads(file.read())
-    process = _process(spec["process"], request, state.pid)
-    seccomp = (spec.get("linux") or {}).get("seccomp")
-    if request.terminal:
-        return _with_terminal(state.pid, process, seccomp, container.cgroup, interactive=request.interactive)
-    return _with_pipes(state.pid, process, seccomp, container.cgroup, interactive=request.interactive)
+    def __init__(self, *, interactive: bool, terminal: bool) -> None:
+        self.interactive = interactive
+        self._outputs: dict[int, int] = {}
+        self._input = -1
+        if terminal:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            theirs = null, null, null
+        else:
+            theirs = self._make_pipes()
+        try:
+            self._runtime = launch.Runtime(theirs)
+        finally:
+            for fd in set(theirs):
+                os.close(fd)
+
+    def _make_pipes(self) -> tuple[int, int, int]:
+        # Not the caller's own descriptors: a program could open a file behind those anew through /proc/self/fd.
+        ends = []
+        for number in (1, 2):
+            reading, writing = os.pipe()
+            self._outputs[reading] = number
+            ends.append(writing)
+        if self.interactive:
+            standard_input, self._input = os.pipe()
+        else:
+            standard_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        return standard_input, ends[0], ends[1]
+
+    def close(self) -> None:
+        """Ends it, unless it has entered a container."""
+        self._runtime.close()
+
+    def execute(self, container: Container, request: Request) -> int:
+        """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code.
+
+        Raises Conflict if the container is not running, CommandMissing and NotExecutable.
+        """
+        state = container.state()
+        if state.status != "running":
+            raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
+        with open(f"{container.directory}/config.json", "rb") as file:
+            spec = plainjson.loads(file.read())
+        process = _process(spec["process"], request, state.pid)
+        seccomp = (spec.get("linux") or {}).get("seccomp")
+        entered = self._runtime.enter(state.pid, process, seccomp, container.cgroup)
+        try:
+            return self._with_terminal(entered) if request.terminal else self._with_pipes(entered)
+        finally:
+            entered.close()
+
+    def _with_pipes(self, entered: launch.Process) -> int:
+        with session.Signals(entered.kill) as signals:
+            entered.start()
+            session.pump(self._outputs, self._input, entered.end, signals)
+            return entered.wait()
+
+    def _with_terminal(self, entered: launch.Process) -> int:
+        master = entered.console()
+
+        def on_signal(number: int) -> None:
+            size = terminal.size(0) or terminal.size(1)
+            if number != 28:  # SIGWINCH
+                entered.kill(number)
+            elif size:
+                terminal.set_size(master, *size)
+
+        on_signal(28)
+        with terminal.raw(0 if self.interactive else -1), session.Signals(on_signal) as signals:
+            entered.start()
+            session.pump({master: 1}, master if self.interactive else -1, entered.end, signals)
+            return entered.wait()
 
 
 def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]:
@@ -80,47 +138,3 @@ def _user(text: str, pid: int) -> Any:
         return users.resolve(text, read)
     finally:
         os.close(root)
-
-
-def _with_pipes(pid: int, process: dict[str, Any], seccomp: Any, cgroup: str, *, interactive: bool) -> int:
-    # Pipes, not the caller's own descriptors: a program could open a file behind those anew through /proc/self/fd.
-    out_read, out_write = os.pipe()
-    error_read, error_write = os.pipe()
-    in_read, in_write = os.pipe() if interactive else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1)
-    try:
-        entered = launch.enter(pid, process, seccomp, cgroup, (in_read, out_write, error_write))
-    finally:
-        for fd in (in_read, out_write, error_write):
-            os.close(fd)
-    try:
-        with session.Signals(entered.kill) as signals:
-            entered.start()
-            session.pump({out_read: 1, error_read: 2}, in_write, entered.end, signals)
-            return entered.wait()
-    finally:
-        entered.close()
-
-
-def _with_terminal(pid: int, process: dict[str, Any], seccomp: Any, cgroup: str, *, interactive: bool) -> int:
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        entered = launch.enter(pid, process, seccomp, cgroup, (null, null, null))
-    finally:
-        os.close(null)
-    try:
-        master = entered.console()
-
-        def on_signal(number: int) -> None:
-            size = terminal.size(0) or terminal.size(1)
-            if number != 28:  # SIGWINCH
-                entered.kill(number)
-            elif size:
-                terminal.set_size(master, *size)
-
-        on_signal(28)
-        with terminal.raw(0 if interactive else -1), session.Signals(on_signal) as signals:
-            entered.start()
-            session.pump({master: 1}, master if interactive else -1, entered.end, signals)
-            return entered.wait()
-    finally:
-        entered.close()

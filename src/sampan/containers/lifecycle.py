@@ -105,12 +105,11 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
 
 def _making(container: Container, stores: Stores) -> dict[str, Any]:
     """What the container is made from. The filter of system calls is compiled here, while the monitor still starts."""
-    from sampan.linux import seccomp
+    from sampan.runtime import launch
 
     with open(f"{container.directory}/config.json", "rb") as file:
         spec: dict[str, Any] = plainjson.loads(file.read())
-    profile = (spec.get("linux") or {}).get("seccomp")
-    filter_ = seccomp.compile(profile, os.uname().machine).hex() if profile else ""
+    filter_ = launch.compiled((spec.get("linux") or {}).get("seccomp"))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.rootfs(container.snapshot)}
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from sampan.errors import NotFound
-from sampan.linux import beneath, namespaces, seccomp, sockets, syscalls
+from sampan.linux import beneath, namespaces, sockets, syscalls
 from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import prctl
 from sampan.runtime import handshake, init
@@ -35,12 +35,11 @@ class Entry(NamedTuple):
     terminal: bool
 
 
-def create(
-    pid: int, process: dict[str, Any], profile: dict[str, Any] | None, cgroup_path: str, stdio: tuple[int, int, int]
-) -> Process:
+def create(pid: int, process: dict[str, Any], filter_: bytes, cgroup_path: str, stdio: tuple[int, int, int]) -> Process:
     """Makes a process beside ``pid``, the first one of a running container; start it as one starts that.
 
-    Raises NotFound if the container is not running any more. The caller must have a single thread.
+    ``filter_`` is its seccomp filter, compiled. The caller must have a single thread. Raises NotFound
+    if the container is not running any more.
     """
     entry = Entry(
         process,
@@ -48,7 +47,7 @@ def create(
         tuple(part for part in container.plan(cgroup_path) if os.access(part.directory, os.W_OK))
         if cgroup_path
         else (),
-        seccomp.compile(profile, os.uname().machine) if profile else None,
+        filter_ or None,
         stdio,
         bool(process.get("terminal")),
     )

@@ -6,6 +6,8 @@ from a detached read-only mount: nobody in a container can open it for writing, 
 (CVE-2019-5736).
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -73,48 +75,84 @@ class Process:
             self._runtime = 0
 
 
+class Runtime:
+    """A runtime process that was started and waits to hear what to make, so that its start goes on beside other work.
+
+    ``stdio`` become the program's standard descriptors; they may be closed once this exists.
+    """
+
+    def __init__(self, stdio: tuple[int, int, int]) -> None:
+        from _socket import SO_SNDBUF, SOL_SOCKET
+
+        self._end, theirs = sockets.pair()
+        self._end.setsockopt(SOL_SOCKET, SO_SNDBUF, _MESSAGE)
+        try:
+            self._pid = spawn("sampan.runtime.main", stdio, theirs.fileno())
+        except BaseException:
+            self._end.close()
+            raise
+        finally:
+            theirs.close()
+
+    def close(self) -> None:
+        """Ends it, unless it has made something. May be called again."""
+        if self._pid:
+            self._end.close()
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def create(
+        self, spec: dict[str, Any], bundle: str, rootfs: tuple[tuple[str, ...], str, str, bool] | None
+    ) -> Process:
+        """Makes a container: namespaces, cgroup and file system, all but the program itself.
+
+        ``bundle`` is a directory of the caller's for config.json and the mount point; ``rootfs`` is what to mount there
+        (a ``snapshots.overlay.Rootfs``). Raises SampanError.
+        """
+        os.makedirs(os.path.join(bundle, spec["root"]["path"]), exist_ok=True)
+        with open(f"{bundle}/config.json", "w") as file:
+            file.write(plainjson.dumps(spec))
+        job = {"bundle": bundle, "overlay": rootfs, "terminal": bool(spec["process"].get("terminal"))}
+        return self._perform(job)
+
+    def enter(self, pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str) -> Process:
+        """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``."""
+        terminal = bool(process.get("terminal"))
+        return self._perform(
+            {"pid": pid, "process": process, "filter": compiled(seccomp), "cgroup": cgroup, "terminal": terminal}
+        )
+
+    def _perform(self, job: dict[str, Any]) -> Process:
+        self._end.send(plainjson.dumps(job).encode())
+        pid, self._pid = self._pid, 0
+        return Process(pid, self._end)
+
+
 def create(
-    spec: "dict[str, Any]",
+    spec: dict[str, Any],
     bundle: str,
     *,
     rootfs: tuple[tuple[str, ...], str, str, bool] | None,
     stdio: tuple[int, int, int],
 ) -> Process:
-    """Makes a container: namespaces, cgroup and file system, all but the program itself.
-
-    ``bundle`` is a directory of the caller's for config.json and the mount point; ``rootfs`` is what to mount there (a
-    ``snapshots.overlay.Rootfs``); ``stdio`` are the program's standard descriptors. Raises SampanError.
-    """
-    os.makedirs(os.path.join(bundle, spec["root"]["path"]), exist_ok=True)
-    with open(f"{bundle}/config.json", "w") as file:
-        file.write(plainjson.dumps(spec))
-    job = {"bundle": bundle, "overlay": rootfs, "terminal": bool(spec["process"].get("terminal"))}
-    return _begin("sampan.runtime.main", job, stdio)
-
-
-def enter(
-    pid: int, process: "dict[str, Any]", seccomp: "dict[str, Any] | None", cgroup: str, stdio: tuple[int, int, int]
-) -> Process:
-    """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``."""
-    terminal = bool(process.get("terminal"))
-    job = {"pid": pid, "process": process, "seccomp": seccomp, "cgroup": cgroup, "terminal": terminal}
-    return _begin("sampan.runtime.main", job, stdio)
-
-
-def _begin(module: str, job: "dict[str, Any]", stdio: tuple[int, int, int]) -> Process:
-    from _socket import SO_SNDBUF, SOL_SOCKET
-
-    ours, theirs = sockets.pair()
-    ours.setsockopt(SOL_SOCKET, SO_SNDBUF, _MESSAGE)
+    """Makes a container in a runtime process of its own (see ``Runtime``)."""
+    runtime = Runtime(stdio)
     try:
-        runtime = spawn(module, stdio, theirs.fileno())
+        return runtime.create(spec, bundle, rootfs)
     finally:
-        theirs.close()
-    ours.send(plainjson.dumps(job).encode())
-    return Process(runtime, ours)
+        runtime.close()
 
 
-def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: "Sequence[str]" = ()) -> int:
+def compiled(seccomp: dict[str, Any] | None) -> str:
+    """A profile's filter as the runtime takes it, in hexadecimal: compiled while that still starts."""
+    if not seccomp:
+        return ""
+    from sampan.linux.seccomp import compile
+
+    return compile(seccomp, os.uname().machine).hex()
+
+
+def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Sequence[str] = ()) -> int:
     """Starts ``module``'s ``main()`` in a fresh ``python -SI``, in a session of its own, and gives its pid.
 
     It gets ``stdio`` as its standard descriptors and ``control`` as descriptor 3, and no others, so that an open file
@@ -161,7 +199,7 @@ def _read_only(path: str) -> int:
     return fd
 
 
-def _above(fds: "Sequence[int]") -> list[int]:
+def _above(fds: Sequence[int]) -> list[int]:
     """Copies of descriptors with numbers from 10 on, so that placing one never overwrites the next."""
     import fcntl
 

@@ -19,7 +19,10 @@ def main() -> None:
     os.set_inheritable(3, False)
     syscalls.set_process_name("sampan-runtime")
     try:
-        job = plainjson.loads(end.recv(1 << 20))
+        message = end.recv(1 << 20)
+        if not message:
+            os._exit(0)  # whoever started this changed its mind
+        job = plainjson.loads(message)
         process = _create(job)
     except BaseException as error:
         handshake.tell_failure(end, error)
@@ -45,7 +48,8 @@ def _create(job: dict[str, object]) -> Process:
     if "pid" in job:
         from sampan.runtime import enter
 
-        return enter.create(job["pid"], job["process"], job["seccomp"], job["cgroup"], (0, 1, 2))  # type: ignore[arg-type]
+        filter_ = bytes.fromhex(job["filter"])  # type: ignore[arg-type]
+        return enter.create(job["pid"], job["process"], filter_, job["cgroup"], (0, 1, 2))  # type: ignore[arg-type]
     from sampan.runtime import parent
 
     bundle, overlay = job["bundle"], job["overlay"]
