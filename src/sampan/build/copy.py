@@ -280,6 +280,9 @@ def _directory_for(name: bytes, dest: str, to: Destination, attributes: Attribut
     """The directory that a file called ``name`` comes to lie in, open, and the file's path."""
     target = resolve_destination(to, dest)
     into = target.is_directory or dest.endswith(("/", "/."))
+    if into and not name:
+        hint = "write the file's name behind the directory"
+        raise Invalid(f"the source has no name that it could have in the directory {dest}", hint=hint)
     path = join(target.path, name) if into else target.path
     above = to.directory(path.rpartition(b"/")[0], *attributes.for_parents)
     try:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from os import stat_result
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from sampan.build.remote import Remote
 from sampan.oci.config import ImageConfig
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ class Copy(NamedTuple):
     """Files copied onto the parent's file system: COPY and ADD."""
 
     parent: "Step"
-    sources: tuple[str, ...]
-    """Paths or patterns (Go's path/filepath.Match), relative to the root of ``origin``; a leading / means the same."""
+    sources: tuple[str | Remote, ...]
+    """Paths or patterns (Go's path/filepath.Match), relative to the root of ``origin``; a leading / means the same. For
+    ADD also what is fetched."""
     origin: "Context | Step"
     dest: str
     """Absolute; a trailing slash is kept, for it means "a directory"."""
@@ -132,7 +134,9 @@ class Copy(NamedTuple):
     link: bool = False
     """The layer is independent of what it lies on: links there are not followed."""
     unpack: bool = False
-    """ADD: a source that is a local archive is unpacked."""
+    """ADD: a source that is an archive is unpacked, if it is local."""
+    unpack_remote: bool = False
+    """The same for what is downloaded."""
     inline: tuple[tuple[str, bytes], ...] = ()
     """Here-documents: name and content of files that exist nowhere else."""
     stage: str = ""

@@ -15,6 +15,7 @@ from sampan.build import source as sources
 from sampan.build.cache import Built, Cache, FileDigests
 from sampan.build.cancellation import CancellableBlobs, Cancellation
 from sampan.build.graph import STEPS, Copy, MakeDirectory, Mount, Run, Scratch, Source, Step
+from sampan.build.remotes import Remotes
 from sampan.build.source import ContextFiles, Digester, Selected, read_digest
 from sampan.errors import Invalid, NotFound
 from sampan.events import Report, Warned
@@ -91,7 +92,11 @@ class Build:
         self._fresh_stages = fresh_stages
         self._cancellation = Cancellation()
         self._opened = ExitStack()
-        self._contexts: dict[int, tuple[ContextFiles, FileDigests]] = {}
+        self._remotes = self._opened.enter_context(
+            Remotes(stores.database, stores.blobs, host.temporary, host.secrets, host.agents, self._cancellation)
+        )
+        self._contexts: dict[int, tuple[ContextFiles, Digester]] = {}
+        self._digests: list[FileDigests] = []
         self._keys: dict[int, list[str]] = {}
         self.cached: list[str] | None = []
         """A key for each step that the cache has now; None when it has not all of them."""
@@ -103,7 +108,7 @@ class Build:
         return self
 
     def __exit__(self, *rest: object) -> None:
-        for _, digests in self._contexts.values():
+        for digests in self._digests:
             digests.save()
         self._opened.close()
 
@@ -133,6 +138,13 @@ class Build:
         """See ``solve.Work``: a new snapshot on the parent's, the step's doing in it, and a layer of what changed."""
         parent, snapshots = inputs[0], self._stores.snapshots
         self._cancellation.check()
+        remote = [source for source in step.sources if not isinstance(source, str)] if isinstance(step, Copy) else []
+        for source in remote:
+            self._remotes.fetch(source, output)
+        if remote and not self._keys[id(step)]:  # only now it is known what the step depends on
+            cached = self.recall(step, inputs)
+            if cached:
+                return cached
         key = f"build-{os.getpid()}-{os.urandom(8).hex()}"
         upper = snapshots.prepare(key, parent.chain)
         try:
@@ -177,11 +189,17 @@ class Build:
             from_stage = isinstance(step.origin, STEPS)
             if from_stage:
                 yield _key(*about, inputs[1].chain, step.sources, step.exclude, step.parents)
+            remote = {each: self._remotes.identity(each) for each in step.sources if not isinstance(each, str)}
+            if None in remote.values():
+                return
+            if remote:
+                about = (*about, step.exclude, step.unpack_remote)
+            contents: list[object] = []
             with self._view(step, step.origin, inputs) as (view, digest):
-                contents = [
-                    [sources.content_key(seen, [match], digest, attributes=from_stage) for seen, match in each]
-                    for each in (_matches(step, view, source) for source in step.sources)
-                ]
+                for source in step.sources:
+                    matches = _matches(step, view, source) if isinstance(source, str) else []
+                    keys = [sources.content_key(seen, [one], digest, attributes=from_stage) for seen, one in matches]
+                    contents.append(keys if isinstance(source, str) else remote[source])
             yield _key(*about, step.parents, contents)
 
     def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
@@ -205,8 +223,15 @@ class Build:
             return
         if id(origin) not in self._contexts:
             files = self._opened.enter_context(ContextFiles(origin))
-            self._contexts[id(origin)] = (files, FileDigests(self._stores.database, origin.root))
+            self._contexts[id(origin)] = (files, self._digester(origin.root))
         yield self._contexts[id(origin)]
+
+    def _digester(self, root: str) -> Digester:
+        if root.startswith(f"{self._host.temporary}/"):
+            return read_digest  # it will never be seen again
+        digests = FileDigests(self._stores.database, root)
+        self._digests.append(digests)
+        return digests
 
     # -- performing -----------------------------------------------------------------------------------------------
 
@@ -262,10 +287,15 @@ class Build:
         attributes, settled = _attributes(step, stack, self._host.rootless), True
         with self._view(step, step.origin, inputs) as (view, _):
             for source in step.sources:
-                for seen, match in _matches(step, view, source):
-                    if not (step.unpack and unpack(seen, match, step.dest, to, attributes)):
+                if isinstance(source, str):
+                    matches, unpacks = _matches(step, view, source), step.unpack
+                else:
+                    matches, unpacks = _without_excluded(step, [self._remotes.fetch(source)]), step.unpack_remote
+                for seen, match in matches:
+                    if not (unpacks and unpack(seen, match, step.dest, to, attributes)):
                         place(seen, match, step.dest, to, attributes)
-                    settled = settled and (isinstance(step.origin, STEPS) or sources.unchanged(seen, [match]))
+                    is_fixed = isinstance(step.origin, STEPS) or not isinstance(source, str)
+                    settled = settled and (is_fixed or sources.unchanged(seen, [match]))
         for name, content in step.inline:
             place_text(name, content, step.dest, to, attributes)
         return settled
@@ -335,13 +365,17 @@ def _select(step: Copy, view: "View", source: str) -> list[Selected]:
 
 def _matches(step: Copy, view: "View", source: str) -> "list[tuple[View, Selected]]":
     """What ``source`` means, each match with the view that it is to be read through."""
-    if not step.exclude and not step.parents:
-        return [(view, match) for match in _select(step, view, source)]
+    found = [_with_parents(step, view, source)] if step.parents else [(view, m) for m in _select(step, view, source)]
+    return _without_excluded(step, found)
+
+
+def _without_excluded(step: Copy, found: "Sequence[tuple[View, Selected]]") -> "list[tuple[View, Selected]]":
+    if not step.exclude:
+        return list(found)
     from sampan.build import ignore
     from sampan.build.filtered import Excluding
 
     patterns = ignore.compiled(step.exclude)
-    found = [_with_parents(step, view, source)] if step.parents else [(view, m) for m in _select(step, view, source)]
     return [
         (Excluding(seen, match.path, patterns) if match.is_directory else seen, match)
         for seen, match in found

@@ -70,6 +70,7 @@ def _roots(db: sqlite3.Connection, blobs: Blobs) -> tuple[set[Digest], set[Diges
             keep.add(Digest(digest))
         if chain:
             chains.add(Digest(chain))
+    keep |= {Digest(digest) for (digest,) in db.execute("SELECT digest FROM download")}
     return keep, chains
 
 

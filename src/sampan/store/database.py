@@ -177,3 +177,12 @@ def m006_build_cache_explained(db: sqlite3.Connection) -> None:
             made INTEGER NOT NULL, reason TEXT NOT NULL, inputs BLOB NOT NULL, PRIMARY KEY (project, stage, number))""",
     ):
         db.execute(statement)
+
+
+@MIGRATIONS.append
+def m007_download(db: sqlite3.Connection) -> None:
+    """Files that builds fetched, by the digest of their URL, and what the server said to tell whether they change."""
+    db.execute(
+        """CREATE TABLE download (
+            url TEXT PRIMARY KEY, digest TEXT NOT NULL, etag TEXT NOT NULL, modified TEXT NOT NULL)"""
+    )

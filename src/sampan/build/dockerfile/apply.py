@@ -3,16 +3,16 @@
 The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), for there are tools that read them.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sampan.build import graph, ignore
+from sampan.build import graph, ignore, remote
 from sampan.build.dockerfile import instructions, lines, mounts, values, words
 from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Mount, Step
+from sampan.build.remote import Remote, Repository
 from sampan.errors import Denied, Unsupported
 from sampan.events import Report, Warned
 from sampan.oci.config import ContainerConfig
@@ -114,7 +114,7 @@ class StageState:
         if line.heredocs:
             first, *more = line.heredocs[0].content.strip().split("\n")
             text += f" ({first}{'…' if more else ''})"
-        return self.prefix + text
+        return self.prefix + remote.redacted(text)
 
 
 Origin = Context | Step | None
@@ -189,12 +189,11 @@ def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin
 def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step) -> None:
     """COPY and ADD."""
     line, keyword = transfer.line, transfer.keyword
-    _refuse_unbuilt_transfer(transfer)
     chown, chmod = state.expand(line, transfer.chown), state.expand(line, transfer.chmod)
     sources = [state.expand(line, source) for source in transfer.sources]
     dest = state.expand(line, transfer.dest)
-    for source in sources:
-        _check_source(state, transfer, source)
+    meant = [_source(state, transfer, source) for source in sources]
+    _check_remote_flags(state, transfer, meant)
     with line.showing("--chmod"):
         mode = values.mode(chmod)
     exclude = tuple(state.expand(line, pattern) for pattern in transfer.exclude)
@@ -207,7 +206,7 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
         absolute += "/"
     state.step = graph.Copy(
         state.step,
-        tuple(_inside(source, bool(transfer.parents)) for source in sources),
+        tuple(meant),
         origin,
         absolute,
         chown,
@@ -216,6 +215,7 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
         bool(transfer.parents),
         bool(transfer.link),
         keyword == "ADD" if transfer.unpack is None else transfer.unpack,
+        bool(transfer.unpack),
         inline,
         state.label,
         state.shown(line),
@@ -223,7 +223,8 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
     )
     flags = [f"--{flag}={value}" for flag, value in (("chown", chown), ("chmod", chmod)) if value]
     names = [f"<<{name}" for name, _ in inline]
-    state.did(f"{' '.join((keyword, *flags, *sources, *names, dest))} # buildkit", layer=True)
+    shown = [remote.redacted(source) for source in sources]
+    state.did(f"{' '.join((keyword, *flags, *shown, *names, dest))} # buildkit", layer=True)
 
 
 def apply_workdir(state: StageState, workdir: instructions.Workdir) -> None:
@@ -370,29 +371,36 @@ def _refuse_unbuilt(state: StageState, run: instructions.Run) -> None:
         )  # fmt: skip
 
 
-def _refuse_unbuilt_transfer(transfer: Transfer) -> None:
-    for flag, given in (
-        ("checksum", transfer.checksum),
-        ("keep-git-dir", transfer.keep_git_dir),
-    ):
-        if given:
-            raise _unsupported(transfer.line, f"{transfer.keyword} --{flag}", f"--{flag}")
-
-
-_GIT = r"(?:git|ssh)://|[\w.-]+@[\w.-]+:(?!//)|https?://[^#?]+\.git(?:[#?]|\Z)"
-
-
-def _check_source(state: StageState, transfer: Transfer, source: str) -> None:
+def _source(state: StageState, transfer: Transfer, source: str) -> str | Remote:
+    """What a source of COPY or ADD means: a path, or what is to be fetched."""
     line, keyword = transfer.line, transfer.keyword
-    kind = ""
-    if "://" in source or "@" in source:
-        kind = "a git repository" if re.match(_GIT, source) else "a URL" if re.match("https?://", source) else ""
-    if kind and keyword == "COPY":
-        raise line.fault(f"the source cannot be {kind} for COPY", source, hint="use ADD")
-    if kind:
-        raise _unsupported(line, f"ADD of {kind}", source)
-    if not source:
-        _warn(state, line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
+    with line.showing(source):
+        found = remote.parse(source)
+    if found is None:
+        if not source:
+            _warn(state, line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
+        return _inside(source, bool(transfer.parents))
+    is_repository = isinstance(found, Repository)
+    if keyword == "COPY":
+        what = "a git repository" if is_repository else "a URL"
+        raise line.fault(f"the source cannot be {what} for COPY", source, hint="use ADD")
+    checksum = state.expand(line, transfer.checksum)
+    if transfer.checksum and not checksum:
+        hint = "is a variable not set?"
+        raise line.fault("the checksum is empty, so nothing would be verified", "--checksum", hint=hint)
+    with line.showing("--checksum"):
+        if not isinstance(found, Repository):
+            return found._replace(checksum=values.checksum(checksum))
+        keeps = found.keep_git_dir if transfer.keep_git_dir is None else transfer.keep_git_dir
+        return remote.with_commit(found, checksum)._replace(keep_git_dir=keeps)
+
+
+def _check_remote_flags(state: StageState, transfer: Transfer, meant: Sequence[str | Remote]) -> None:
+    line, some = transfer.line, any(not isinstance(source, str) for source in meant)
+    if transfer.checksum and (len(meant) != 1 or not some):
+        raise line.fault("--checksum needs exactly one source, a URL or a git repository", "--checksum")
+    if transfer.keep_git_dir and not any(isinstance(source, Repository) for source in meant):
+        _warn(state, line, "--keep-git-dir has no effect: no source is a git repository")
 
 
 def _expanded(state: StageState, line: Line, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sampan.build.dockerfile import words
 from sampan.build.dockerfile.words import Rules
+from sampan.build.remote import redacted
 from sampan.errors import Invalid, SampanError
 
 MAX_BYTES = 4 << 20
@@ -56,7 +57,7 @@ class Spot(NamedTuple):
 
     def excerpt(self) -> str:
         """The source line with a caret under the spot."""
-        return _excerpt(self.number, self.source, self.begin, self.end)
+        return _excerpt(self.number, redacted(self.source, keep_length=True), self.begin, self.end)
 
 
 class Line(NamedTuple):
@@ -87,7 +88,7 @@ class Line(NamedTuple):
     ) -> SampanError:
         """An error of ``kind`` that shows this line, with a caret under ``at`` (a part of its text) if it is there."""
         spot = self.spot(at)
-        return kind(f"{self.filename}:{spot.number}: {message}\n{spot.excerpt()}", hint=hint)
+        return kind(f"{self.filename}:{spot.number}: {redacted(message)}\n{spot.excerpt()}", hint=hint)
 
     @contextmanager
     def showing(self, at: str = "") -> Iterator[None]:

@@ -31,6 +31,13 @@ def mode(text: str) -> str:
     return parsed if isinstance(parsed, str) else f"{parsed:04o}"
 
 
+def checksum(text: str) -> str:
+    """What ADD --checksum says of a file: ``sha256:HEX``; an empty text for nothing."""
+    if text and not re.fullmatch("sha256:[0-9a-f]{64}", text):
+        raise Invalid(f"{text!r} is not the checksum of a file", hint="it is sha256: and 64 hexadecimal digits")
+    return text
+
+
 def check_signal(name: str) -> None:
     """Raises Invalid for a STOPSIGNAL that is neither a signal's name nor its number."""
     from signal import SIGRTMAX, SIGRTMIN, Signals
