@@ -139,7 +139,7 @@ def _located(found: Repository, fragment: str, query: str) -> Repository:
     """With what stands behind the address: ``#ref:subdir``, or ``?ref=…&subdir=…``."""
     ref, _, subdir = unquote(fragment).partition(":")
     found = _queried(found._replace(ref=ref, subdir=subdir), query)
-    for text in (found.ref, found.remote, found.host):
+    for text in (found.ref, found.remote, found.host, found.remote.rpartition(":")[2]):
         if text.startswith("-"):
             raise Invalid(f"{text!r} of a git repository begins with a dash")
     if re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{", found.ref):
