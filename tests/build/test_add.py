@@ -30,7 +30,9 @@ class Adding:
 
     def build(self, lines: str, *options: str, check: bool = True) -> commands.Done:
         text = lines.replace("SITE", self.site.url)
-        (self.context / "Dockerfile").write_text(f"FROM scratch\n{text}\n")
+        path = self.context / "Dockerfile"
+        if not path.exists() or path.read_text() != f"FROM scratch\n{text}\n":
+            path.write_text(f"FROM scratch\n{text}\n")
         return self.sampan("build", "-t", "added", "--progress", "plain", *options, self.context, check=check)
 
     def layer(self) -> Path:
@@ -112,8 +114,9 @@ def test_an_unchanged_url_costs_one_question(adding: Adding) -> None:
     first = adding.build("ADD SITE/f /f")
     assert "CACHED" not in first.stderr.partition("ADD")[2]
     adding.site.asked()
-    assert "CACHED" in adding.build("ADD SITE/f /f").stderr.partition("ADD")[2]
-    assert adding.site.asked() == ["HEAD /f"]
+    for _ in range(3):
+        assert "CACHED" in adding.build("ADD SITE/f /f").stderr.partition("ADD")[2]
+        assert adding.site.asked() == ["HEAD /f"]
     adding.site.put("f", b"one", ETag='"2"', Last_Modified=MODIFIED.replace("2020", "2021"))
     adding.build("ADD SITE/f /f")
     assert os.stat(adding.layer() / "f").st_mtime == 1577934245  # a time alone changes nothing

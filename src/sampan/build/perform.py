@@ -190,6 +190,8 @@ class Build:
             if from_stage:
                 yield _key(*about, inputs[1].chain, step.sources, step.exclude, step.parents)
             remote = {each: self._remotes.identity(each) for each in step.sources if not isinstance(each, str)}
+            if not all(each.is_fixed for each in remote):
+                self._note(None)  # who asks again has to ask the servers, too
             if None in remote.values():
                 return
             if remote:

@@ -35,6 +35,11 @@ class Url(NamedTuple):
         return re.sub(r"\?.*", "?…", self.url)
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether it can only ever be the same."""
+        return bool(self.checksum)
+
+    @property
     def name(self) -> str:
         """The last component of the path: what the file is called in a directory; empty if there is none."""
         name = unquote(urlsplit(self.url).path).rpartition("/")[2]
@@ -59,6 +64,10 @@ class Repository(NamedTuple):
     @property
     def shown(self) -> str:
         return re.sub(r"\?.*", "?…", self.remote)
+
+    @property
+    def is_fixed(self) -> bool:
+        return is_commit(self.ref)
 
     @property
     def host(self) -> str:
