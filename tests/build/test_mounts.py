@@ -214,7 +214,7 @@ def test_a_secret_is_seen_and_leaves_no_trace(
 @as_system
 def test_a_secret_that_is_required(builder: Builder) -> None:
     said = failure(builder, "RUN --mount=type=secret,id=s,required true")
-    assert "line 7: the secret s is required" in said
+    assert "Dockerfile:7: the secret s is required\n    7 | RUN --mount=type=secret,id=s,required true\n" in said
     assert builder.build("RUN --mount=type=secret,id=s test ! -e /run/secrets/s").returncode == 0
     for option in ("src=/x", "id=s,src=/no/such", "id=s,env=NO_SUCH_VARIABLE", "id=s,mode=1", "id=s,src=/x,env=Y"):
         assert builder.build("RUN true", "--secret", option, check=False).returncode == 1

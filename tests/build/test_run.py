@@ -122,7 +122,7 @@ def test_the_user_and_its_groups(builder: Builder) -> None:
     )
     builder.build("RUN mkdir -m 777 /w\nUSER app:audio\nRUN id > /w/id")
     assert (builder.layer() / "w/id").read_text() == "uid=1000(app) gid=29(audio) groups=29(audio)\n"
-    assert "sampan: line 8: unable to find user nobody" in _failure(builder, "USER nobody\nRUN id")
+    assert "sampan: Dockerfile:8: unable to find user nobody" in _failure(builder, "USER nobody\nRUN id")
 
 
 def _failure(builder: Builder, lines: str, *options: str) -> str:
@@ -135,9 +135,31 @@ def _failure(builder: Builder, lines: str, *options: str) -> str:
 @as_system
 def test_a_command_that_fails_names_itself_and_its_line(builder: Builder) -> None:
     said = _failure(builder, "\nRUN echo before; exit 3")
-    assert "sampan: line 8: the command '/bin/sh -c echo before; exit 3' failed with exit code 3\n" in said
+    assert "sampan: Dockerfile:8: the command '/bin/sh -c echo before; exit 3' failed with exit code 3\n" in said
+    assert "    8 | RUN echo before; exit 3\n" in said
     assert " before\n" in said
-    assert "sampan: line 7: the command cannot be executed: " in _failure(builder, 'RUN ["/no/such"]')
+    said = _failure(builder, 'RUN ["/no/such"]')
+    assert "sampan: Dockerfile:7: the command cannot be executed: " in said
+
+
+@as_system
+def test_what_a_command_failed_on_can_be_looked_at(builder: Builder) -> None:
+    lines = "ENV here=yes\nUSER app\nWORKDIR /work\nRUN echo made > file\nRUN --network=none cat file; false"
+    hints = [_failure(builder, lines).splitlines()[-1] for _ in range(2)]  # made now, and from the cache
+    assert hints[0] == hints[1]
+    *way, image, shell = hints[0].removeprefix("hint: look inside: sampan ").split()
+    assert (way, shell) == (["run", "-it", "--rm"], "/bin/sh")
+    seen = builder.sampan("run", "--rm", "--network=none", image, shell, "-c", "pwd; cat file; id -u; echo $here")
+    assert seen.stdout.split() == ["/work", "made", "1000", "yes"]
+    assert builder.sampan("images", "-q").stdout.split() == [image]
+    builder.sampan("rmi", image)
+
+
+@as_system
+def test_nothing_can_be_looked_at_where_there_are_no_files(builder: Builder) -> None:
+    done = builder.build('RUN ["/no/such"]', base="FROM scratch\n", check=False)
+    assert "the command cannot be executed" in done.stderr
+    assert "hint" not in done.stderr
     assert builder.sampan("images", "-q").stdout == ""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from sampan.build.dockerfile import lines
 from sampan.build.graph import Copy, MakeDirectory, Run, Scratch, Step
 from sampan.build.solve import Output, distinct, solve
 from sampan.errors import Invalid
@@ -149,12 +150,14 @@ def test_no_more_steps_at_once_than_jobs() -> None:
     assert len(fake.performed) == 16
 
 
-def test_a_failure_names_its_line_and_ends_the_others() -> None:
+def test_a_failure_shows_its_place_and_ends_the_others() -> None:
     fake, base = Fake(), Scratch()
-    target = Copy(run(base, "hang"), ("/f",), run(base, "fail", line=7), "/f")
+    target = Copy(run(base, "hang"), ("/f",), run(base, "fail", line=2), "/f")
+    (line,) = lines.parse(b"\nRUN fail", "File").lines
     with pytest.raises(Invalid) as caught:
-        solve(target, fake, quiet)
-    assert caught.value.message == "line 7: it failed"
+        solve(target, fake, quiet, places={2: line})
+    assert caught.value.message == "File:2: it failed\n    2 | RUN fail\n      | ^^^^^^^^"
+    assert caught.value.__cause__
     assert fake.cancelled.is_set()
     assert fake.running == 0
 

@@ -100,5 +100,6 @@ def test_a_file_that_is_not_in_the_context(
     (tmp_path / "requirements.txt").write_text("")
     assert main(["--root", str(tmp_path / "store"), "build", str(tmp_path)]) == 1
     shown = capsys.readouterr().err
-    assert "sampan: line 2: requirement.txt is not in the build context\n" in shown
+    assert "sampan: Dockerfile:2: requirement.txt is not in the build context\n" in shown
+    assert "    2 | COPY requirement.txt .\n      |      ^^^^^^^^^^^^^^^\n" in shown
     assert "hint: did you mean requirements.txt?" in shown

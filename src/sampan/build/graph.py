@@ -7,9 +7,11 @@ go by identity; it never compares steps by value, which would walk a shared ance
 
 from collections.abc import Mapping
 from os import stat_result
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sampan.build.remote import Remote
+from sampan.errors import SampanError
 from sampan.oci.config import ImageConfig
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ class Context(Protocol):
         link is followed. A directory is read once: what was seen of it stays. An excluded directory is listed when
         something below it is let through again. Raises OSError when ``path`` is no directory.
         """
+
+
+class Place(Protocol):
+    """Where a step was written."""
+
+    def fault(self, message: str, at: str = "", *, hint: str | None, kind: type[SampanError]) -> SampanError:
+        """An error of ``kind`` that shows the place, and in it ``at`` if that is there."""
 
 
 class Scratch(NamedTuple):
@@ -179,6 +188,8 @@ class Graph(NamedTuple):
 
     target: Step
     config: ImageConfig
+    places: Mapping[int, Place] = MappingProxyType({})
+    """By the steps' ``line``."""
 
 
 def ordered(target: Step) -> list[Step]:

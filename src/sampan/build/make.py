@@ -60,7 +60,7 @@ def make(
         work = opened.enter_context(
             Build(stores, host, report, epoch=epoch, fresh=fresh, fresh_stages=fresh_stages, elsewhere=elsewhere)
         )
-        state = solve(graph.target, work, report, jobs=jobs)
+        state = _solved(graph, work, report, jobs, stores, images)
     annotations = _inline(work, state) if any(target.kind == "inline" for target in caches.targets) else {}
     image = export(graph.config, state, names, stores, images, epoch=epoch, annotations=annotations)
     for target in caches.targets:
@@ -94,6 +94,18 @@ def _send(target: "Endpoint", work: Build, state: "State", stores: Stores, repor
 
 def _chains(state: "State") -> "tuple[Digest, ...]":
     return chain_ids(dated.layer.diff_id for dated in state.layers)
+
+
+def _solved(graph: Graph, work: Build, report: Report, jobs: int, stores: Stores, images: "Images") -> State:
+    try:
+        return solve(graph.target, work, report, jobs=jobs, places=graph.places)
+    except SampanError as error:
+        if work.failure:
+            from sampan.build.inspection import keep, way_in
+
+            inspected = keep(*work.failure, graph.config.platform, stores, images)
+            error.hint = "; ".join(filter(None, (error.hint, way_in(work.failure[0], inspected)))) or None
+        raise
 
 
 def _remember(repeat: "Repeat", image: "Image", names: "Sequence[Reference]", state: State, work: Build) -> None:

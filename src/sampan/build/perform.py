@@ -97,6 +97,8 @@ class Build:
         )
         self._contexts: dict[int, tuple[ContextFiles, Digester]] = {}
         self._digests: list[FileDigests] = []
+        self.failure: tuple[Run, State] | None = None
+        """The step whose command failed, and what it was executed on."""
         self._keys: dict[int, list[str]] = {}
         self.cached: list[str] | None = []
         """A key for each step that the cache has now; None when it has not all of them."""
@@ -241,12 +243,17 @@ class Build:
         """Does what the step says in the new snapshot; gives whether the result is what its key stands for."""
         stack = self._stores.snapshots.stack(inputs[0].chain)
         if isinstance(step, Run):
-            from sampan.build.run import run
+            from sampan.build.run import CommandFailed, run
 
             def prepare(bundle: str, mounts: Sequence[Mount]) -> "AbstractContextManager[Prepared]":
                 return self._prepare(step, mounts, inputs, bundle)
 
-            run(step, key, stack, self._stores.snapshots, self._host, self._cancellation, output, self._warn, prepare)
+            snapshots = self._stores.snapshots
+            try:
+                run(step, key, stack, snapshots, self._host, self._cancellation, output, self._warn, prepare)
+            except CommandFailed:
+                self.failure = self.failure or (step, inputs[0])
+                raise
             return True
         from sampan.build.copy import Destination
 

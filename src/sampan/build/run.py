@@ -60,6 +60,10 @@ class Host(NamedTuple):
     """Whether steps see the cache of pip and uv (``packages``)."""
 
 
+class CommandFailed(SampanError):
+    """A step's command was executed, or could not be, and that is all that is wrong."""
+
+
 def run(
     step: Run,
     key: str,
@@ -73,7 +77,8 @@ def run(
 ) -> None:
     """Executes the command on snapshot ``key``, which lies on ``stack``.
 
-    Raises SampanError if it fails, in its way or ours, and NotFound for a user that the image does not have.
+    Raises CommandFailed if it fails, SampanError if something of ours does, and NotFound for a user that the image does
+    not have.
     """
     bundle = f"{host.temporary}/{key}"
     os.makedirs(bundle, mode=0o700)
@@ -93,7 +98,7 @@ def run(
         _remove(bundle)
     cancellation.check()
     if code:
-        raise SampanError(f"the command {shown(step)} failed with exit code {code}")
+        raise CommandFailed(f"the command {shown(step)} failed with exit code {code}")
 
 
 def compose(
@@ -221,7 +226,7 @@ def _execute(
                     _forward({pipes[0][0]: 1, pipes[1][0]: 2}, output)
                     return process.wait()
             except (CommandMissing, NotExecutable) as error:
-                raise SampanError(f"the command cannot be executed: {error.message}", hint=error.hint) from None
+                raise CommandFailed(f"the command cannot be executed: {error.message}", hint=error.hint) from None
     finally:
         for reading, _ in pipes:
             os.close(reading)

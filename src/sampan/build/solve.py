@@ -5,12 +5,14 @@ walked in order as far as the cache goes, in this thread alone; what remains is 
 there, side by side in threads (commands and I/O release the interpreter's lock).
 """
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sampan.build import graph
-from sampan.build.graph import STEPS, Run, Source, Step
+from sampan.build.graph import STEPS, Place, Run, Source, Step
 from sampan.errors import SampanError
 from sampan.events import Report, StepCached, StepFinished, StepOutput, StepStarted
 
@@ -35,13 +37,20 @@ class Work(Protocol[Result]):
         """Makes every ``perform`` that is under way, or begins later, end soon, by an exception."""
 
 
-def solve(target: Step, work: Work[Result], report: Report, *, jobs: int = 4) -> Result:
+def solve(
+    target: Step,
+    work: Work[Result],
+    report: Report,
+    *,
+    jobs: int = 4,
+    places: Mapping[int, Place] = MappingProxyType({}),
+) -> Result:
     """The result of ``target``. At most ``jobs`` steps are performed at once; each reports from its own thread.
 
-    When a step fails the others are cancelled, and what it raised is raised here, its line named. An interrupt
+    When a step fails the others are cancelled, and what it raised is raised here, with its place. An interrupt
     (KeyboardInterrupt) cancels too; nothing runs any more when this function is left.
     """
-    solving = _Solving(target, work, report)
+    solving = _Solving(target, work, report, places)
     solving.recall()
     if solving.missing:
         solving.perform(jobs)
@@ -89,11 +98,12 @@ def _origin(origin: object, positions: dict[int, int]) -> tuple[str, int]:
 class _Solving(Generic[Result]):
     """A graph being solved: what is done, and what is missing."""
 
-    def __init__(self, target: Step, work: Work[Result], report: Report) -> None:
+    def __init__(self, target: Step, work: Work[Result], report: Report, places: Mapping[int, Place]) -> None:
         self.steps, self._inputs = distinct(target)
         self.results: dict[int, Result] = {}
         self._work = work
         self._report = report
+        self._places = places
 
     @property
     def missing(self) -> list[int]:
@@ -103,7 +113,7 @@ class _Solving(Generic[Result]):
         """Takes from the cache all whose inputs are known."""
         for position, step in enumerate(self.steps):
             if self._ready(position):
-                with _naming(step):
+                with _Showing(step, self._places):
                     result = self._work.recall(step, self._known(position))
                 if result is not None:
                     self._started(position)
@@ -139,7 +149,7 @@ class _Solving(Generic[Result]):
 
     def _run(self, position: int, tried: bool, ended: "SimpleQueue[tuple[int, Result | BaseException]]") -> None:
         try:
-            with _naming(self.steps[position]):
+            with _Showing(self.steps[position], self._places):
                 ended.put((position, self._perform(position, tried)))
         except BaseException as error:
             ended.put((position, error))
@@ -167,15 +177,26 @@ class _Solving(Generic[Result]):
         self._report(StepStarted(position + 1, len(self.steps), step.stage, step.text))
 
 
-class _naming:
-    """Puts the line of a step in front of the message of an error that leaves the block."""
+class _Showing:
+    """Adds the place of a step to an error that leaves the block."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, places: Mapping[int, Place]) -> None:
         self._step = step
+        self._place = places.get(step.line)
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
-        if isinstance(error, SampanError) and self._step.line:
-            error.message = f"line {self._step.line}: {error.message}"
+        if isinstance(error, SampanError) and self._place:
+            at = _blamed(self._step.text, error.message)
+            raise self._place.fault(error.message, at, hint=error.hint, kind=type(error)) from error
+
+
+def _blamed(text: str, message: str) -> str:
+    """The argument of an instruction that ``message`` is about, if it names a single one."""
+    words = {word.strip("/") for word in re.split(r"[\s=,:\"\[\]]+", text)[1:] if not word.startswith("-")}
+    named = [
+        word for word in words if len(word) > 1 and re.search(rf"(?<![\w./-]){re.escape(word)}(?![\w/-])", message)
+    ]
+    return named[0] if len(named) == 1 else ""

@@ -217,7 +217,7 @@ def _selected(view: View, path: bytes, source: str) -> Selected:
 
 
 def _missing(source: str) -> NotFound:
-    return NotFound(f"{source} is not there", hint="is it excluded by .dockerignore, or outside the build context?")
+    return NotFound(f"{source} is not there", hint="paths count from the root of what is copied from")
 
 
 def is_pattern(text: str) -> bool:

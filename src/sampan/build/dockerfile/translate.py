@@ -64,7 +64,8 @@ def translate(
     for name in sorted(build_args.keys() - used - {arguments.EPOCH_ARG}):
         report(Warned(f"the build argument {name} is not used: no ARG declares it"))
     config = ImageConfig(state.platform, state.final_config(), history=tuple(state.history), author=state.author)
-    return Graph(state.step, config)
+    lines = (each.line for stage in dockerfile.stages for each in (stage.base, *stage.body))
+    return Graph(state.step, config, {line.number: line for line in lines})
 
 
 class _Build:

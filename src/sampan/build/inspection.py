@@ -1,0 +1,41 @@
+"""A way to look inside after a RUN failed: an image of what its command was executed on."""
+
+from typing import TYPE_CHECKING
+
+from sampan.build.export import export
+from sampan.build.graph import Run, Scratch, Source, Step
+from sampan.oci.config import ContainerConfig, ImageConfig
+
+if TYPE_CHECKING:
+    from sampan.build.perform import State, Stores
+    from sampan.oci.platform import Platform
+    from sampan.store.images import Image, Images
+
+
+def keep(step: Run, state: "State", platform: "Platform", stores: "Stores", images: "Images") -> "Image | None":
+    """Stores the image of ``state`` as the command of ``step`` found it, without a name; None if it has no files.
+
+    Failing again on the same makes the same image. It goes as other images without a name do.
+    """
+    if not state.layers:
+        return None
+    made = [dated.created for dated in state.layers if dated.created]
+    created = made[0] if made else _base_created(step)
+    history = tuple({"created": dated.created or created, "created_by": "build"} for dated in state.layers)
+    found = ContainerConfig(env=step.env, user=step.user, working_dir=step.cwd, cmd=(_shell(step),))
+    return export(ImageConfig(platform, found, history=history), state, (), stores, images)
+
+
+def way_in(step: Run, image: "Image | None") -> str:
+    """The command that looks inside; an empty text if there is no image."""
+    return f"look inside: sampan run -it --rm {image.id.short} {_shell(step)}" if image else ""
+
+
+def _shell(step: Run) -> str:
+    return step.argv[0] if len(step.argv) == 3 and step.argv[1].endswith("c") else "sh"
+
+
+def _base_created(step: Step) -> str:
+    while not isinstance(step, Source | Scratch):
+        step = step.parent
+    return step.image.created if isinstance(step, Source) else ""
