@@ -174,6 +174,13 @@ def test_a_file_that_shrinks_is_a_conflict(place):
         write(changes(place.fd, userxattr=USERXATTR), shrink)
 
 
+def test_what_is_known_of_a_file_has_to_fit(place):
+    (place.path / "log").write_bytes(b"12")
+    assert layer(place.fd, contents={b"log": b"12"}) == layer(place.fd)
+    with pytest.raises(Conflict, match="log"):
+        layer(place.fd, contents={b"log": b"1"})
+
+
 @pytest.mark.parametrize("name", ["d", "f"])
 def test_what_is_swapped_for_a_link_is_not_followed(place, name):
     """A container may still be at work in the directory."""

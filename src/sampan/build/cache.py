@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 
 _USE_COUNTS_AFTER = 3600
 """Seconds: a more recent use is not written down again, so that a build without changes writes nothing."""
+_ONE_BY_ONE = 16
+_AT_ONCE = 50_000
+"""Digests: so many are asked for singly, and then so many (15 MB) fetched together, for half the price of each."""
 _SETTLED = 100_000_000
 """Nanoseconds after which a change shows in a file's times: more than a tick of any kernel's clock."""
+
+
+_FACTS = "size, mtime_ns, ino, ctime_ns, digest"
+_Facts = tuple[int, int, int, int, str]
 
 
 class Built(NamedTuple):
@@ -161,21 +168,21 @@ class FileDigests:
     is not remembered at all: a further change might leave the same times.
     """
 
-    __slots__ = ("_db", "_new", "_root")
+    __slots__ = ("_asked", "_db", "_fetched", "_new", "_root")
 
     def __init__(self, db: "sqlite3.Connection", root: str) -> None:
         self._db = db
         self._root = os.fsencode(root.rstrip("/")) + b"/"
         self._new: list[tuple[bytes, int, int, int, int, str]] = []
+        self._asked = 0
+        self._fetched: dict[bytes, _Facts] | None = None
 
     def __call__(self, view: "View", path: bytes, status: os.stat_result) -> str:
         """The digest of the regular file ``path`` (a Digester)."""
         from sampan.build.source import read_digest
 
         name, facts = self._root + path, _facts(status)
-        row = self._db.execute(
-            "SELECT size, mtime_ns, ino, ctime_ns, digest FROM file_digest WHERE path=?", (name,)
-        ).fetchone()
+        row = self._known(name)
         if row and row[:4] == facts:
             digest: str = row[4]
             return digest
@@ -183,6 +190,18 @@ class FileDigests:
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
             self._new.append((name, *facts, digest))
         return digest
+
+    def _known(self, name: bytes) -> _Facts | None:
+        self._asked += 1
+        if self._asked >= _ONE_BY_ONE and self._fetched is None:
+            # Paths below the root are those from "root/" to "root0", the character after the slash.
+            bounds = (self._root, self._root[:-1] + b"0", _AT_ONCE)
+            rows = self._db.execute(f"SELECT path, {_FACTS} FROM file_digest WHERE path>? AND path<? LIMIT ?", bounds)
+            self._fetched = {row[0]: row[1:] for row in rows}
+        if self._fetched is not None and (name in self._fetched or len(self._fetched) < _AT_ONCE):
+            return self._fetched.get(name)
+        row: _Facts | None = self._db.execute(f"SELECT {_FACTS} FROM file_digest WHERE path=?", (name,)).fetchone()
+        return row
 
     def save(self) -> None:
         """Writes down what was read since the last time."""

@@ -1,15 +1,17 @@
 """How a build that is given up ends what its threads are doing."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sampan.errors import SampanError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.oci.digest import Digest
     from sampan.store.blobs import Blobs
-from sampan.store.writer import Writer
+    from sampan.store.writer import Writer
 
 
 class Cancellation:
@@ -44,18 +46,18 @@ class Cancellation:
 class CancellableBlobs:
     """A store for blobs (``layers.write.BlobStore``) whose writers stop when the build does."""
 
-    def __init__(self, blobs: "Blobs", cancellation: Cancellation) -> None:
+    def __init__(self, blobs: Blobs, cancellation: Cancellation) -> None:
         self._blobs = blobs
         self._cancellation = cancellation
 
     @contextmanager
-    def writer(self) -> Iterator["_CheckedWriter"]:
+    def writer(self) -> Iterator[_CheckedWriter]:
         with self._blobs.writer() as writer:
             yield _CheckedWriter(writer, self._cancellation)
 
 
 class _CheckedWriter:
-    def __init__(self, writer: "Writer", cancellation: Cancellation) -> None:
+    def __init__(self, writer: Writer, cancellation: Cancellation) -> None:
         self._writer = writer
         self._cancellation = cancellation
 
@@ -63,5 +65,5 @@ class _CheckedWriter:
         self._cancellation.check()
         return self._writer.write(data)
 
-    def commit(self) -> "Digest":
+    def commit(self) -> Digest:
         return self._writer.commit()

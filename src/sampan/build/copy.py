@@ -5,23 +5,33 @@ upper directory with the same mode, owner and times, so that only what was copie
 in the merged tree, upper directory included, and never leave it; from there on every path is free of links.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import NamedTuple
 
 from sampan.build import modes
 from sampan.build.modes import Mode
-from sampan.build.source import Selected, join
+from sampan.build.source import Selected, join, same_file, unchanged
 from sampan.errors import Denied, Invalid, Unsupported
 from sampan.layers import owners, whiteouts, xattrs
 from sampan.linux import beneath
 from sampan.snapshots.lookup import Found, Tree, View
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
+
 _CHUNK = 1 << 20
+_SMALL = 1 << 16
+_REMEMBERED = 32 << 20
+"""Bytes of small files that a destination may remember."""
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -48,9 +58,14 @@ class Destination:
     At its end directories get their times: adding to one changes them. ``now`` (seconds since 1970) is the time of what
     is made. ``rootless``: owners and attributes that are refused are left out, and user.overlay.* is read. ``check`` is
     called before each file, and may raise.
+
+    ``settled`` is whether every file that was placed was still as its status said once it was read. ``contents`` are
+    those of some small files, by their paths: what has just been written need not be read again.
     """
 
-    __slots__ = ("_links", "_now", "_own", "_rootless", "_times", "_upper", "check", "tree")
+    __slots__ = (
+        "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "check", "contents", "settled", "tree"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -69,8 +84,11 @@ class Destination:
         self._now = int(now * 1_000_000_000)
         self._times: dict[bytes, tuple[int, int]] = {}
         self._links: dict[tuple[int, int], bytes] = {}
+        self._room = _REMEMBERED
+        self.contents: dict[bytes, bytes] = {}
+        self.settled = True
 
-    def __enter__(self) -> "Destination":
+    def __enter__(self) -> Destination:
         return self
 
     def __exit__(
@@ -136,6 +154,12 @@ class Destination:
 
     def set_made_now(self, fd: int) -> None:
         os.utime(fd, ns=(self._now, self._now))
+
+    def remember(self, path: bytes, content: bytes) -> None:
+        """Keeps the content of a file that has no extended attributes, as long as there is room."""
+        if len(content) <= self._room:
+            self._room -= len(content)
+            self.contents[path] = content
 
     def free(self, above: int, path: bytes) -> None:
         """Makes sure that a file can be made at ``path``, in the directory that ``above`` is open for.
@@ -213,6 +237,7 @@ class Destination:
 
         self._links = {file: first for file, first in self._links.items() if not gone(first)}
         self._times = {known: times for known, times in self._times.items() if not gone(known)}
+        self.contents = {known: content for known, content in self.contents.items() if not gone(known)}
 
     def _open_directory(self, path: bytes) -> int:
         """A directory of the upper one; -1 if there is none yet. Raises Invalid for something else."""
@@ -258,7 +283,7 @@ def place(view: View, match: Selected, dest: str, to: Destination, attributes: A
     """Places one match; see ``copy``."""
     if not match.is_directory:
         with _directory_for(match.name, dest, to, attributes) as (above, path):
-            _place_file(view, match.path, match.status, path, above, to, attributes)
+            _place_file(view, match.path, match.status, path, False, above, to, attributes)
         return
     _merge(view, match.path, resolve_destination(to, dest).path, to, attributes)
 
@@ -301,28 +326,29 @@ def resolve_destination(to: Destination, dest: str) -> Found:
 
 def _merge(view: View, origin: bytes, target: bytes, to: Destination, attributes: Attributes) -> None:
     """Copies what directory ``origin`` holds into ``target``. However deep that is, one directory is open at a time."""
-    pending = [(origin, target)]
+    pending = [(origin, target, False)]
     while pending:
-        origin, target = pending.pop()
+        origin, target, is_new = pending.pop()
         fd = to.directory(target, *attributes.for_parents)
         try:
             for name, status in view.children(origin).items():
                 inner, path = join(origin, name), join(target, name)
                 if stat.S_ISDIR(status.st_mode):
-                    _place_directory(view, inner, status, path, fd, to, attributes)
-                    pending.append((inner, path))
+                    existing = None if is_new else to.tree.stat(path)
+                    _place_directory(view, inner, status, path, existing, fd, to, attributes)
+                    pending.append((inner, path, existing is None))
                 else:
-                    _place_file(view, inner, status, path, fd, to, attributes)
+                    _place_file(view, inner, status, path, is_new, fd, to, attributes)
         finally:
             os.close(fd)
 
 
 def _place_directory(
-    view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
-) -> None:
+    view: View, origin: bytes, status: os.stat_result, path: bytes, existing: os.stat_result | None, above: int,
+    to: Destination, attributes: Attributes,
+) -> None:  # fmt: skip
     owner, mode = _wanted(status, attributes)
     times = (status.st_atime_ns, status.st_mtime_ns)
-    existing = to.tree.stat(path)
     if existing is None:
         fd = to.make_directory(above, path, owner, mode, times)
     elif stat.S_ISDIR(existing.st_mode):
@@ -342,17 +368,22 @@ def _place_directory(
 
 
 def _place_file(
-    view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
-) -> None:
+    view: View, origin: bytes, status: os.stat_result, path: bytes, is_new: bool, above: int,
+    to: Destination, attributes: Attributes,
+) -> None:  # fmt: skip
+    """Places what is no directory; ``is_new`` says that nothing can be in its way."""
     to.check()
     if stat.S_ISSOCK(status.st_mode):
         return  # a socket means nothing without the process that listens on it, and a layer cannot hold one
-    to.free(above, path)
-    if stat.S_ISREG(status.st_mode):
-        if not to.linked(status, path, above):
-            _place_regular(view, origin, status, path, above, to, attributes)
-    else:
+    if not is_new:
+        to.free(above, path)
+    is_regular = stat.S_ISREG(status.st_mode)
+    if is_regular and not to.linked(status, path, above):
+        _place_regular(view, origin, status, path, above, to, attributes)
+        return
+    if not is_regular:
         _place_special(view, origin, status, path, above, to, attributes)
+    to.settled = to.settled and unchanged(view, origin, status)
 
 
 def _place_regular(
@@ -365,11 +396,16 @@ def _place_regular(
     try:
         writing = os.open(path.rpartition(b"/")[2], _NEW_FILE, 0o600, dir_fd=above)
         try:
-            copy_data(reading, writing)
+            content = _copy_small(reading, writing, status.st_size) if status.st_size <= _SMALL else None
+            if content is None:
+                copy_data(reading, writing)
+            to.settled = to.settled and same_file(os.fstat(reading), status)
             owner, mode = _wanted(status, attributes)
             to.describe(writing, owner, mode)
             if attributes.xattrs:
                 to.copy_xattrs(reading, writing)
+            elif content is not None:
+                to.remember(path, content)
             os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(writing)
@@ -391,6 +427,16 @@ def _place_special(
             raise Unsupported(f"the device {_shown(origin)} cannot be copied without being root")
     to.own_node(name, above, owner)
     os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=above, follow_symlinks=False)
+
+
+def _copy_small(reading: int, writing: int, size: int) -> bytes | None:
+    """Copies a file that has ``size`` bytes; None, and nothing is copied, if it has not."""
+    content = os.read(reading, size + 1)
+    if len(content) == size == os.write(writing, content):
+        return content
+    for fd in (reading, writing):
+        os.lseek(fd, 0, os.SEEK_SET)
+    return None
 
 
 def copy_data(reading: int, writing: int) -> None:

@@ -1,7 +1,8 @@
 """From what a target led to to an image in the store: config, manifest, names."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 from sampan.build.perform import Dated, State, Stores, timestamp
 from sampan.errors import Invalid
@@ -12,7 +13,10 @@ from sampan.oci.digest import sha256
 from sampan.oci.manifest import Manifest
 from sampan.store.images import Image
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sampan.oci.digest import Digest
     from sampan.oci.reference import Reference
     from sampan.store.blobs import Blobs
@@ -29,9 +33,9 @@ _OCI_LAYERS = {
 def export(
     config: ImageConfig,
     state: State,
-    names: "Sequence[Reference]",
+    names: Sequence[Reference],
     stores: Stores,
-    images: "Images",
+    images: Images,
     *,
     epoch: int | None = None,
     annotations: Mapping[str, str] = {},
@@ -85,7 +89,7 @@ def _as_oci(layer: Descriptor) -> Descriptor:
     return layer._replace(media_type=_OCI_LAYERS.get(layer.media_type, layer.media_type))
 
 
-def _put(blobs: "Blobs", data: bytes) -> "Digest":
+def _put(blobs: Blobs, data: bytes) -> Digest:
     digest = sha256(data)
     # A build without changes makes what is there already: writing it again would cost two syncs of the disk.
     return digest if blobs.has(digest) else blobs.put(data)

@@ -5,17 +5,25 @@ destinations absolute, the environment complete. A frontend makes each step once
 go by identity; it never compares steps by value, which would walk a shared ancestor once for each path to it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from os import stat_result
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from sampan.build.remote import Remote
 from sampan.errors import SampanError
 from sampan.oci.config import ImageConfig
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple, Protocol
+
     from sampan.store.images import Image
+else:
+    from sampan.values import NamedTuple
+
+    Protocol = object
 
 
 class Context(Protocol):
@@ -49,20 +57,20 @@ class Scratch(NamedTuple):
     line: int = 0
 
     @property
-    def inputs(self) -> tuple["Step", ...]:
+    def inputs(self) -> tuple[Step, ...]:
         return ()
 
 
 class Source(NamedTuple):
     """The file system of an image that the store holds."""
 
-    image: "Image"
+    image: Image
     stage: str = ""
     text: str = ""
     line: int = 0
 
     @property
-    def inputs(self) -> tuple["Step", ...]:
+    def inputs(self) -> tuple[Step, ...]:
         return ()
 
 
@@ -75,7 +83,7 @@ class Mount(NamedTuple):
     """Absolute; empty for a secret that is a variable only."""
     source: str = ""
     """bind and cache: a path relative to the root of ``origin``."""
-    origin: "Context | Step | None" = None
+    origin: Context | Step | None = None
     """bind: whose file it is; cache: what the first use begins with, None for nothing."""
     id: str = ""
     """Which cache, secret or agent."""
@@ -99,7 +107,7 @@ class Mount(NamedTuple):
 class Run(NamedTuple):
     """A command executed on the parent's file system."""
 
-    parent: "Step"
+    parent: Step
     argv: tuple[str, ...]
     env: tuple[str, ...]
     """``NAME=value``: the image's ENV so far. Nothing of the builder's own environment."""
@@ -119,18 +127,18 @@ class Run(NamedTuple):
     line: int = 0
 
     @property
-    def inputs(self) -> tuple["Step", ...]:
+    def inputs(self) -> tuple[Step, ...]:
         return (self.parent, *(mount.origin for mount in self.mounts if isinstance(mount.origin, STEPS)))
 
 
 class Copy(NamedTuple):
     """Files copied onto the parent's file system: COPY and ADD."""
 
-    parent: "Step"
+    parent: Step
     sources: tuple[str | Remote, ...]
     """Paths or patterns (Go's path/filepath.Match), relative to the root of ``origin``; a leading / means the same. For
     ADD also what is fetched."""
-    origin: "Context | Step"
+    origin: Context | Step
     dest: str
     """Absolute; a trailing slash is kept, for it means "a directory"."""
     chown: str = ""
@@ -153,14 +161,14 @@ class Copy(NamedTuple):
     line: int = 0
 
     @property
-    def inputs(self) -> tuple["Step", ...]:
+    def inputs(self) -> tuple[Step, ...]:
         return (self.parent, self.origin) if isinstance(self.origin, STEPS) else (self.parent,)
 
 
 class MakeDirectory(NamedTuple):
     """A directory made, with its parents, if it is not there: WORKDIR. For ``/`` there is no such step."""
 
-    parent: "Step"
+    parent: Step
     path: str
     """Absolute."""
     user: str = ""
@@ -170,7 +178,7 @@ class MakeDirectory(NamedTuple):
     line: int = 0
 
     @property
-    def inputs(self) -> tuple["Step", ...]:
+    def inputs(self) -> tuple[Step, ...]:
         return (self.parent,)
 
 

@@ -5,10 +5,17 @@ names, for the length of a step. Nothing of it is part of the image, its history
 hold passwords, so they are in the file and not in the environment, which commands like to print.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 PLACE = "/run/sampan/pip"
 """Where the step sees all of it."""

@@ -5,12 +5,19 @@ root, where ``**`` also goes across slashes; what matches a directory matches al
 ``!`` lets through again; the last match wins.
 """
 
+from __future__ import annotations
+
 import posixpath
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Pattern(NamedTuple):
@@ -56,7 +63,7 @@ class Ignore(NamedTuple):
                 excluded = not pattern.negated
         return excluded
 
-    def enter(self, path: str) -> "Ignore":
+    def enter(self, path: str) -> Ignore:
         """How the patterns stand in the entry ``path``, a directory."""
         excluded, start = self.excluded, 0
         for index, pattern in enumerate(self.patterns):

@@ -14,8 +14,8 @@ from sampan.oci.digest import chain_ids
 
 if TYPE_CHECKING:
     from sampan.build.endpoints import Endpoint
+    from sampan.build.host import Host
     from sampan.build.repeat import Repeat
-    from sampan.build.run import Host
     from sampan.oci.digest import Digest
     from sampan.oci.reference import Reference
     from sampan.store.images import Image, Images

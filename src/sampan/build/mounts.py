@@ -6,12 +6,13 @@ directory is thrown away. Sources are resolved inside their root (CVE-2024-1753)
 directory by its digest.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.build import source as sources
 from sampan.build.cancellation import Cancellation
@@ -22,8 +23,13 @@ from sampan.errors import Invalid, NotFound, SampanError
 from sampan.linux import locks
 from sampan.runtime import defaults
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
     from sampan.snapshots.lookup import View
+else:
+    from sampan.values import NamedTuple
 
 MAX_SECRET = 500 << 10
 """Bytes; as in BuildKit."""
@@ -53,7 +59,7 @@ class Secret(NamedTuple):
 class Origin(NamedTuple):
     """An origin's files. ``stack`` are the directories of a step's file system, topmost first; None for a context."""
 
-    view: "View"
+    view: View
     stack: tuple[str, ...] | None
     chain: str
     """What names the content of a step; empty for a context."""
@@ -160,7 +166,7 @@ def _copy(origin: Origin, match: Selected, directory: str, rootless: bool) -> No
 
 
 def _overlay(
-    mount: Mount, match: Selected, view: "View", stack: Sequence[str], scratch: str, rootless: bool
+    mount: Mount, match: Selected, view: View, stack: Sequence[str], scratch: str, rootless: bool
 ) -> dict[str, Any]:
     """A directory of a step's file system; what is written to it goes to ``scratch``."""
     from sampan.snapshots.lookup import Tree

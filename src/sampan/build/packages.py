@@ -6,14 +6,18 @@ pip leaves alone what belongs to another, and one for each distribution: a wheel
 tags of the interpreter, and not of the C library (musl or glibc, old or new) that it was linked to.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from __future__ import annotations
 
 from sampan.build.graph import Mount, Run
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NamedTuple
 
     from sampan.snapshots.users import ReadFile, User
+else:
+    from sampan.values import NamedTuple
 
 PLACE = "/dev/sampan/packages"
 """Where a step sees it. /dev is in memory and the step's own, so no mount point is left behind."""
@@ -25,10 +29,10 @@ class Packages(NamedTuple):
     """A cache mount, and the variables that lead there; an ENV or ARG of the same name comes before them."""
 
     mount: Mount
-    environment: "Mapping[str, str]"
+    environment: Mapping[str, str]
 
 
-def offered(step: Run, user: "User", read: "ReadFile") -> Packages:
+def offered(step: Run, user: User, read: ReadFile) -> Packages:
     """What ``step`` is shown. ``read`` reads files of its image."""
     environment = {
         name: f"{PLACE}/{tool}"
@@ -49,7 +53,7 @@ def _has_own(step: Run, directory: str) -> bool:
     return any(f"{directory}/".startswith(f"{mount.target.rstrip('/')}/") for mount in step.mounts if mount.target)
 
 
-def _distribution(read: "ReadFile") -> str:
+def _distribution(read: ReadFile) -> str:
     """Name and version by os-release(5); empty for an image that does not say."""
     for path in (b"/etc/os-release", b"/usr/lib/os-release"):
         text = read(path, _MAX_BYTES)

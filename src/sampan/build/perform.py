@@ -7,7 +7,7 @@ stage that was built anew, and came out the same where it matters, invalidates n
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sampan.build.cache import Elsewhere
     from sampan.build.copy import Attributes, Destination
     from sampan.build.graph import Context
+    from sampan.build.host import Host
     from sampan.build.mounts import Prepared
-    from sampan.build.run import Host
     from sampan.build.solve import Output
     from sampan.layers.write import Layer
     from sampan.snapshots.lookup import View
@@ -95,7 +95,7 @@ class Build:
         self._remotes = self._opened.enter_context(
             Remotes(stores.database, stores.blobs, host.temporary, host.secrets, host.agents, self._cancellation)
         )
-        self._contexts: dict[int, tuple[ContextFiles, Digester]] = {}
+        self._contexts: dict[int, tuple[Context, Digester]] = {}
         self._digests: list[FileDigests] = []
         self.failure: tuple[Run, State] | None = None
         """The step whose command failed, and what it was executed on."""
@@ -150,8 +150,8 @@ class Build:
         key = f"build-{os.getpid()}-{os.urandom(8).hex()}"
         upper = snapshots.prepare(key, parent.chain)
         try:
-            settled = self._act(step, inputs, key, upper, output)
-            layer = self._pack(upper)
+            settled, contents = self._act(step, inputs, key, upper, output)
+            layer = self._pack(upper, contents)
             chain = chain_ids((parent.chain, layer.diff_id))[-1] if parent.chain else layer.diff_id
             snapshots.commit(key, chain, layer.size)
         except BaseException:
@@ -173,7 +173,7 @@ class Build:
     @property
     def contexts(self) -> "list[Context]":
         """Those that something was copied from or mounted."""
-        return [files.context for files, _ in self._contexts.values()]
+        return [context for context, _ in self._contexts.values()]
 
     # -- keys -----------------------------------------------------------------------------------------------------
 
@@ -226,9 +226,9 @@ class Build:
                 yield tree, read_digest
             return
         if id(origin) not in self._contexts:
-            files = self._opened.enter_context(ContextFiles(origin))
-            self._contexts[id(origin)] = (files, self._digester(origin.root))
-        yield self._contexts[id(origin)]
+            self._contexts[id(origin)] = (origin, self._digester(origin.root))
+        with ContextFiles(origin) as files:
+            yield files, self._contexts[id(origin)][1]
 
     def _digester(self, root: str) -> Digester:
         if root.startswith(f"{self._host.temporary}/"):
@@ -239,8 +239,11 @@ class Build:
 
     # -- performing -----------------------------------------------------------------------------------------------
 
-    def _act(self, step: Step, inputs: Sequence[State], key: str, upper: str, output: "Output") -> bool:
-        """Does what the step says in the new snapshot; gives whether the result is what its key stands for."""
+    def _act(
+        self, step: Step, inputs: Sequence[State], key: str, upper: str, output: "Output"
+    ) -> tuple[bool, Mapping[bytes, bytes]]:
+        """Does what the step says in the new snapshot; gives whether the result is what its key stands for, and what
+        some of its files hold."""
         stack = self._stores.snapshots.stack(inputs[0].chain)
         if isinstance(step, Run):
             from sampan.build.run import CommandFailed, run
@@ -254,17 +257,17 @@ class Build:
             except CommandFailed:
                 self.failure = self.failure or (step, inputs[0])
                 raise
-            return True
+            return True, {}
         from sampan.build.copy import Destination
 
         now = time.time() if self._epoch is None else self._epoch
         below = () if isinstance(step, Copy) and step.link else stack
         with Destination(upper, below, rootless=self._host.rootless, now=now, check=self._cancellation.check) as to:
             if isinstance(step, Copy):
-                return self._copy(step, inputs, to, stack)
+                self._copy(step, inputs, to, stack)
             if isinstance(step, MakeDirectory):
                 _make_directory(step, to)
-        return True
+        return to.settled, to.contents
 
     def _prepare(
         self, step: Run, mounts: Sequence[Mount], inputs: Sequence[State], bundle: str
@@ -289,33 +292,36 @@ class Build:
             self._warned.add(message)
             self._report(Warned(message))
 
-    def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination", stack: tuple[str, ...]) -> bool:
+    def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination", stack: tuple[str, ...]) -> None:
         from sampan.build.copy import place, place_text
         from sampan.build.unpack import unpack
 
-        attributes, settled = _attributes(step, stack, self._host.rootless), True
+        attributes = _attributes(step, stack, self._host.rootless)
         with self._view(step, step.origin, inputs) as (view, _):
             for source in step.sources:
                 if isinstance(source, str):
                     matches, unpacks = _matches(step, view, source), step.unpack
                 else:
                     matches, unpacks = _without_excluded(step, [self._remotes.fetch(source)]), step.unpack_remote
+                settled = to.settled
                 for seen, match in matches:
-                    if not (unpacks and unpack(seen, match, step.dest, to, attributes)):
+                    if unpacks and unpack(seen, match, step.dest, to, attributes):
+                        to.settled = to.settled and sources.unchanged(seen, match.path, match.status)
+                    else:
                         place(seen, match, step.dest, to, attributes)
-                    is_fixed = isinstance(step.origin, STEPS) or not isinstance(source, str)
-                    settled = settled and (is_fixed or sources.unchanged(seen, [match]))
+                if isinstance(step.origin, STEPS) or not isinstance(source, str):
+                    to.settled = settled  # what was built or fetched does not change, whatever its times say
         for name, content in step.inline:
             place_text(name, content, step.dest, to, attributes)
-        return settled
 
-    def _pack(self, upper: str) -> "Layer":
+    def _pack(self, upper: str, contents: Mapping[bytes, bytes]) -> "Layer":
         from sampan.layers.write import pack
 
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             blobs = CancellableBlobs(self._stores.blobs, self._cancellation)
-            return pack(fd, blobs, userxattr=self._stores.snapshots.userxattr, epoch=self._epoch)
+            userxattr = self._stores.snapshots.userxattr
+            return pack(fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents)
         finally:
             os.close(fd)
 

@@ -5,6 +5,8 @@ stacked between the parent and the new snapshot for the length of the step. So n
 nothing has to be removed from where the command could have put a link in its place (CVE-2024-23652).
 """
 
+from __future__ import annotations
+
 import os
 import select
 import selectors
@@ -12,12 +14,12 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.build import usernet
 from sampan.build.cancellation import Cancellation
 from sampan.build.copy import Destination
 from sampan.build.graph import Mount, Run
+from sampan.build.host import Host
 from sampan.build.packages import offered
 from sampan.build.solve import Output
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
@@ -28,36 +30,20 @@ from sampan.snapshots import users
 from sampan.snapshots.lookup import Tree
 from sampan.snapshots.overlay import Overlay, Rootfs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.build.hostpip import HostPip
-    from sampan.build.mounts import Prepared, Secret
+    from typing import Any
+
+    from sampan.build.mounts import Prepared
     from sampan.snapshots.users import User
+else:
+    pass
 
 HOSTNAME = "buildkitsandbox"
 """What BuildKit calls the machine in which a step runs."""
 _CHUNK = 1 << 16
 Prepare = Callable[[str, Sequence[Mount]], "AbstractContextManager[Prepared]"]
 """Gets mounts ready in a bundle."""
-
-
-class Host(NamedTuple):
-    """What commands get of the machine. ``temporary`` and ``networks`` are directories of the store."""
-
-    temporary: str
-    networks: str
-    rootless: bool
-    network: str = "default"
-    """For steps that do not say: one of default, none, host."""
-    pip: "HostPip | None" = None
-    caches: str = ""
-    """The directory of the store that cache mounts lie in."""
-    secrets: "Mapping[str, Secret]" = MappingProxyType({})
-    agents: Mapping[str, str] = MappingProxyType({})
-    """Sockets of ssh agents by id."""
-    hosts: tuple[tuple[str, str], ...] = ()
-    """What a step's hosts file has besides: names and addresses."""
-    package_cache: bool = False
-    """Whether steps see the cache of pip and uv (``packages``)."""
 
 
 class CommandFailed(SampanError):
@@ -73,7 +59,7 @@ def run(
     cancellation: Cancellation,
     output: Output,
     warn: Callable[[str], None],
-    prepare: "Prepare",
+    prepare: Prepare,
 ) -> None:
     """Executes the command on snapshot ``key``, which lies on ``stack``.
 
@@ -102,7 +88,7 @@ def run(
 
 
 def compose(
-    step: Run, user: "User", network: str, host: Host, mounted: Mapping[str, str], packages: Mapping[str, str]
+    step: Run, user: User, network: str, host: Host, mounted: Mapping[str, str], packages: Mapping[str, str]
 ) -> dict[str, Any]:
     """The runtime spec for a step."""
     extra = {**packages, **(host.pip.environment() if host.pip else {})}
@@ -130,7 +116,7 @@ def environment(
     return [f"{name}={value}" for name, value in values.items()]
 
 
-def _has_package_cache(host: Host, user: "User") -> bool:
+def _has_package_cache(host: Host, user: User) -> bool:
     """An ordinary user without subordinate ids can give a directory to nobody but himself."""
     return host.package_cache and not (host.rootless and user.uid >= namespaces.mapped_ids())
 

@@ -5,36 +5,40 @@ walked in order as far as the cache goes, in this thread alone; what remains is 
 there, side by side in threads (commands and I/O release the interpreter's lock).
 """
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from sampan.build import graph
 from sampan.build.graph import STEPS, Place, Run, Source, Step
 from sampan.errors import SampanError
 from sampan.events import Report, StepCached, StepFinished, StepOutput, StepStarted
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import SimpleQueue
+    from typing import Any, Protocol, TypeVar
 
-Result = TypeVar("Result")
+    Result = TypeVar("Result")
+
+    class Work(Protocol[Result]):
+        """How steps are looked up and performed. ``inputs`` are the results of ``step.inputs``, in that order."""
+
+        def recall(self, step: Step, inputs: Sequence[Result]) -> Result | None:
+            """The result that the cache has; None if it has none."""
+
+        def perform(self, step: Step, inputs: Sequence[Result], output: Output) -> Result:
+            """Does it, and lets the cache know. Called from several threads."""
+
+        def cancel(self) -> None:
+            """Makes every ``perform`` that is under way, or begins later, end soon, by an exception."""
+
+
 Output = Callable[[int, bytes], None]
 """Takes what a step's command wrote: 1 or 2 for the stream, and the bytes."""
-
-
-class Work(Protocol[Result]):
-    """How steps are looked up and performed. ``inputs`` are the results of ``step.inputs``, in that order."""
-
-    def recall(self, step: Step, inputs: Sequence[Result]) -> Result | None:
-        """The result that the cache has; None if it has none."""
-
-    def perform(self, step: Step, inputs: Sequence[Result], output: Output) -> Result:
-        """Does it, and lets the cache know. Called from several threads."""
-
-    def cancel(self) -> None:
-        """Makes every ``perform`` that is under way, or begins later, end soon, by an exception."""
 
 
 def solve(
@@ -54,7 +58,8 @@ def solve(
     solving.recall()
     if solving.missing:
         solving.perform(jobs)
-    return solving.results[len(solving.steps) - 1]
+    result: Result = solving.results[len(solving.steps) - 1]
+    return result
 
 
 def distinct(target: Step) -> tuple[list[Step], list[list[int]]]:
@@ -95,12 +100,12 @@ def _origin(origin: object, positions: dict[int, int]) -> tuple[str, int]:
     return ("step", positions[id(origin)]) if isinstance(origin, STEPS) else ("context", id(origin))
 
 
-class _Solving(Generic[Result]):
+class _Solving:
     """A graph being solved: what is done, and what is missing."""
 
-    def __init__(self, target: Step, work: Work[Result], report: Report, places: Mapping[int, Place]) -> None:
+    def __init__(self, target: Step, work: Work[Any], report: Report, places: Mapping[int, Place]) -> None:
         self.steps, self._inputs = distinct(target)
-        self.results: dict[int, Result] = {}
+        self.results: dict[int, Any] = {}
         self._work = work
         self._report = report
         self._places = places
@@ -125,7 +130,7 @@ class _Solving(Generic[Result]):
         import queue
         import threading
 
-        ended: SimpleQueue[tuple[int, Result | BaseException]] = queue.SimpleQueue()
+        ended: SimpleQueue[tuple[int, Any | BaseException]] = queue.SimpleQueue()
         tried = {position for position in self.missing if self._ready(position)}
         threads: dict[int, threading.Thread] = {}
         try:
@@ -147,14 +152,14 @@ class _Solving(Generic[Result]):
                     thread.join()
             raise
 
-    def _run(self, position: int, tried: bool, ended: "SimpleQueue[tuple[int, Result | BaseException]]") -> None:
+    def _run(self, position: int, tried: bool, ended: SimpleQueue[tuple[int, Any | BaseException]]) -> None:
         try:
             with _Showing(self.steps[position], self._places):
                 ended.put((position, self._perform(position, tried)))
         except BaseException as error:
             ended.put((position, error))
 
-    def _perform(self, position: int, tried: bool) -> Result:
+    def _perform(self, position: int, tried: bool) -> Any:
         step, inputs, number = self.steps[position], self._known(position), position + 1
         self._started(position)
         cached = None if tried else self._work.recall(step, inputs)
@@ -169,7 +174,7 @@ class _Solving(Generic[Result]):
     def _ready(self, position: int) -> bool:
         return all(needed in self.results for needed in self._inputs[position])
 
-    def _known(self, position: int) -> list[Result]:
+    def _known(self, position: int) -> list[Any]:
         return [self.results[needed] for needed in self._inputs[position]]
 
     def _started(self, position: int) -> None:

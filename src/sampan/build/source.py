@@ -5,18 +5,25 @@ once. They are BuildKit's: a pattern's last matches may be links, which are foll
 directory stay links, and ``..`` at the start of a path goes nowhere.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import NamedTuple
 
 from sampan.build.graph import Context
 from sampan.errors import Invalid, NotFound
 from sampan.layers import xattrs
 from sampan.linux import beneath
 from sampan.snapshots.lookup import View, resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Selected(NamedTuple):
@@ -44,20 +51,22 @@ Digester = Callable[[View, bytes, os.stat_result], str]
 
 
 class ContextFiles:
-    """The View of a build context; a context manager."""
+    """The View of a build context, for one thread; a context manager."""
 
-    __slots__ = ("_root", "context")
+    __slots__ = ("_above", "_context", "_parent", "_root")
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        self._context = context
         self._root = beneath.open_root(context.root)
+        self._parent, self._above = b"", os.dup(self._root)
 
-    def __enter__(self) -> "ContextFiles":
+    def __enter__(self) -> ContextFiles:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        os.close(self._above)
         os.close(self._root)
 
     def stat(self, path: bytes) -> os.stat_result | None:
@@ -67,13 +76,21 @@ class ContextFiles:
         return self.children(parent).get(name)
 
     def children(self, path: bytes) -> Mapping[bytes, os.stat_result]:
-        return self.context.children(path)
+        return self._context.children(path)
 
     def open(self, path: bytes, flags: int = os.O_RDONLY) -> int:
-        return beneath.open_in(self._root, path, flags, links=False)
+        parent, _, name = path.rpartition(b"/")
+        if name in (b"", b".", b".."):
+            return beneath.open_in(self._root, path, flags, links=False)
+        if parent != self._parent:
+            # Files are asked for directory by directory, and one name in a directory below the root leads nowhere else.
+            above = beneath.open_in(self._root, parent, os.O_PATH | os.O_DIRECTORY, links=False)
+            os.close(self._above)
+            self._parent, self._above = parent, above
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._above)
 
     def readlink(self, path: bytes) -> bytes:
-        fd = self.open(path, os.O_PATH | os.O_NOFOLLOW)
+        fd = self.open(path, os.O_PATH)
         try:
             return os.readlink(b"", dir_fd=fd)
         finally:
@@ -126,29 +143,18 @@ def join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
 
 
-def unchanged(view: View, selected: list[Selected]) -> bool:
-    """Whether all files are still as they were when they were selected."""
-    for match in selected:
-        if not _is_still(view, match.path, match.status):
-            return False
-        if match.is_directory and not all(_is_still(view, *entry[1:]) for entry in below(view, match.path)):
-            return False
-    return True
-
-
 def content_key(view: View, selected: list[Selected], digest: Digester, *, attributes: bool) -> str:
     """A digest (hexadecimal) of all that a copy of ``selected`` depends on: names, modes, links, contents.
 
-    Times do not count; owners and extended attributes (``attributes``) do only where a copy keeps them. Every part is
-    framed by its length.
+    Times do not count; owners and extended attributes (``attributes``) do only where a copy keeps them.
     """
     from hashlib import sha256
 
     hashed = sha256()
 
     def add(name: bytes, path: bytes, status: os.stat_result) -> None:
-        for part in _facts(view, name, path, status, digest, attributes):
-            hashed.update(b"%d:" % len(part) + part)
+        # repr() of numbers, bytes and texts in a tuple is unambiguous: it has quotes and brackets.
+        hashed.update(repr(_facts(view, name, path, status, digest, attributes)).encode())
 
     for match in selected:
         add(b"" if match.is_directory else match.name, match.path, match.status)
@@ -169,20 +175,19 @@ def read_digest(view: View, path: bytes, status: os.stat_result) -> str:
 
 def _facts(
     view: View, name: bytes, path: bytes, status: os.stat_result, digest: Digester, attributes: bool
-) -> Iterator[bytes]:
+) -> tuple[object, ...]:
     mode = status.st_mode
-    yield name
-    # Permissions of a link mean nothing, and file systems disagree on them.
-    yield b"%o" % (stat.S_IFLNK if stat.S_ISLNK(mode) else mode)
-    if attributes:
-        yield b"%d:%d" % (status.st_uid, status.st_gid)
-        yield repr(sorted(_xattrs(view, path, mode).items())).encode()
+    content: object = None
     if stat.S_ISREG(mode):
-        yield digest(view, path, status).encode()
+        content = digest(view, path, status)
     elif stat.S_ISLNK(mode):
-        yield view.readlink(path)
+        mode = stat.S_IFLNK  # permissions of a link mean nothing, and file systems disagree on them
+        content = view.readlink(path)
     elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        yield b"%d" % status.st_rdev
+        content = status.st_rdev
+    if not attributes:
+        return name, mode, content
+    return name, mode, content, status.st_uid, status.st_gid, sorted(_xattrs(view, path, mode).items())
 
 
 def _xattrs(view: View, path: bytes, mode: int) -> dict[bytes, bytes]:
@@ -196,17 +201,23 @@ def _xattrs(view: View, path: bytes, mode: int) -> dict[bytes, bytes]:
         os.close(fd)
 
 
-def _is_still(view: View, path: bytes, status: os.stat_result) -> bool:
+def unchanged(view: View, path: bytes, status: os.stat_result) -> bool:
+    """Whether a file is still as it was when ``status`` was taken."""
     try:
         fd = view.open(path, os.O_PATH | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        now = os.fstat(fd)
+        return same_file(os.fstat(fd), status)
     finally:
         os.close(fd)
-    times = (now.st_mtime_ns, now.st_ctime_ns) == (status.st_mtime_ns, status.st_ctime_ns)
-    return os.path.samestat(now, status) and (times or stat.S_ISDIR(now.st_mode))
+
+
+def same_file(now: os.stat_result, before: os.stat_result) -> bool:
+    """Whether both tell of one file that has not changed in between."""
+    return (now.st_ino, now.st_ctime_ns, now.st_mtime_ns, now.st_dev) == (
+        before.st_ino, before.st_ctime_ns, before.st_mtime_ns, before.st_dev
+    )  # fmt: skip
 
 
 def _selected(view: View, path: bytes, source: str) -> Selected:

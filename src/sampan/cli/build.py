@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sampan.build.graph import Graph, Step
+    from sampan.build.host import Host
     from sampan.build.make import Caches
     from sampan.build.mounts import Secret
     from sampan.build.repeat import Outcome, Repeat
-    from sampan.build.run import Host
     from sampan.cli.calls import Source
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
@@ -285,7 +285,7 @@ def _epoch(build_args: dict[str, str]) -> int | None:
 
 
 def _host(arguments: Parsed, engine: "Engine") -> "Host":
-    from sampan.build.run import Host
+    from sampan.build.host import Host
 
     network = arguments.text("network") or "default"
     if network not in ("default", "bridge", "host", "none"):

@@ -1,13 +1,18 @@
 """A build as it goes: numbered lines in BuildKit's plain style, or on a terminal the steps under way in place."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
-from typing import TextIO
 
 from sampan import events
 from sampan.cli import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _KEPT = 20
 """So many last lines of a step's output are shown again where the log of a failed build was not."""
@@ -62,7 +67,7 @@ class Plain:
         self._current = 0
         self._lock = Lock()
 
-    def __enter__(self) -> "Plain":
+    def __enter__(self) -> Plain:
         return self
 
     def __exit__(self, *rest: object) -> None:
@@ -136,7 +141,7 @@ class Live:
         self._ended = Event()
         self._clock = Thread(target=self._tick, daemon=True)
 
-    def __enter__(self) -> "Live":
+    def __enter__(self) -> Live:
         if self._columns:
             self._clock.start()
         return self

@@ -5,16 +5,22 @@ then its subdirectories by name. So equal trees give equal sequences, entries of
 walk holds one descriptor however deep the tree is.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
-from typing import NoReturn
+from collections.abc import Generator, Iterator, Mapping
+from types import MappingProxyType
 
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.layers import whiteouts, xattrs
 from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
 from sampan.linux import beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFIFO: FIFO}
@@ -25,11 +31,15 @@ _SECOND = 1_000_000_000
 # What overlay writes when redirect_dir or metacopy is on: the upper directory alone then does not say what is in it.
 _INCOMPLETE = frozenset(prefix + name for prefix in xattrs.OVERLAY for name in (b"redirect", b"metacopy"))
 
-Changes = Iterator[tuple[Entry, int | None]]
+Changes = Iterator[tuple[Entry, int | bytes | None]]
+NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
-def changes(root_fd: int, *, userxattr: bool, epoch: int | None = None) -> Changes:
-    """The entries of the upper directory behind ``root_fd``; with a regular file a descriptor of its content.
+def changes(
+    root_fd: int, *, userxattr: bool, epoch: int | None = None, contents: Mapping[bytes, bytes] = NOTHING
+) -> Changes:
+    """The entries of the upper directory behind ``root_fd``; with a regular file a descriptor of its content, or the
+    content itself where it is among ``contents`` (by path; of files that have no extended attributes).
 
     The descriptor is open until the next entry is asked for. The root itself has no entry, as in Docker. Sockets are
     left out. No mtime is later than ``epoch`` (seconds). Raises Unsupported for what needs redirect_dir or metacopy,
@@ -53,15 +63,19 @@ def changes(root_fd: int, *, userxattr: bool, epoch: int | None = None) -> Chang
             opaque = whiteouts.opaque_xattr(userxattr)
             if opaque in names and os.getxattr(fd, opaque) == b"y":
                 yield _marker(prefix + whiteouts.OPAQUE), None
-            subdirectories = yield from _files(fd, prefix, linked, latest)
+            subdirectories = yield from _files(fd, prefix, linked, latest, contents)
             pending += [prefix + name for name in reversed(subdirectories)]
         finally:
             os.close(fd)
 
 
 def _files(
-    fd: int, prefix: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
-) -> Generator[tuple[Entry, int | None], None, list[bytes]]:
+    fd: int,
+    prefix: bytes,
+    linked: dict[tuple[int, int], bytes],
+    latest: int | None,
+    contents: Mapping[bytes, bytes],
+) -> Generator[tuple[Entry, int | bytes | None], None, list[bytes]]:
     """What is directly in one directory; returns the names of its subdirectories."""
     with os.scandir(fd) as found:
         children = sorted(
@@ -75,7 +89,13 @@ def _files(
                 hint="rename the file: names in images cannot begin with .wh.",
             )
         if is_file:
-            yield from _file(fd, name, prefix + name, linked, latest)
+            path = prefix + name
+            content = contents.get(path)
+            yield from (
+                _file(fd, name, path, linked, latest)
+                if content is None
+                else _known(fd, name, path, content, linked, latest)
+            )
         elif not is_directory:
             yield from _special(fd, name, prefix, linked, latest)
     return [name for name, is_directory, _ in children if is_directory]
@@ -97,6 +117,19 @@ def _file(dir_fd: int, name: bytes, path: bytes, linked: dict[tuple[int, int], b
         yield entry, fd
     finally:
         os.close(fd)
+
+
+def _known(
+    dir_fd: int, name: bytes, path: bytes, content: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
+) -> Changes:
+    """A regular file whose content is known."""
+    info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    if not stat.S_ISREG(info.st_mode) or info.st_size != len(content):
+        raise Conflict(_SWAPPED % os.fsdecode(path))
+    entry = _described(path, FILE, info, latest)
+    if not _linked(entry, info, linked):
+        entry.size = info.st_size
+    yield entry, content
 
 
 def _special(

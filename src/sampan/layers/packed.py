@@ -1,10 +1,14 @@
 """Archives of people, inflated: besides what layers are compressed with, bzip2 and xz (by the first bytes)."""
 
-from typing import Any
+from __future__ import annotations
 
 from sampan.errors import Corrupt
 from sampan.layers import compression
 from sampan.layers.window import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _CHUNK = 1 << 18
 _LZMA_MEMORY = 256 << 20

@@ -7,15 +7,22 @@ ustar cannot say it; equal entries give equal bytes.
 Formats: POSIX.1-2017 pax ("ustar Interchange Format", "pax Extended Header"); GNU tar manual, "Tar Internals".
 """
 
+from __future__ import annotations
+
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 from zlib import adler32
 
 from sampan.errors import Conflict, Invalid
 from sampan.layers import pax, sparse
 from sampan.layers.window import Source, Window, truncated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 FILE, HARD_LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 

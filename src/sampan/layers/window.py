@@ -1,9 +1,16 @@
 """An archive as a stream of bytes, and where in it a reader is."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import NoReturn, Protocol
 
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, Protocol
+else:
+    Protocol = object
 
 BLOCK = 512
 CHUNK = 1 << 18

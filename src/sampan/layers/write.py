@@ -1,10 +1,10 @@
 """Entries made into a layer: the tar of an overlay's upper directory, and the blob that a store keeps of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from sampan.layers.changes import Changes, changes
+from sampan.layers.changes import NOTHING, Changes, changes
 from sampan.layers.compression import Deflate, Hashing
 from sampan.layers.pipeline import Behind
 from sampan.layers.tarball import Writer
@@ -46,21 +46,29 @@ def write(entries: Changes, sink: Callable[[bytes], object]) -> int:
     """
     writer = Writer(sink)
     size = 0
-    for entry, fd in entries:
-        writer.add(entry, fd)
+    for entry, content in entries:
+        writer.add(entry, content)
         size += entry.size
     writer.finish()
     return size
 
 
 def pack(
-    root_fd: int, blobs: BlobStore, *, userxattr: bool, epoch: int | None = None, compression: str = "gzip"
+    root_fd: int,
+    blobs: BlobStore,
+    *,
+    userxattr: bool,
+    epoch: int | None = None,
+    compression: str = "gzip",
+    contents: Mapping[bytes, bytes] = NOTHING,
 ) -> Layer:
     """Stores the changes that the upper directory behind ``root_fd`` stands for as a layer blob.
 
-    With ``epoch`` (seconds) no time in it is later than that. Raises what ``changes`` and ``pack_entries`` raise.
+    With ``epoch`` (seconds) no time in it is later than that; ``contents`` are as for ``changes``. Raises what
+    ``changes`` and ``pack_entries`` raise.
     """
-    return pack_entries(changes(root_fd, userxattr=userxattr, epoch=epoch), blobs, compression)
+    entries = changes(root_fd, userxattr=userxattr, epoch=epoch, contents=contents)
+    return pack_entries(entries, blobs, compression)
 
 
 def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip") -> Layer:
