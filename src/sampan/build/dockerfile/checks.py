@@ -124,16 +124,8 @@ def on_workdir(view: View, workdir: instructions.Workdir) -> Iterator[Finding]:
 
 def on_expose(view: View, expose: instructions.Expose) -> Iterator[Finding]:
     for written in expose.ports:
-        port = view.expand(expose.line, written)
-        with expose.line.showing(written):
-            values.ports(port)
-        where, _, protocol = port.partition("/")
-        if protocol != protocol.lower():
-            message = f"Defined protocol '{port}' in EXPOSE instruction should be lowercase"
-            yield Finding(rules.ExposeProtoCasing, message, expose.line, written)
-        if ":" in where:
-            message = f"EXPOSE instruction should not define an IP address or host-port mapping, found '{port}'"
-            yield Finding(rules.ExposeInvalidFormat, message, expose.line, written)
+        for port in _words(view, expose.line, written):
+            yield from _of_port(port, expose.line, written)
 
 
 def on_transfer(view: View, transfer: instructions.Transfer) -> Iterator[Finding]:
@@ -258,6 +250,23 @@ def _expanded(instruction: Instruction) -> list[str]:
             return [instruction.signal]
         case _:
             return []
+
+
+def _of_port(port: str, line: Line, written: str) -> Iterator[Finding]:
+    with line.showing(written):
+        values.ports(port)
+    where, _, protocol = port.partition("/")
+    if protocol != protocol.lower():
+        message = f"Defined protocol '{port}' in EXPOSE instruction should be lowercase"
+        yield Finding(rules.ExposeProtoCasing, message, line, written)
+    if ":" in where:
+        message = f"EXPOSE instruction should not define an IP address or host-port mapping, found '{port}'"
+        yield Finding(rules.ExposeInvalidFormat, message, line, written)
+
+
+def _words(view: View, line: Line, text: str) -> list[str]:
+    with line.showing(text):
+        return words.expand_words(text, view.variables, Rules(view.escape))
 
 
 def _legacy(view: View, found: instructions.Env | instructions.Label) -> Iterator[Finding]:

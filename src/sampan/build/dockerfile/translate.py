@@ -61,7 +61,7 @@ def translate(
     build = _Build(dockerfile.stages, scope, context, resolve, platform, contexts)
     state = build.state(wanted)
     used = arguments.declared(dockerfile.preamble) | build.declared | predefined.keys() | arguments.PROXY_ARGS
-    for name in sorted(build_args.keys() - used - {arguments.EPOCH_ARG}):
+    for name in sorted(build_args.keys() - used - arguments.ANSWERED_ARGS):
         report(Warned(f"the build argument {name} is not used: no ARG declares it"))
     config = ImageConfig(state.platform, state.final_config(), history=tuple(state.history), author=state.author)
     lines = (each.line for stage in dockerfile.stages for each in (stage.base, *stage.body))
