@@ -95,9 +95,22 @@ def check_volume_name(name: str) -> str:
     return name
 
 
+_VOLUME_WORDS = {  # of which only one can be given
+    **dict.fromkeys(("ro", "readonly", "rw"), "mode"),
+    **dict.fromkeys(("private", "rprivate", "slave", "rslave", "shared", "rshared"), "propagation"),
+    **dict.fromkeys(("z", "Z"), "label"),
+    **dict.fromkeys(("cached", "delegated", "consistent"), "consistency"),
+}
+
+
 def _volume_words(words: str, text: str) -> tuple[bool, str]:
     read_only, propagation = False, "rprivate"
+    given: set[str] = set()
     for word in words.split(",") if words else ():
+        kind = _VOLUME_WORDS.get(word, word)
+        if kind in given:
+            raise Invalid(f"invalid volume {text!r}: {word!r} says again, or otherwise, what was said before")
+        given.add(kind)
         if word in ("ro", "readonly"):
             read_only = True
         elif word in ("private", "rprivate", "slave", "rslave", "shared", "rshared"):

@@ -111,15 +111,18 @@ def parse(data: bytes, media_type: str | None = None) -> Manifest | Index:
 
 
 def choose(entries: Iterable[Descriptor], wanted: Platform) -> Descriptor:
-    """The first entry of an index that is an image for ``wanted``. Raises NotFound, listing what there is."""
+    """The first entry of an index that suits ``wanted`` best. Raises NotFound, listing what there is."""
     entries = tuple(entries)
-    exact = [entry for entry in entries if entry.platform == wanted]
-    fitting = [entry for entry in entries if entry.platform and entry.platform.satisfies(wanted)]
-    unspecified = [entry for entry in entries if entry.platform is None and entry.media_type in media.MANIFESTS]
-    for entry in exact + fitting + unspecified:
-        return entry
-    found = ", ".join(sorted({str(entry.platform) for entry in entries if entry.platform})) or "none"
-    raise NotFound(f"there is no image for {wanted}", hint=f"the platforms on offer: {found}")
+    known = [(entry.platform.normal(), entry) for entry in entries if entry.platform]
+    for platform in wanted.runnable():
+        for found, entry in known:
+            if found == platform:
+                return entry
+    for entry in entries:
+        if entry.platform is None and entry.media_type in media.MANIFESTS:
+            return entry
+    offered = ", ".join(sorted({str(entry.platform) for entry in entries if entry.platform})) or "none"
+    raise NotFound(f"there is no image for {wanted}", hint=f"the platforms on offer: {offered}")
 
 
 def _descriptors(value: dict[str, Any], key: str) -> tuple[Descriptor, ...]:

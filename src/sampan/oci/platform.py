@@ -33,6 +33,7 @@ _ARCHITECTURES = {  # what uname(2) and people say → GOARCH, GOARM
     "loongarch64": ("loong64", ""),
     "mips64le": ("mips64le", ""),
 }
+_SYSTEMS = frozenset(("linux", "windows", "darwin", "freebsd"))
 
 
 class Platform(NamedTuple):
@@ -51,16 +52,33 @@ class Platform(NamedTuple):
             value["variant"] = self.variant
         return value
 
-    def satisfies(self, wanted: Platform) -> bool:
-        """Whether an image for this platform is what someone who wants ``wanted`` should get.
+    def normal(self) -> Platform:
+        """The form in which two platforms are compared: aliases resolved, and variants that go without saying."""
+        architecture, default = _ARCHITECTURES.get(self.architecture.lower(), (self.architecture.lower(), ""))
+        variant = self.variant.lower() or default
+        if architecture.startswith("arm") and variant.isdigit():
+            variant = f"v{variant}"
+        if (architecture, variant) in (("arm64", "v8"), ("amd64", "v1")) or architecture == "386":
+            variant = ""
+        system = self.os.lower()
+        return Platform("darwin" if system == "macos" else system, architecture, variant)
 
-        An absent variant matches every one, and arm64 without a variant is arm64/v8.
-        """
-        if (self.os, self.architecture) != (wanted.os, wanted.architecture):
-            return False
-        default = {"arm64": "v8"}.get(self.architecture, "")
-        mine, theirs = self.variant or default, wanted.variant or default
-        return mine == theirs or not mine or not theirs
+    def runnable(self) -> tuple[Platform, ...]:
+        """What this platform runs, the best first: itself, and what came before it (containerd's rules)."""
+        system, architecture, variant = wanted = self.normal()
+        number = int(variant[1:]) if variant[1:].isdigit() else 0
+        if architecture == "amd64":
+            older = [Platform(system, "amd64", f"v{each}").normal() for each in range(number - 1, 0, -1)]
+            return (wanted, *older, Platform(system, "386"))
+        if architecture == "arm64":
+            return (wanted, *Platform(system, "arm", variant or "v8").runnable())
+        if architecture == "arm":
+            return (wanted, *(Platform(system, "arm", f"v{each}") for each in range(number - 1, 4, -1)))
+        return (wanted,)
+
+    def satisfies(self, wanted: Platform) -> bool:
+        """Whether an image for this platform runs on ``wanted``."""
+        return self.normal() in wanted.runnable()
 
 
 def from_json(value: dict[str, Any]) -> Platform:
@@ -76,12 +94,13 @@ def host() -> Platform:
 
 
 def parse(text: str) -> Platform:
-    """``linux/arm64/v8``, ``linux/amd64`` or a bare architecture, aliases included. Raises Invalid."""
+    """``linux/arm64/v8``, ``linux/amd64``, a bare system or architecture, aliases included. Raises Invalid."""
     parts = text.lower().split("/")
+    if parts[0] == "macos":
+        parts[0] = "darwin"
     if len(parts) == 1:
-        if parts[0] == "linux":
-            return host()
-        parts = ["linux", parts[0]]
+        system = parts[0] in _SYSTEMS
+        parts = [parts[0], host().architecture] if system else ["linux", parts[0]]
     if len(parts) > 3 or not all(_is_word(part) for part in parts):
         raise Invalid(f"not a platform: {text!r}", hint="write it as os/architecture, for example linux/arm64")
     architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
