@@ -41,6 +41,7 @@ RUNTIME_INSIDERS = {
     ("containers.monitor", "runtime.parent"),  # the monitor is the runtime's parent process
     ("containers.watch", "runtime.parent"),  # and holds its process
     ("containers.lifecycle", "runtime.cgroups.container"),  # takes away what a killed monitor left
+    ("containers.resources", "runtime.cgroups.container"),  # looks at the cgroup that the runtime made, and freezes it
 }
 FRONT_DOOR = ("cli.main", "cli.commands", "cli.context", "cli.flags")
 FOREIGN_NAMES = (
@@ -53,6 +54,7 @@ FOREIGN_NAMES = (
     "snapshots.lookup",
     "snapshots.users",
     "containers.copy",
+    "containers.differences",
 )
 """Where names come from images, layers or build contexts: the kernel gets them with a descriptor, or not at all."""
 PATH_CALLS = frozenset(

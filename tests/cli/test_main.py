@@ -73,7 +73,7 @@ def test_help_of_a_group(tmp_path: Path, words: list[str]) -> None:
         (["bulid", "."], 1, "sampan: unknown command: sampan bulid\nhint: did you mean sampan build?\n"),
         (["qqqq"], 1, "sampan: unknown command: sampan qqqq\n\nRun 'sampan --help' for more information\n"),
         (["image", "lsx"], 1, "sampan: unknown command: sampan image lsx\nhint: did you mean sampan image ls?\n"),
-        (["restart", "x"], 1, "sampan: sampan restart is not built yet\n"),
+        (["events", "x"], 1, "sampan: sampan events is not built yet\n"),
         (["--bogus", "ps"], 125, "sampan: unknown flag: --bogus\n\nRun 'sampan --help' for more information\n"),
         (["--debgu", "ps"], 125, "sampan: unknown flag: --debgu\nhint: did you mean --debug?\n"),
         (

@@ -47,6 +47,10 @@ class Context:
         """A line of the result, on standard output."""
         sys.stdout.write(f"{text}\n")
 
+    def flush(self) -> None:
+        """Has everything printed arrive now."""
+        sys.stdout.flush()
+
     def say(self, text: str = "") -> None:
         """A line for people, on standard output; left out with ``--quiet``."""
         if not self.quiet:

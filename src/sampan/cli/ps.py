@@ -58,7 +58,7 @@ def main(arguments: Parsed, context: Context) -> int:
     else:
         everything = False
     if not (everything or arguments.on("all") or last > 0):
-        found = [shown for shown in found if shown[1].status in ("running", "paused", "restarting")]
+        found = [shown for shown in found if shown[1].status in ("running", "restarting")]
     found = found[:last] if last > 0 else found
     whole = arguments.on("no-trunc")
     if not listing.identifiers(arguments, context, [_id(container, whole=whole) for container, _ in found]):
@@ -78,7 +78,7 @@ def _columns(context: Context, *, whole: bool, sized: bool) -> "Columns":
         "Command": ("COMMAND", lambda shown: _command(shown[0], whole=whole)),
         "CreatedAt": ("CREATED AT", lambda shown: output.moment(shown[0].created)),
         "RunningFor": ("CREATED", lambda shown: output.ago(shown[0].created)),
-        "State": ("STATE", lambda shown: shown[1].status),
+        "State": ("STATE", lambda shown: shown[1].word),
         "Status": ("STATUS", lambda shown: _status(shown[1])),
         "Ports": ("PORTS", lambda shown: _ports(shown[1])),
         "Names": ("NAMES", lambda shown: shown[0].name),
@@ -101,11 +101,11 @@ def _command(container: "Container", *, whole: bool) -> str:
 
 
 def _status(state: "State") -> str:
-    return output.state(state.status, started=state.started, finished=state.finished, exit_code=state.exit_code)
+    return output.state(state.word, started=state.started, finished=state.finished, exit_code=state.exit_code)
 
 
 def _ports(state: "State") -> str:
-    if state.status not in ("running", "paused") or not state.ports:
+    if state.status != "running" or not state.ports:
         return ""
     from sampan.networks import ports
 

@@ -5,10 +5,12 @@ from sampan.cli.flags import Command, Flag, Parsed
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
-    (Flag("-t, --timeout int", "Seconds to wait before killing the container"),),
+    (
+        Flag("-s, --signal string", "Signal to send to the container"),
+        Flag("-t, --timeout int", "Seconds to wait before killing the container"),
+    ),
     least=1,
     most=None,
-    later="-s --signal",
 )
 
 
@@ -16,9 +18,11 @@ def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import lifecycle
 
     containers = context.engine.containers.containers
+    signal = arguments.text("signal")
+    number = lifecycle.parse_signal(signal) if signal else None
 
     def stop(name: str) -> None:
-        lifecycle.stop(containers.find(name), arguments.number("timeout"))
+        lifecycle.stop(containers.find(name), arguments.number("timeout"), number)
         context.print(name)
 
     return context.each(arguments.positionals, stop)

@@ -68,9 +68,9 @@ def _words(options: Options, image: ContainerConfig) -> tuple[str, ...] | None:
 
 def _state(state: State) -> dict[str, Any]:
     return {
-        "Status": state.status,
+        "Status": state.word,
         "Running": state.status == "running",
-        "Paused": False,
+        "Paused": state.paused,
         "Restarting": False,
         "OOMKilled": False,
         "Dead": state.status == "dead",

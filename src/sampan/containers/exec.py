@@ -69,6 +69,10 @@ class Entering:
         Raises Conflict if the container is not running, CommandMissing and NotExecutable.
         """
         state = container.state()
+        if state.paused:
+            raise Conflict(
+                f"container {container.name} is paused", hint=f"sampan unpause {container.name} lets it go on"
+            )
         if state.status != "running":
             raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
         with open(f"{container.directory}/config.json", "rb") as file:

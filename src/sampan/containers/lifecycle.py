@@ -82,7 +82,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "name": container.name,
         "directory": container.directory,
         "log": container.log,
-        "hostname": _hostname(container),
+        "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
         "ports": options.ports,
@@ -117,12 +117,14 @@ def send_signal(container: Container, number: int) -> None:
     """Sends a signal to the container's first process. Raises Conflict if it is not running."""
     with _connect(container) as end:
         end.send(streams.SIGNAL + b"%d" % number)
+        _let_go(container)
         if number == 9:
             _await_exit(end, 10)
 
 
-def stop(container: Container, seconds: int | None = None) -> None:
-    """Asks a container to end (its stop signal), and after ``seconds`` (its own time by default) kills it.
+def stop(container: Container, seconds: int | None = None, signal: int | None = None) -> None:
+    """Asks a container to end (its stop signal, or ``signal``), and after ``seconds`` (its own time by default) kills
+    it; with less than none it is waited for without an end.
 
     Nothing happens if it is not running.
     """
@@ -132,8 +134,10 @@ def stop(container: Container, seconds: int | None = None) -> None:
     except Conflict:
         return
     with end:
-        end.send(streams.SIGNAL + b"%d" % parse_signal(options.stop_signal or "SIGTERM"))
-        if not _await_exit(end, options.stop_seconds if seconds is None else seconds):
+        end.send(streams.SIGNAL + b"%d" % (signal or parse_signal(options.stop_signal or "SIGTERM")))
+        _let_go(container)
+        seconds = options.stop_seconds if seconds is None else seconds
+        if not _await_exit(end, None if seconds < 0 else seconds):
             end.send(streams.SIGNAL + b"9")
             if not _await_exit(end, 10):
                 raise Unavailable(f"container {container.name} does not end, even when it is killed")
@@ -212,13 +216,13 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
     with Tree(stores.snapshots.stack(image.chain), stores.snapshots.userxattr) as tree:
         user = users.resolve(options.user or config.config.user, tree.read_file)
         mounts = _resolve_mounts(options, config, stores, tree, made)
-    hostname = _hostname(container)
+    own_name = hostname(container)
     request = spec.Request(
-        options, config.config, user, mounts, hostname, container.directory, container.cgroup, stores.rootless
+        options, config.config, user, mounts, own_name, container.directory, container.cgroup, stores.rootless
     )
     files = {
         "config.json": plainjson.dumps(spec.compose(request)),
-        "hostname": f"{hostname}\n",
+        "hostname": f"{own_name}\n",
         "hosts": dns.hosts(()),
         "resolv.conf": dns.resolv_conf(),
     }
@@ -292,6 +296,7 @@ def _release(container: Container, stores: Stores) -> None:
     """Gives back what a monitor that was killed could not: the network's lease and rules, and the cgroup."""
     from sampan.runtime.cgroups import container as cgroups
 
+    _let_go(container)
     _end_orphan(container)
     if container.options.network == "bridge" and not stores.rootless:
         from sampan.networks import bridge
@@ -326,7 +331,16 @@ def _end_orphan(container: Container) -> None:
         os.close(pidfd)
 
 
-def _hostname(container: Container) -> str:
+def _let_go(container: Container) -> None:
+    """Ends a pause: what is held still takes no signal."""
+    if os.path.exists(container.pause_mark):
+        from sampan.containers import resources
+
+        resources.thaw(container)
+
+
+def hostname(container: Container) -> str:
+    """The host name that it sees."""
     if container.options.network == "host":
         return os.uname().nodename
     return container.options.hostname or container.id[:12]
@@ -352,6 +366,15 @@ def _await_exit(end: Connection, seconds: float | None) -> bool:
         return False
     except OSError:
         return True
+
+
+def connect(container: Container, *, attach: bool) -> Connection:
+    """A connection with the monitor of a container that runs, with ``attach`` for its output from now on. Raises
+    Conflict if it does not."""
+    end = _connect(container)
+    if attach:
+        end.send(streams.ATTACH)
+    return end
 
 
 def take_over_removal(monitor: Monitor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
+import os
 
 from sampan import plainjson
 from sampan.containers.options import Options
@@ -42,6 +43,11 @@ class Container(NamedTuple):
         return f"{self.directory}/monitor.sock"
 
     @property
+    def pause_mark(self) -> str:
+        """A file that is there while the container is paused."""
+        return f"{self.directory}/paused"
+
+    @property
     def log(self) -> str:
         return f"{self.directory}/{self.id}-json.log"
 
@@ -61,7 +67,7 @@ class Container(NamedTuple):
             state = read_state(self.directory)  # it may have ended just now, in good order
             if state.status == "running":
                 return state._replace(status="exited", pid=0, exit_code=137, error="its monitor was killed")
-        return state
+        return state._replace(paused=state.status == "running" and os.path.exists(self.pause_mark))
 
 
 class Containers:
@@ -88,6 +94,13 @@ class Containers:
         """Replaces the options of a container."""
         text = plainjson.dumps(options._asdict())
         self._db.execute("UPDATE container SET options=? WHERE id=?", (text, identifier))
+
+    def rename(self, container: Container, name: str) -> None:
+        """Gives a container another name. Raises Conflict if it is in use."""
+        try:
+            self._db.execute("UPDATE container SET name=? WHERE id=?", (name, container.id))
+        except sqlite3.IntegrityError:
+            raise Conflict(f"the container name {name} is in use") from None
 
     def find(self, text: str) -> Container:
         """By name, id, or the beginning of an id. Raises NotFound, and Conflict when several ids begin so."""

@@ -118,7 +118,7 @@ def _port_range(value: str, name: str) -> tuple[range, str]:
 _TESTS: "dict[str, Test]" = {
     "name": _named,
     "id": _identified,
-    "status": lambda container, state, value: state.status == value,
+    "status": lambda container, state, value: state.word == value,
     "ancestor": _descends,
     "exited": _exited,
     "network": lambda container, state, value: container.options.network == value,

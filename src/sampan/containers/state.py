@@ -18,7 +18,8 @@ _ROOM = 4096
 class State(NamedTuple):
     """How a container fares. ``status`` is Docker's: created, running, exited, dead.
 
-    ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge.
+    ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge;
+    ``paused`` is whether it is held still, which is found out anew each time (``Container.state``).
     """
 
     status: str = "created"
@@ -29,6 +30,12 @@ class State(NamedTuple):
     error: str = ""
     address: str = ""
     ports: tuple[tuple[str, int, int, str], ...] = ()
+    paused: bool = False
+
+    @property
+    def word(self) -> str:
+        """What people are told of it: a container that is paused still runs."""
+        return "paused" if self.paused else self.status
 
 
 def read_state(directory: str) -> State:

@@ -88,7 +88,7 @@ def measure(
     links = [mount.source for container in known for mount in container.options.mounts]
     of_volumes = tuple(VolumeUse(name, volumes.size(name), links.count(name)) for name in volumes.all())
     cache = _cache(db, _parts_of_all(images, blobs, lineage), lineage)
-    running = [use for use in of_containers if use.state.status in ("running", "paused", "restarting")]
+    running = [use for use in of_containers if use.state.status in ("running", "restarting")]
     totals = (
         total,
         Total(

@@ -1,0 +1,27 @@
+"""``sampan attach``: connect this terminal with a running container."""
+
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import Conflict
+
+COMMAND = Command(
+    "[OPTIONS] CONTAINER",
+    (Flag("--no-stdin", "Do not attach STDIN"),),
+    least=1,
+    most=1,
+    needs_userns=True,
+    later="--detach-keys --sig-proxy",
+)
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    from sampan.cli.start import attend
+
+    stores = context.engine.containers
+    container = stores.containers.find(arguments.positionals[0])
+    state = container.state()
+    if state.status != "running":
+        raise Conflict("you cannot attach to a stopped container, start it first", hint="sampan start -a starts it")
+    if state.paused:
+        raise Conflict("you cannot attach to a paused container, unpause it first")
+    return attend(container, stores, interactive=not arguments.on("no-stdin"), running=True)

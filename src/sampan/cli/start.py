@@ -1,0 +1,62 @@
+"""``sampan start``: let containers run that were made or have ended."""
+
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.containers.lifecycle import Stores
+    from sampan.containers.record import Container
+
+COMMAND = Command(
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    (
+        Flag("-a, --attach", "Attach STDOUT/STDERR and forward signals"),
+        Flag("-i, --interactive", "Attach container's STDIN"),
+    ),
+    least=1,
+    most=None,
+    needs_userns=True,
+    later="--checkpoint --checkpoint-dir --detach-keys",
+)
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import again
+
+    names, stores = arguments.positionals, context.engine.containers
+    if arguments.on("attach") or arguments.on("interactive"):
+        if len(names) > 1:
+            raise Invalid("you cannot start and attach multiple containers at once")
+        container = stores.containers.find(names[0])
+        return attend(container, stores, interactive=arguments.on("interactive"), running=False)
+
+    def start(name: str) -> None:
+        container = stores.containers.find(name)
+        if container.state().status != "running":  # else it is as it is asked for
+            monitor = again.start(container, stores)
+            monitor.close()
+            if monitor.warning:
+                context.warn(monitor.warning)
+        context.print(name)
+
+    return context.each(names, start)
+
+
+def attend(container: "Container", stores: "Stores", *, interactive: bool, running: bool) -> int:
+    """Serves a container, which is started unless it is ``running``, until it ends, and gives its exit code."""
+    from sampan.containers import again, lifecycle, session
+
+    options = container.options
+    if running or container.state().status == "running":
+        with lifecycle.connect(container, attach=True) as end:
+            return session.attach(end, interactive=interactive and options.interactive, tty=options.terminal)
+    monitor = again.start(container, stores, attach=True)
+    with monitor.end:
+        code = session.attach(monitor.end, interactive=interactive and options.interactive, tty=options.terminal)
+        if options.auto_remove:
+            lifecycle.take_over_removal(monitor)
+    if options.auto_remove:
+        lifecycle.remove(container, stores, volumes=True)
+    return code

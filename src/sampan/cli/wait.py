@@ -1,0 +1,18 @@
+"""``sampan wait``: wait until containers have ended, and print their exit codes."""
+
+from sampan.cli.context import Context
+from sampan.cli.flags import Command, Parsed
+
+COMMAND = Command("CONTAINER [CONTAINER...]", least=1, most=None)
+
+
+def main(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import lifecycle
+
+    containers = context.engine.containers.containers
+
+    def wait(name: str) -> None:
+        context.print(str(lifecycle.wait(containers.find(name)).exit_code))
+        context.flush()
+
+    return context.each(arguments.positionals, wait)
