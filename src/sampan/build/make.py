@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sampan.build.export import export
 from sampan.build.graph import Graph
 from sampan.build.perform import Build, State, Stores
-from sampan.build.solve import solve
+from sampan.build.reasons import Reasons
+from sampan.build.solve import distinct, solve
 from sampan.errors import SampanError
 from sampan.events import Event, Report, Warned
 from sampan.oci.digest import chain_ids
@@ -42,11 +43,13 @@ def make(
     jobs: int = 4,
     repeat: "Repeat | None" = None,
     caches: Caches = Caches(),  # noqa: B008
+    project: str = "",
 ) -> "Image":
     """Solves ``graph`` and stores the image under ``names`` (each with a tag).
 
     ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages`` --no-cache-filter, ``caches`` --cache-from
-    and --cache-to. ``repeat`` is told what this led to. The caller holds a lease. Raises SampanError, and OSError for
+    and --cache-to. ``repeat`` is told what this led to; ``project`` is what builds have in common whose steps are
+    compared (``reasons``). The caller holds a lease. Raises SampanError, and OSError for
     what the machine refuses; then nothing runs or is mounted, and no name has changed, unless all that failed was
     sending the cache.
     """
@@ -58,7 +61,16 @@ def make(
 
             elsewhere = opened.enter_context(Sources(caches.sources, stores.blobs, report))
         work = opened.enter_context(
-            Build(stores, host, report, epoch=epoch, fresh=fresh, fresh_stages=fresh_stages, elsewhere=elsewhere)
+            Build(
+                stores,
+                host,
+                report,
+                epoch=epoch,
+                fresh=fresh,
+                fresh_stages=fresh_stages,
+                elsewhere=elsewhere,
+                reasons=Reasons(stores.database, project, distinct(graph.target)[0]) if project else None,
+            )
         )
         state = _solved(graph, work, report, jobs, stores, images)
     annotations = _inline(work, state) if any(target.kind == "inline" for target in caches.targets) else {}

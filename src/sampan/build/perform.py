@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sampan.build import source as sources
 from sampan.build.cache import Built, Cache, FileDigests
@@ -26,13 +26,14 @@ from sampan.oci.manifest import Manifest
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
     from sampan.build.cache import Elsewhere
     from sampan.build.copy import Attributes, Destination
     from sampan.build.graph import Context
     from sampan.build.host import Host
     from sampan.build.mounts import Prepared
+    from sampan.build.reasons import Facts, Inputs, Reasons
     from sampan.build.solve import Output
     from sampan.layers.write import Layer
     from sampan.snapshots.lookup import View
@@ -68,7 +69,7 @@ class Build:
 
     ``epoch`` (seconds since 1970) makes results reproducible: it is the time of what is made, and no time in a layer is
     later. ``fresh`` looks up nothing in the cache, ``fresh_stages`` (as steps call them) nothing for theirs.
-    ``elsewhere`` is asked for what this store's cache does not have.
+    ``elsewhere`` is asked for what this store's cache does not have, ``reasons`` is told what each step was made of.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Build:
         fresh: bool,
         fresh_stages: "Collection[str]" = (),
         elsewhere: "Elsewhere | None" = None,
+        reasons: "Reasons | None" = None,
     ) -> None:
         self._stores = stores
         self._host = host
@@ -105,6 +107,9 @@ class Build:
         self._warned: set[str] = set()
         self.chains: set[Digest] = set()
         """Of all steps so far."""
+        self._reasons = reasons
+        self._seen: dict[int, tuple[dict[str, object], Facts]] = {}
+        """Of each step, by what people call it, what it is shown or fetches; and the files that it copies."""
 
     def __enter__(self) -> "Build":
         return self
@@ -112,6 +117,8 @@ class Build:
     def __exit__(self, *rest: object) -> None:
         for digests in self._digests:
             digests.save()
+        if self._reasons:
+            self._reasons.save()
         self._opened.close()
 
     def cancel(self) -> None:
@@ -131,7 +138,7 @@ class Build:
                 for missed in keys:
                     self.cache.put(missed, built, step.text)
                 self.chains.add(built.chain)
-                self._note(key)
+                self._note(step, inputs, key, performed=False)
                 return _upon(inputs[0], built)
             keys.append(key)
         return None
@@ -161,14 +168,37 @@ class Build:
         for each in self._keys[id(step)] if settled else ():
             self.cache.put(each, built, step.text)
         self.chains.add(chain)
-        self._note(self._keys[id(step)][-1] if settled else None)
+        self._note(step, inputs, self._keys[id(step)][-1] if settled else None, performed=True)
         return _upon(parent, built)
 
-    def _note(self, key: str | None) -> None:
+    def _note(self, step: Step, inputs: Sequence[State], key: str | None, *, performed: bool) -> None:
         if key is None:
             self.cached = None
-        elif self.cached is not None:
+            return
+        if self.cached is not None:
             self.cached.append(key)
+        if self._reasons and id(step) in self._seen:
+            self._reasons.note(step, key, lambda: self.describe(step, inputs[0].chain), performed=performed)
+
+    def describe(self, step: Step, chain: Digest | None) -> "Inputs":
+        """What ``step``, upon ``chain``, was found to be made of when its key was."""
+        from sampan.build import reasons
+
+        around: dict[str, object] = {"SOURCE_DATE_EPOCH": self._epoch}
+        if isinstance(step, Run):
+            around |= {"build --network": self._host.network, "build --add-host": self._host.hosts}
+        return reasons.describe(step, chain, around, *self._seen.get(id(step), ({}, [])))
+
+    def survey(self, step: Step, inputs: "Sequence[State | None]") -> None:
+        """Finds out what ``step`` is made of as far as that can be told before all ``inputs`` are there."""
+        known = [each or State(None, ()) for each in inputs]
+        if isinstance(step, Copy) and not isinstance(step.origin, STEPS):
+            self._contents(step, known)
+        elif isinstance(step, Run):
+            mounts = [mount for mount in step.mounts if not isinstance(mount.origin, STEPS)]
+            self._seen[id(step)] = (_at((mount, self._mount_key(step, mount, known)) for mount in mounts), [])
+        else:
+            self._seen[id(step)] = ({}, [])
 
     @property
     def contexts(self) -> "list[Context]":
@@ -182,9 +212,11 @@ class Build:
         about: tuple[object, ...] = (type(step).__name__, self._epoch, inputs[0].chain)
         if isinstance(step, Run):
             mounts = [self._mount_key(step, mount, inputs) for mount in step.mounts]
+            self._seen[id(step)] = (_at(zip(step.mounts, mounts, strict=True)), [])
             command = (step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
             yield _key(*about, *command, self._host.hosts, *mounts)
         elif isinstance(step, MakeDirectory):
+            self._seen[id(step)] = ({}, [])
             yield _key(*about, step.path, step.user)
         elif isinstance(step, Copy):
             about = (*about, step.dest, step.chown, step.chmod, step.link, step.unpack, step.inline)
@@ -193,18 +225,32 @@ class Build:
                 yield _key(*about, inputs[1].chain, step.sources, step.exclude, step.parents)
             remote = {each: self._remotes.identity(each) for each in step.sources if not isinstance(each, str)}
             if not all(each.is_fixed for each in remote):
-                self._note(None)  # who asks again has to ask the servers, too
+                self.cached = None  # who asks again has to ask the servers, too
             if None in remote.values():
                 return
             if remote:
                 about = (*about, step.exclude, step.unpack_remote)
-            contents: list[object] = []
-            with self._view(step, step.origin, inputs) as (view, digest):
-                for source in step.sources:
-                    matches = _matches(step, view, source) if isinstance(source, str) else []
-                    keys = [sources.content_key(seen, [one], digest, attributes=from_stage) for seen, one in matches]
-                    contents.append(keys if isinstance(source, str) else remote[source])
-            yield _key(*about, step.parents, contents)
+            yield _key(*about, step.parents, self._contents(step, inputs, remote))
+
+    def _contents(
+        self, step: Copy, inputs: Sequence[State], remote: "Mapping[Any, object] | None" = None
+    ) -> list[object]:
+        """What is copied, by content: of each source, of each match."""
+        noted: Facts = []
+        remote = remote or {}
+        from_stage = isinstance(step.origin, STEPS)
+        contents: list[object] = []
+        with self._view(step, step.origin, inputs) as (view, digest):
+            for source in step.sources:
+                matches = _matches(step, view, source) if isinstance(source, str) else []
+                keys = [
+                    sources.content_key(seen, [one], digest, attributes=from_stage, noted=noted)
+                    for seen, one in matches
+                ]
+                contents.append(keys if isinstance(source, str) else remote.get(source))
+        told = {f"what {each.shown} gives": identity for each, identity in remote.items()}
+        self._seen[id(step)] = (told, noted)
+        return contents
 
     def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
         """What a mount means for the result: its definition, and the content of what is shown; no secret."""
@@ -354,6 +400,10 @@ def _key(*parts: object) -> str:
 def _state(step: Step, origin: Step, inputs: Sequence[State]) -> State:
     """The input of ``step`` that its ``origin`` is."""
     return next(state for needed, state in zip(step.inputs, inputs, strict=True) if needed is origin)
+
+
+def _at(mounts: "Iterable[tuple[Mount, object]]") -> dict[str, object]:
+    return {f"the mount at {mount.target}": key for mount, key in mounts}
 
 
 def _find(mount: Mount, view: "View") -> Selected:

@@ -82,10 +82,11 @@ def forget(unwanted: Iterable[Remembered], db: "sqlite3.Connection", caches: str
 
 
 def forget_files(db: "sqlite3.Connection", *, everything: bool) -> None:
-    """Drops what is known of files in build contexts: of those that are gone, or of all."""
+    """Drops what is known of files in build contexts: of those that are gone, or of all, and of past builds too."""
     if everything:
         db.execute("DELETE FROM file_digest")
         db.execute("DELETE FROM build_repeat")
+        db.execute("DELETE FROM build_step")
         return
     gone = [(path,) for (path,) in db.execute("SELECT path FROM file_digest") if not os.path.lexists(path)]
     with transaction(db):

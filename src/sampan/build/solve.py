@@ -62,6 +62,17 @@ def solve(
     return result
 
 
+def look(target: Step, work: Work[Result]) -> list[tuple[Step, Result | None, list[Result | None]]]:
+    """What the cache has of a build, which is not performed: each step with its result and those of its inputs."""
+    solving = _Solving(target, work, lambda event: None, {})
+    solving.recall()
+    results = [solving.results.get(position) for position in range(len(solving.steps))]
+    return [
+        (step, results[position], [results[needed] for needed in solving.inputs[position]])
+        for position, step in enumerate(solving.steps)
+    ]
+
+
 def distinct(target: Step) -> tuple[list[Step], list[list[int]]]:
     """The steps that ``target`` needs, those that say the same only once, inputs first and the target last; and each
     one's inputs, as positions in that list."""
@@ -104,7 +115,7 @@ class _Solving:
     """A graph being solved: what is done, and what is missing."""
 
     def __init__(self, target: Step, work: Work[Any], report: Report, places: Mapping[int, Place]) -> None:
-        self.steps, self._inputs = distinct(target)
+        self.steps, self.inputs = distinct(target)
         self.results: dict[int, Any] = {}
         self._work = work
         self._report = report
@@ -172,10 +183,10 @@ class _Solving:
         return result
 
     def _ready(self, position: int) -> bool:
-        return all(needed in self.results for needed in self._inputs[position])
+        return all(needed in self.results for needed in self.inputs[position])
 
     def _known(self, position: int) -> list[Any]:
-        return [self.results[needed] for needed in self._inputs[position]]
+        return [self.results[needed] for needed in self.inputs[position]]
 
     def _started(self, position: int) -> None:
         step = self.steps[position]

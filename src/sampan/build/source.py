@@ -143,18 +143,29 @@ def join(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
 
 
-def content_key(view: View, selected: list[Selected], digest: Digester, *, attributes: bool) -> str:
+def content_key(
+    view: View,
+    selected: list[Selected],
+    digest: Digester,
+    *,
+    attributes: bool,
+    noted: list[tuple[bytes, tuple[object, ...]]] | None = None,
+) -> str:
     """A digest (hexadecimal) of all that a copy of ``selected`` depends on: names, modes, links, contents.
 
-    Times do not count; owners and extended attributes (``attributes``) do only where a copy keeps them.
+    Times do not count; owners and extended attributes (``attributes``) do only where a copy keeps them. ``noted``
+    receives all that was hashed, by path.
     """
     from hashlib import sha256
 
     hashed = sha256()
 
     def add(name: bytes, path: bytes, status: os.stat_result) -> None:
+        facts = _facts(view, name, path, status, digest, attributes)
         # repr() of numbers, bytes and texts in a tuple is unambiguous: it has quotes and brackets.
-        hashed.update(repr(_facts(view, name, path, status, digest, attributes)).encode())
+        hashed.update(repr(facts).encode())
+        if noted is not None:
+            noted.append((path, facts))
 
     for match in selected:
         add(b"" if match.is_directory else match.name, match.path, match.status)

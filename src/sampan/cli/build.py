@@ -39,6 +39,8 @@ def _advise(arguments: Parsed) -> str | None:
     """What ``build -t name.`` was probably meant to be."""
     if arguments.positionals:
         return None
+    if arguments.text("why") and os.path.isdir(arguments.text("why") or ""):
+        return f"--why takes a step: write --why all {arguments.text('why')}"
     for tag in arguments.texts("tag"):
         if tag.endswith(".") and len(tag) > 1:
             return f"write -t {tag[:-1]} . (the dot, the build context, is a word of its own)"
@@ -71,6 +73,7 @@ COMMAND = Command(
         Flag("--ssh list", "SSH agent to expose to the build (default or NAME=SOCKET)"),
         Flag("-t, --tag list", 'Name and optionally a tag in the "name:tag" format'),
         Flag("--target string", "Set the target build stage to build"),
+        Flag("--why string", "Do not build, say which input of a step changed: its number, some of its words, or all"),
     ),
     least=1,
     most=1,
@@ -96,6 +99,8 @@ COMMAND = Command(
 def main(arguments: Parsed, context: Context) -> int:
     if arguments.on("check") or (arguments.text("call") or "build") != "build":
         return _answer("check" if arguments.on("check") else arguments.text("call") or "", arguments, context)
+    if arguments.text("why") is not None:
+        return _explain(arguments.text("why") or "all", arguments, context)
     iidfile = arguments.text("iidfile")
     if iidfile:  # an old id must not be taken for this build's if it fails
         with suppress(FileNotFoundError):
@@ -122,6 +127,36 @@ def _answer(call: str, arguments: Parsed, context: Context) -> int:
         source = _source(arguments, directory)
         around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
         return calls.answer(method, form, source, around, context)
+
+
+def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
+    """What ``--why`` asks for, without building anything."""
+    from sampan.build.perform import Build, Stores
+    from sampan.build.reasons import Reasons
+    from sampan.build.solve import distinct
+    from sampan.cli import why
+
+    if arguments.on("no-cache") or arguments.texts("no-cache-filter"):
+        raise Invalid("--why is about the cache, and --no-cache does without", hint="leave out one of them")
+    build_args = buildargs.parse(arguments.texts("build-arg"))
+    contexts, engine = _contexts(arguments.texts("build-context")), context.engine
+    host = _host(arguments, engine)
+    with engine.storing(), _directory(arguments.positionals[0]) as directory:
+        source = _source(arguments, directory)
+        graph, _ = _graph(arguments, context, source, build_args, contexts, None)
+        steps = distinct(graph.target)[0]
+        reasons = Reasons(engine.database, _project(arguments, directory), steps)
+        stores = Stores(engine.database, engine.blobs, engine.snapshots)
+        with Build(stores, host, lambda event: _tell(event, context), epoch=_epoch(build_args), fresh=False) as work:
+            why.tell(wanted, graph, labels(steps), work, reasons, context)
+    return 0
+
+
+def _project(arguments: Parsed, directory: str) -> str:
+    """What a build has in common with the one before: the context, the Dockerfile and the target."""
+    is_alone = arguments.positionals[0] == "-"
+    where = "-" if is_alone else f"{directory} {_dockerfile(arguments, directory)}"
+    return f"{where} {arguments.text('target') or ''}"
 
 
 def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
@@ -211,6 +246,7 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                     fresh=arguments.on("no-cache"),
                     fresh_stages=fresh_stages,
                     caches=caches,
+                    project=_project(arguments, directory),
                     repeat=None if context.warned else repeat,
                 )
             except BaseException:
