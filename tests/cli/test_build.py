@@ -71,12 +71,14 @@ def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
         (["."], "there is no Dockerfile in {context}"),
         (["-f", "Other", "."], "there is no Other in {context}"),
         (["nowhere"], "the build context {context}/nowhere does not exist"),
-        (["https://host/repo.git"], "building from https://host/repo.git is not built yet"),
+        (["https://host:x/repo.git"], "'https://host:x/repo.git' is not a valid URL"),
+        (["git@host:repo.git#--upload-pack=x"], "'--upload-pack=x' of a git repository begins with a dash"),
+        (["-f", "-", "-"], "standard input cannot be both the build context and the Dockerfile"),
+        (["-f", "https://host/x.git", "."], "the Dockerfile cannot be a git repository"),
         (["--squash", "."], "--squash is not built yet"),
         (["--progress", "fancy", "."], "auto, plain, tty or quiet"),
         (["--network", "mine", "."], "--network mine is not supported by build"),
         (["--build-context", "x", "."], "invalid --build-context 'x'"),
-        (["-f", "x", "-"], "there is no build context for -f to be in"),
     ],
 )
 @pytest.mark.root

@@ -10,7 +10,7 @@ from sampan.build.repeat import Listing
 from sampan.errors import Invalid, NotFound
 from sampan.linux import beneath
 
-_MAX_BYTES = 4 << 20
+MAX_DOCKERFILE = 4 << 20
 """No Dockerfile and no .dockerignore longer than this is read."""
 
 
@@ -153,15 +153,15 @@ def _read(root: str, name: str) -> bytes | None:
     # A name that is absolute is the user's own word, not the context's.
     directory = beneath.open_root("/" if os.path.isabs(name) else root)
     try:
-        data = beneath.read_file(directory, os.fsencode(name), _MAX_BYTES + 1)
+        data = beneath.read_file(directory, os.fsencode(name), MAX_DOCKERFILE + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Invalid(f"{name} in {root} cannot be read: {error.strerror}") from None
     finally:
         os.close(directory)
-    if len(data) > _MAX_BYTES:
-        raise Invalid(f"{name} is larger than {_MAX_BYTES >> 20} MiB")
+    if len(data) > MAX_DOCKERFILE:
+        raise Invalid(f"{name} is larger than {MAX_DOCKERFILE >> 20} MiB")
     return data
 
 

@@ -79,7 +79,8 @@ class Remotes:
         return Arrived(file, Selected(os.fsencode(source.name), b"file", file.status))
 
     def download(self, url: Url) -> Digest:
-        """Puts the file into the store and gives its digest."""
+        """Puts the file into the store, unless it is there and has not changed, and gives its digest."""
+        self._downloads.identity(url)
         return self._downloads.fetch(url).digest
 
     def checkout(self, repository: Repository) -> str:

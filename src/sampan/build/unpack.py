@@ -14,9 +14,11 @@ from sampan.errors import Corrupt, Invalid, SampanError
 from sampan.layers import tarball
 from sampan.layers.packed import inflated
 from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.layers.window import Source
 from sampan.snapshots.lookup import View
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_COMPRESSED = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
 _KINDS = {tarball.CHAR: stat.S_IFCHR, tarball.BLOCK: stat.S_IFBLK, tarball.FIFO: stat.S_IFIFO}
 
 
@@ -29,17 +31,33 @@ def unpack(view: View, match: Selected, dest: str, to: Destination, attributes: 
         return False
     target = resolve_destination(to, dest).path
     os.close(to.directory(target, *attributes.for_parents))
-    try:
-        with open(view.open(match.path), "rb", buffering=0) as file:
-            for entry in tarball.read(inflated(file)):
-                to.check()
-                _place(entry, target, to)
-    except OSError as error:
-        raise Invalid(f"{os.fsdecode(match.name)} cannot be unpacked: {error.strerror}: {error.filename}") from None
-    except SampanError as error:
-        error.message = f"{os.fsdecode(match.name)}: {error.message.replace('the layer', 'the archive')}"
-        raise
+    with open(view.open(match.path), "rb", buffering=0) as file:
+        unpack_stream(file, os.fsdecode(match.name), target, to)
     return True
+
+
+def unpack_stream(stream: Source, name: str, target: bytes, to: Destination) -> None:
+    """Unpacks an archive below ``target``, which is there; ``name`` is how errors call it. Raises Invalid, Corrupt."""
+    try:
+        for entry in tarball.read(inflated(stream)):
+            to.check()
+            _place(entry, target, to)
+    except OSError as error:
+        raise Invalid(f"{name} cannot be unpacked: {error.strerror}: {error.filename}") from None
+    except SampanError as error:
+        error.message = f"{name}: {error.message.replace('the layer', 'the archive')}"
+        raise
+
+
+def begins_archive(head: bytes) -> bool:
+    """Whether a file that begins with these (512) bytes is to be taken for an archive: it is compressed, or begins with
+    a tar header, or with the zeros that end an empty tar."""
+    if head.startswith(_COMPRESSED):
+        return True
+    checksum = head[148:156].strip(b" \0")
+    if len(head) < 512 or not checksum:
+        return len(head) == 512 and not any(head)
+    return not checksum.strip(b"01234567") and int(checksum, 8) == sum(head) - sum(head[148:156]) + 8 * ord(" ")
 
 
 def is_archive(view: View, path: bytes) -> bool:

@@ -1,11 +1,12 @@
-"""``sampan build``: an image from a Dockerfile and a directory."""
+"""``sampan build``: an image from a Dockerfile and its context."""
 
 import os
 import sys
 from contextlib import suppress
 
-from sampan.cli import buildargs
+from sampan.cli import buildargs, buildinput
 from sampan.cli.buildargs import EPOCH
+from sampan.cli.buildinput import Input
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Invalid, NotFound, Unavailable, Unsupported
@@ -13,7 +14,6 @@ from sampan.errors import Invalid, NotFound, Unavailable, Unsupported
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from sampan.build.graph import Graph, Step
     from sampan.build.host import Host
@@ -48,17 +48,22 @@ def _advise(arguments: Parsed) -> str | None:
 
 
 COMMAND = Command(
-    "[OPTIONS] PATH | -",
+    "[OPTIONS] PATH | URL | -",
     (
         Flag("--add-host list", "Add a custom host-to-IP mapping (name:ip), for the steps alone"),
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
         Flag("--build-arg list", "Set build-time variables"),
-        Flag("--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path)"),
+        Flag(
+            "--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path, name=URL)"
+        ),
         Flag("--cache-from list", "External cache sources (e.g., user/app:cache, type=local,src=path/to/dir)"),
         Flag("--cache-to list", "Cache export destinations (e.g., type=registry,ref=user/app:cache,mode=max)"),
         Flag("--call string", "Set method for evaluating build: check, outline or targets (and ,format=json)", "build"),
         Flag("--check", "Do not build, say what is doubtful in the Dockerfile; the same as --call=check"),
-        Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
+        Flag(
+            "-f, --file string",
+            'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input, a URL fetched',
+        ),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
         Flag("--iidfile string", "Write the image ID to a file"),
         Flag("--label list", "Set metadata for an image (name=value)"),
@@ -90,6 +95,7 @@ COMMAND = Command(
             "sampan build -t hello --build-context python:latest=docker-image://localhost/python:host .",
             'Let "FROM python" mean an image that is here',
         ),
+        ("sampan build -t hello https://example.com/app.git#main:backend", "A directory on a branch of a repository"),
         ("sampan build -t hello -f docker/prod.Dockerfile --target test .", "Another file, and one of its stages"),
     ),
     advise=_advise,
@@ -116,6 +122,11 @@ def main(arguments: Parsed, context: Context) -> int:
     return 0
 
 
+def _input(arguments: Parsed, context: Context, build_args: dict[str, str]) -> Input:
+    secrets, agents = _secrets(arguments.texts("secret")), _agents(arguments.texts("ssh"))
+    return Input(arguments, context, build_args, secrets, agents)
+
+
 def _answer(call: str, arguments: Parsed, context: Context) -> int:
     """What ``--call`` asks for, without building anything."""
     from sampan.cli import calls
@@ -123,8 +134,8 @@ def _answer(call: str, arguments: Parsed, context: Context) -> int:
     method, form = calls.method(call)
     build_args = buildargs.parse(arguments.texts("build-arg"))
     contexts = _contexts(arguments.texts("build-context"))
-    with _directory(arguments.positionals[0]) as directory:
-        source = _source(arguments, directory)
+    with _input(arguments, context, build_args) as given:
+        source = given.source()
         around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
         return calls.answer(method, form, source, around, context)
 
@@ -141,22 +152,20 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
     build_args = buildargs.parse(arguments.texts("build-arg"))
     contexts, engine = _contexts(arguments.texts("build-context")), context.engine
     host = _host(arguments, engine)
-    with engine.storing(), _directory(arguments.positionals[0]) as directory:
-        source = _source(arguments, directory)
-        graph, _ = _graph(arguments, context, source, build_args, contexts, None)
+    with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
+        source = given.source()
+        graph, _ = _graph(arguments, context, source, given, build_args, contexts, None)
         steps = distinct(graph.target)[0]
-        reasons = Reasons(engine.database, _project(arguments, directory), steps)
+        reasons = Reasons(engine.database, _project(arguments, given), steps)
         stores = Stores(engine.database, engine.blobs, engine.snapshots)
         with Build(stores, host, lambda event: _tell(event, context), epoch=_epoch(build_args), fresh=False) as work:
             why.tell(wanted, graph, labels(steps), work, reasons, context)
     return 0
 
 
-def _project(arguments: Parsed, directory: str) -> str:
+def _project(arguments: Parsed, given: Input) -> str:
     """What a build has in common with the one before: the context, the Dockerfile and the target."""
-    is_alone = arguments.positionals[0] == "-"
-    where = "-" if is_alone else f"{directory} {_dockerfile(arguments, directory)}"
-    return f"{where} {arguments.text('target') or ''}"
+    return f"{given.place} {arguments.text('target') or ''}"
 
 
 def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
@@ -165,13 +174,15 @@ def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
     from sampan.build.repeat import Repeat
 
     path, told = arguments.positionals[0], [pair for pair in arguments.given() if pair[0] not in _UNTOLD]
-    if not _TOLD.issuperset(name for name, _ in told) or "-" in (path, arguments.text("file")):
+    if not _TOLD.issuperset(name for name, _ in told) or buildinput.is_remote(path):
+        return None
+    if buildinput.is_remote(arguments.text("file") or ""):
         return None
     engine, build_args = context.engine, buildargs.parse(arguments.texts("build-arg"))
     words = (__version__, engine.rootless, told, sorted(build_args.items()), os.environ.get(EPOCH))
     try:
         root = os.path.abspath(path)
-        dockerfile = _dockerfile(arguments, root)
+        dockerfile = buildinput.beside(arguments.text("file"), root)
         files = (dockerfile, f"{dockerfile}.dockerignore", ".dockerignore")
         return Repeat(engine.database, engine.blobs, root, words, files)
     except OSError:
@@ -211,7 +222,6 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     from sampan.build.solve import distinct
     from sampan.cli import calls
 
-    (path,) = arguments.positionals
     labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
     build_args = buildargs.parse(arguments.texts("build-arg"))
@@ -221,9 +231,9 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     style = _style(arguments, context)
     engine = context.engine
     host = _host(arguments, engine)
-    with engine.storing(), _directory(path) as directory:
-        source = _source(arguments, directory)
-        graph, fresh_stages = _graph(arguments, context, source, build_args, contexts, repeat)
+    with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
+        source = given.source()
+        graph, fresh_stages = _graph(arguments, context, source, given, build_args, contexts, repeat)
         around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
         findings = calls.findings_of_a_build(source, around)
         own = graph.config.config
@@ -246,7 +256,7 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                     fresh=arguments.on("no-cache"),
                     fresh_stages=fresh_stages,
                     caches=caches,
-                    project=_project(arguments, directory),
+                    project=_project(arguments, given),
                     repeat=None if context.warned else repeat,
                 )
             except BaseException:
@@ -410,19 +420,6 @@ def _agents(texts: list[str]) -> dict[str, str]:
     return found
 
 
-def _directory(path: str) -> "AbstractContextManager[str]":
-    """The build context's directory; for ``-``, a Dockerfile alone on standard input, an empty one."""
-    from contextlib import nullcontext
-
-    if path == "-":
-        from tempfile import TemporaryDirectory
-
-        return TemporaryDirectory(prefix="sampan-context-")
-    if "://" in path or path.startswith("git@"):
-        raise Unsupported(f"building from {path} is not built yet", hint="fetch it first, and name the directory")
-    return nullcontext(os.path.abspath(path))
-
-
 def _stages(names: list[str], text: bytes) -> list[str]:
     """What steps call the stages that are meant by name or number."""
     if not names:
@@ -434,20 +431,11 @@ def _stages(names: list[str], text: bytes) -> list[str]:
     return [stage.label if len(all_stages) > 1 else "" for stage in found]
 
 
-def _source(arguments: Parsed, directory: str) -> "Source":
-    from sampan.build.context import open_context, read_dockerfile
-    from sampan.cli.calls import Source
-
-    filename = _dockerfile(arguments, directory)
-    files = open_context(directory, filename or "Dockerfile")
-    text = read_dockerfile(directory, filename) if filename else sys.stdin.buffer.read()
-    return Source(text, filename or "Dockerfile", files)
-
-
 def _graph(
     arguments: Parsed,
     context: Context,
     source: "Source",
+    given: Input,
     build_args: dict[str, str],
     contexts: dict[str, str],
     repeat: "Repeat | None",
@@ -475,24 +463,9 @@ def _graph(
         contexts=contexts,
         report=lambda event: _tell(event, context),
         allowed=_allowed(arguments.texts("allow")),
+        open_named=given.open_named,
     )
     return graph, _stages(arguments.texts("no-cache-filter"), source.data)
-
-
-def _dockerfile(arguments: Parsed, directory: str) -> str:
-    """The Dockerfile's path, relative to the context if it is in there; empty for standard input."""
-    name, is_alone = arguments.text("file"), arguments.positionals[0] == "-"
-    if name == "-" or (is_alone and name is None):
-        return ""
-    if is_alone:
-        raise Invalid("there is no build context for -f to be in", hint="sampan build - < FILE, or name a directory")
-    if name is None:
-        return "Dockerfile"
-    # As with Docker, -f counts from where the user is, and only then from the context.
-    path = os.path.abspath(name)
-    if not os.path.lexists(path) and os.path.lexists(os.path.join(directory, name)):
-        return name
-    return os.path.relpath(path, directory) if path.startswith(f"{directory}/") else path
 
 
 def _contexts(texts: list[str]) -> dict[str, str]:
@@ -515,6 +488,8 @@ def _resolve(name: str, platform: "Platform", context: Context, *, pull: bool) -
     from sampan.oci import reference as references
 
     engine = context.engine
+    if name.startswith(buildinput.LAYOUT):
+        return _with_config(buildinput.image_of_layout(name, platform, engine), engine)
     if pull and references.parse(name).registry != "localhost":
         return _with_config(_pull(name, platform, context), engine)
     try:

@@ -11,7 +11,9 @@ from sampan.oci.platform import Platform
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 EPOCH_ARG = "SOURCE_DATE_EPOCH"
 """An argument to the build itself (reproducible-builds.org); stages see it if they declare it."""
-ANSWERED_ARGS = frozenset((EPOCH_ARG, "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_SYNTAX"))
+KEEP_GIT_ARG = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
+"""Whether a build context that is a git repository keeps its ``.git``."""
+ANSWERED_ARGS = frozenset((EPOCH_ARG, KEEP_GIT_ARG, "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_SYNTAX"))
 """Arguments that mean something without an ARG. BUILDKIT_SYNTAX names a program, which is not run."""
 PROXY_ARGS = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
 """Arguments that every RUN sees without an ARG, and that stay out of cache keys and history."""

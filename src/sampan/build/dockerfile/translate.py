@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from sampan.build.context import open_context
 from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
 from sampan.build.dockerfile.apply import Origin, Scope, StageState
 from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Run, Transfer
@@ -16,8 +17,8 @@ from sampan.build.dockerfile.mounts import RunMount
 from sampan.build.dockerfile.stages import Stage
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.dockerfile.words import Rules
-from sampan.build.graph import Context, Graph, Scratch, Source, Step
-from sampan.errors import Invalid, NotFound, Unsupported
+from sampan.build.graph import Context, Copy, Graph, Scratch, Source, Step
+from sampan.errors import Invalid, NotFound
 from sampan.events import Report, Warned
 from sampan.oci import platform as platforms
 from sampan.oci import reference as references
@@ -31,6 +32,8 @@ Resolve = Callable[[str, Platform], "tuple[Image, ImageConfig]"]
 """Gives the image of that name for that platform, which is then in the store, and its config. Raises SampanError."""
 
 _IMAGE = "docker-image://"
+_IMAGES = (_IMAGE, "oci-layout://")
+_TARGET = "target:"
 _NO_HISTORY = {"comment": "the history of this layer is not known"}
 
 
@@ -46,19 +49,21 @@ def translate(
     contexts: Mapping[str, str],
     report: Report,
     allowed: Collection[str] = (),
+    open_named: Callable[[str], Context] = open_context,
 ) -> Graph:
     """The graph that builds stage ``target`` (a name or number; the last stage if None) of a Dockerfile.
 
     ``context`` is what COPY copies from. ``contexts`` have a name and stand in for images and stages of that name: each
-    is ``docker-image://NAME`` or the path of a directory. ``allowed`` are the entitlements that were granted. Raises
-    Invalid, NotFound, Denied or Unsupported, showing the line, and what ``resolve`` raises.
+    is ``docker-image://NAME`` or ``oci-layout://…`` (which ``resolve`` is asked for), ``target:STAGE``, or what
+    ``open_named`` understands: the path of a directory, an address. ``allowed`` are the entitlements that were granted.
+    Raises Invalid, NotFound, Denied or Unsupported, showing the line, and what ``resolve`` and ``open_named`` raise.
     """
     dockerfile = stages.parse(text, filename)
     wanted = stages.target(dockerfile.stages, target)
     predefined = arguments.platform_args(platform, wanted.base.name, build_args)
     global_args = arguments.global_args(dockerfile.preamble, predefined, build_args, dockerfile.escape)
     scope = Scope(build_args, global_args, arguments.proxies(build_args), dockerfile.escape, report, allowed)
-    build = _Build(dockerfile.stages, scope, context, resolve, platform, contexts)
+    build = _Build(dockerfile.stages, scope, context, resolve, platform, contexts, open_named)
     state = build.state(wanted)
     used = arguments.declared(dockerfile.preamble) | build.declared | predefined.keys() | arguments.PROXY_ARGS
     for name in sorted(build_args.keys() - used - arguments.ANSWERED_ARGS):
@@ -72,8 +77,8 @@ class _Build:
     """One translation: the stages and images that it has met."""
 
     __slots__ = (
-        "_context", "_contexts", "_directories", "_images", "_numbers", "_platform", "_resolve", "_scope", "_stages",
-        "_states", "declared",
+        "_context", "_contexts", "_directories", "_images", "_numbers", "_open_named", "_platform", "_resolve",
+        "_scope", "_stages", "_states", "declared",
     )  # fmt: skip
 
     def __init__(
@@ -84,12 +89,14 @@ class _Build:
         resolve: Resolve,
         platform: Platform,
         contexts: Mapping[str, str],
+        open_named: Callable[[str], Context],
     ) -> None:
         self._stages = all_stages
         self._scope = scope
         self._context = context
         self._resolve = resolve
         self._platform = platform
+        self._open_named = open_named
         self._contexts = {context_name(name): value for name, value in contexts.items()}
         self._states: dict[int, StageState] = {}
         self._directories: dict[str, Context] = {}
@@ -109,7 +116,11 @@ class _Build:
         return self._states[stage.number]
 
     def _dependencies(self, stage: Stage) -> Iterator[Stage]:
-        if stage.number in self._states or self._replacement(stage) is not None:
+        if stage.number in self._states:
+            return
+        if self._replacement(stage) is not None:
+            if target := self._earlier(stage, stage.base.name):
+                yield target
             return
         body = stage.body
         base = self._earlier(stage, self._base_name(stage))
@@ -154,9 +165,10 @@ class _Build:
 
     def _from_context(self, stage: Stage, label: str, name: str, value: str) -> StageState:
         line = stage.base.line
-        if not value.startswith(_IMAGE):
-            what = f"FROM {name}, a build context that is no image,"
-            raise line.fault(f"{what} is not supported yet", stage.base.image, kind=Unsupported)
+        if value.startswith(_TARGET):
+            return self._states[self._target(stage, line, name, value).number].child(label)
+        if not value.startswith(_IMAGES):
+            return self._from_files(stage, label, name, value)
         image = value.removeprefix(_IMAGE)
         _, config, step = self._image(stage, line, image, self._stage_platform(stage), label)
         state = StageState(self._scope, label, step, config.config, config.platform)
@@ -164,6 +176,29 @@ class _Build:
         state.history = _history(config)
         state.author = config.author
         return state
+
+    def _from_files(self, stage: Stage, label: str, name: str, value: str) -> StageState:
+        """A stage that begins with the files of a build context."""
+        line, text = stage.base.line, f"FROM {name}"
+        files = self._directory(line, value, stage.base.image)
+        step = Copy(Scratch(label, line=line.number), (".",), files, "/", stage=label, text=text, line=line.number)
+        state = StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._stage_platform(stage))
+        state.did(text, layer=True)
+        return state
+
+    def _directory(self, line: Line, value: str, at: str) -> Context:
+        if value not in self._directories:
+            with line.showing(at):
+                self._directories[value] = self._open_named(value)
+        return self._directories[value]
+
+    def _target(self, stage: Stage, line: Line, name: str, value: str) -> Stage:
+        """The stage that a build context stands for (``target:STAGE``)."""
+        found = self._earlier(stage, name)
+        if not found:
+            wanted = value.removeprefix(_TARGET)
+            raise line.fault(f"the build context {name} is stage {wanted}, and none before this line is called so")
+        return found
 
     def _origins(self, stage: Stage, instruction: Instruction) -> list[Origin]:
         """Where files come from: for a COPY or ADD, or for each mount of a RUN, which may need none."""
@@ -182,12 +217,12 @@ class _Build:
         if name == "scratch":
             return Scratch()
         value = self._contexts.get(context_name(name), _IMAGE + name)
-        if value.startswith(_IMAGE):
+        if value.startswith(_TARGET):
+            self._target(stage, line, name, value)
+        if value.startswith(_IMAGES):
             label = stage.label if len(self._stages) > 1 else ""
             return self._image(stage, line, value.removeprefix(_IMAGE), self._platform, label)[2]
-        if value not in self._directories:
-            self._directories[value] = _directory(line, value, at)
-        return self._directories[value]
+        return self._directory(line, value, at)
 
     def _image(
         self, stage: Stage, line: Line, name: str, platform: Platform, label: str
@@ -209,7 +244,10 @@ class _Build:
         return self._contexts.get(context_name(stage.base.name)) if stage.base.name else None
 
     def _earlier(self, stage: Stage, name: str) -> Stage | None:
-        """The last stage of that name before ``stage``: only what stands above can shadow an image."""
+        """The last stage of that name before ``stage``: only what stands above can shadow an image. A named context may
+        stand for another one."""
+        value = self._contexts.get(context_name(name), "") if name else ""
+        name = value.removeprefix(_TARGET) if value.startswith(_TARGET) else name
         numbers = self._numbers.get(name.lower(), []) if name else []
         index = bisect_left(numbers, stage.number)
         return self._stages[numbers[index - 1]] if index else None
@@ -280,16 +318,6 @@ def _named_origins(instruction: Instruction) -> list[tuple[str, str]]:
     if isinstance(instruction, Transfer):
         return [(instruction.from_, f"--from={instruction.from_}")]
     return [(mount.from_, f"from={mount.from_}") for mount in _mounts(instruction)]
-
-
-def _directory(line: Line, value: str, at: str) -> Context:
-    from sampan.build import context
-
-    scheme, separator, _ = value.partition("://")
-    if separator or value.startswith("target:"):
-        what = f"a build context from {scheme if separator else 'target'}"
-        raise line.fault(f"{what} is not supported yet", at, kind=Unsupported)
-    return context.open_context(value)
 
 
 def context_name(name: str) -> str:
