@@ -106,7 +106,7 @@ def test_a_url_without_a_name(adding: Adding) -> None:
     adding.build("ADD SITE/ /index")
     failed = adding.build("ADD SITE/ /dir/", check=False)
     assert failed.returncode == 1
-    assert "line 2: the source has no name that it could have in the directory /dir/" in failed.stderr
+    assert "Dockerfile:2: the source has no name that it could have in the directory /dir/" in failed.stderr
 
 
 def test_an_unchanged_url_costs_one_question(adding: Adding) -> None:
@@ -140,7 +140,7 @@ def test_checksums_fail_closed(adding: Adding) -> None:
     adding.build("ADD SITE/f /f")
     failed = adding.build(f"ADD --checksum={sha256(b'good')} SITE/f /f", check=False)
     assert failed.returncode == 1
-    assert f"line 2: the digest of {adding.site.url}/f is {sha256(b'evil')}" in failed.stderr
+    assert f"Dockerfile:2: the digest of {adding.site.url}/f is {sha256(b'evil')}" in failed.stderr
     adding.build(f"ARG SUM={sha256(b'evil')}\nADD --checksum=$SUM SITE/f /f")
     adding.site.asked()
     adding.build(f"ARG SUM={sha256(b'evil')}\nADD --checksum=$SUM SITE/f /f")
