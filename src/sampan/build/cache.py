@@ -6,10 +6,11 @@ store and from where the user points (``Elsewhere``), never from an image that w
 The garbage collector keeps what the table names (``store.collect``).
 """
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sampan.errors import Corrupt, SampanError
 from sampan.events import quiet
@@ -18,13 +19,19 @@ from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest, chain_ids
 from sampan.store.database import transaction
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
+    from typing import Any, NamedTuple, Protocol
 
     from sampan.snapshots.lookup import View
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
+else:
+    from sampan.values import NamedTuple
+
+    Protocol = object
 
 _USE_COUNTS_AFTER = 3600
 """Seconds: a more recent use is not written down again, so that a build without changes writes nothing."""
@@ -70,9 +77,9 @@ class Cache:
 
     def __init__(
         self,
-        db: "sqlite3.Connection",
-        blobs: "Blobs",
-        snapshots: "Overlay",
+        db: sqlite3.Connection,
+        blobs: Blobs,
+        snapshots: Overlay,
         *,
         fresh: bool = False,
         elsewhere: Elsewhere | None = None,
@@ -113,7 +120,7 @@ class Cache:
             statement = f"INSERT OR IGNORE INTO build_cache ({_COLUMNS}, used) VALUES ({_MARKS})"
             return self._db.executemany(statement, rows).rowcount
 
-    def entries(self, chains: "Collection[Digest] | None" = None) -> list[Entry]:
+    def entries(self, chains: Collection[Digest] | None = None) -> list[Entry]:
         """All entries that are whole, or those that led to ``chains``; in an order that depends on them alone."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM build_cache WHERE digest IS NOT NULL ORDER BY key")
         found = (_entry(row) for row in rows)
@@ -170,14 +177,14 @@ class FileDigests:
 
     __slots__ = ("_asked", "_db", "_fetched", "_new", "_root")
 
-    def __init__(self, db: "sqlite3.Connection", root: str) -> None:
+    def __init__(self, db: sqlite3.Connection, root: str) -> None:
         self._db = db
         self._root = os.fsencode(root.rstrip("/")) + b"/"
         self._new: list[tuple[bytes, int, int, int, int, str]] = []
         self._asked = 0
         self._fetched: dict[bytes, _Facts] | None = None
 
-    def __call__(self, view: "View", path: bytes, status: os.stat_result) -> str:
+    def __call__(self, view: View, path: bytes, status: os.stat_result) -> str:
         """The digest of the regular file ``path`` (a Digester)."""
         from sampan.build.source import read_digest
 

@@ -4,11 +4,12 @@ A name of a file is never taken from a server. Credentials go to the host that t
 redirects; what is fetched has no Content-Encoding undone, so that a digest is that of the bytes as they are published.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from sampan.build.cancellation import Cancellation
@@ -18,11 +19,15 @@ from sampan.errors import Corrupt, Denied, Invalid, NotFound, SampanError, Unava
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from typing import NamedTuple
 
     from sampan.registry.http import Response, Transport
     from sampan.store.blobs import Blobs
+else:
+    from sampan.values import NamedTuple
 
 _MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -67,7 +72,7 @@ class Downloads:
     """What one build downloads. Safe for several threads."""
 
     def __init__(
-        self, db: "sqlite3.Connection", blobs: "Blobs", secrets: Mapping[str, Secret], cancellation: Cancellation
+        self, db: sqlite3.Connection, blobs: Blobs, secrets: Mapping[str, Secret], cancellation: Cancellation
     ) -> None:
         self._db = db
         self._blobs = blobs
@@ -149,7 +154,7 @@ class Downloads:
                         return bool(before.etag) and response.headers.get("etag") == before.etag
         return False
 
-    def _send(self, method: str, url: Url, headers: Mapping[str, str], *, repeatable: bool = False) -> "Response":
+    def _send(self, method: str, url: Url, headers: Mapping[str, str], *, repeatable: bool = False) -> Response:
         """The answer that redirects lead to."""
         from sampan.registry.http import Request, origin
 
@@ -171,7 +176,7 @@ class Downloads:
                 return {"Authorization": scheme + header_value(self._secrets[name], name)}
         return {"Authorization": basic(unquote(url.login))} if url.login else {}
 
-    def _transport(self) -> "Transport":
+    def _transport(self) -> Transport:
         from sampan.registry.http import Transport
 
         with self._guard:

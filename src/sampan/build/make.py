@@ -1,8 +1,9 @@
 """A graph made into an image: what every frontend ends in."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.build.export import export
 from sampan.build.graph import Graph
@@ -13,38 +14,43 @@ from sampan.errors import SampanError
 from sampan.events import Event, Report, Warned
 from sampan.oci.digest import chain_ids
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NamedTuple
+
     from sampan.build.endpoints import Endpoint
     from sampan.build.host import Host
     from sampan.build.repeat import Repeat
     from sampan.oci.digest import Digest
     from sampan.oci.reference import Reference
     from sampan.store.images import Image, Images
+else:
+    from sampan.values import NamedTuple
 
 
 class Caches(NamedTuple):
     """Where steps may come from besides the store's own cache, and where the cache goes afterwards."""
 
-    sources: "Sequence[Endpoint]" = ()
-    targets: "Sequence[Endpoint]" = ()
+    sources: Sequence[Endpoint] = ()
+    targets: Sequence[Endpoint] = ()
 
 
 def make(
     graph: Graph,
-    names: "Sequence[Reference]",
+    names: Sequence[Reference],
     stores: Stores,
-    images: "Images",
-    host: "Host",
+    images: Images,
+    host: Host,
     report: Report,
     *,
     epoch: int | None = None,
     fresh: bool = False,
     fresh_stages: Collection[str] = (),
     jobs: int = 4,
-    repeat: "Repeat | None" = None,
+    repeat: Repeat | None = None,
     caches: Caches = Caches(),  # noqa: B008
     project: str = "",
-) -> "Image":
+) -> Image:
     """Solves ``graph`` and stores the image under ``names`` (each with a tag).
 
     ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages`` --no-cache-filter, ``caches`` --cache-from
@@ -83,14 +89,14 @@ def make(
     return image
 
 
-def _inline(work: Build, state: "State") -> "Mapping[str, str]":
+def _inline(work: Build, state: State) -> Mapping[str, str]:
     from sampan.build import portable
 
     chains = _chains(state)
     return portable.inline(work.cache.entries(chains), chains)
 
 
-def _send(target: "Endpoint", work: Build, state: "State", stores: Stores, report: Report) -> None:
+def _send(target: Endpoint, work: Build, state: State, stores: Stores, report: Report) -> None:
     from sampan.build.exchange import send
     from sampan.build.portable import Contents
 
@@ -104,11 +110,11 @@ def _send(target: "Endpoint", work: Build, state: "State", stores: Stores, repor
         report(Warned(f"the cache did not go to {target}: {error.message}"))
 
 
-def _chains(state: "State") -> "tuple[Digest, ...]":
+def _chains(state: State) -> tuple[Digest, ...]:
     return chain_ids(dated.layer.diff_id for dated in state.layers)
 
 
-def _solved(graph: Graph, work: Build, report: Report, jobs: int, stores: Stores, images: "Images") -> State:
+def _solved(graph: Graph, work: Build, report: Report, jobs: int, stores: Stores, images: Images) -> State:
     try:
         return solve(graph.target, work, report, jobs=jobs, places=graph.places)
     except SampanError as error:
@@ -120,7 +126,7 @@ def _solved(graph: Graph, work: Build, report: Report, jobs: int, stores: Stores
         raise
 
 
-def _remember(repeat: "Repeat", image: "Image", names: "Sequence[Reference]", state: State, work: Build) -> None:
+def _remember(repeat: Repeat, image: Image, names: Sequence[Reference], state: State, work: Build) -> None:
     from sampan.build.context import Directory
     from sampan.build.repeat import Basis
 

@@ -5,17 +5,18 @@ from a stage has two: one by the stage's chain id, which costs nothing, and one 
 stage that was built anew, and came out the same where it matters, invalidates nothing.
 """
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
 
 from sampan.build import source as sources
 from sampan.build.cache import Built, Cache, FileDigests
 from sampan.build.cancellation import CancellableBlobs, Cancellation
 from sampan.build.graph import STEPS, Copy, MakeDirectory, Mount, Run, Scratch, Source, Step
-from sampan.build.remotes import Remotes
 from sampan.build.source import ContextFiles, Digester, Selected, read_digest
 from sampan.errors import Invalid, NotFound
 from sampan.events import Report, Warned
@@ -24,9 +25,11 @@ from sampan.oci import manifest as manifests
 from sampan.oci.digest import Digest, chain_ids, sha256
 from sampan.oci.manifest import Manifest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
+    from typing import Any, NamedTuple
 
     from sampan.build.cache import Elsewhere
     from sampan.build.copy import Attributes, Destination
@@ -34,18 +37,21 @@ if TYPE_CHECKING:
     from sampan.build.host import Host
     from sampan.build.mounts import Prepared
     from sampan.build.reasons import Facts, Inputs, Reasons
+    from sampan.build.remotes import Remotes
     from sampan.build.solve import Output
     from sampan.layers.write import Layer
     from sampan.snapshots.lookup import View
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.images import Image
+else:
+    from sampan.values import NamedTuple
 
 
 class Dated(NamedTuple):
     """A layer, and when it was made (RFC 3339; empty for one of a base image, whose history says it)."""
 
-    layer: "Layer"
+    layer: Layer
     created: str
 
 
@@ -59,9 +65,9 @@ class State(NamedTuple):
 class Stores(NamedTuple):
     """The stores that a build works on."""
 
-    database: "sqlite3.Connection"
-    blobs: "Blobs"
-    snapshots: "Overlay"
+    database: sqlite3.Connection
+    blobs: Blobs
+    snapshots: Overlay
 
 
 class Build:
@@ -75,14 +81,14 @@ class Build:
     def __init__(
         self,
         stores: Stores,
-        host: "Host",
+        host: Host,
         report: Report,
         *,
         epoch: int | None,
         fresh: bool,
-        fresh_stages: "Collection[str]" = (),
-        elsewhere: "Elsewhere | None" = None,
-        reasons: "Reasons | None" = None,
+        fresh_stages: Collection[str] = (),
+        elsewhere: Elsewhere | None = None,
+        reasons: Reasons | None = None,
     ) -> None:
         self._stores = stores
         self._host = host
@@ -94,9 +100,6 @@ class Build:
         self._fresh_stages = fresh_stages
         self._cancellation = Cancellation()
         self._opened = ExitStack()
-        self._remotes = self._opened.enter_context(
-            Remotes(stores.database, stores.blobs, host.temporary, host.secrets, host.agents, self._cancellation)
-        )
         self._contexts: dict[int, tuple[Context, Digester]] = {}
         self._digests: list[FileDigests] = []
         self.failure: tuple[Run, State] | None = None
@@ -111,7 +114,7 @@ class Build:
         self._seen: dict[int, tuple[dict[str, object], Facts]] = {}
         """Of each step, by what people call it, what it is shown or fetches; and the files that it copies."""
 
-    def __enter__(self) -> "Build":
+    def __enter__(self) -> Build:
         return self
 
     def __exit__(self, *rest: object) -> None:
@@ -143,7 +146,7 @@ class Build:
             keys.append(key)
         return None
 
-    def perform(self, step: Step, inputs: Sequence[State], output: "Output") -> State:
+    def perform(self, step: Step, inputs: Sequence[State], output: Output) -> State:
         """See ``solve.Work``: a new snapshot on the parent's, the step's doing in it, and a layer of what changed."""
         parent, snapshots = inputs[0], self._stores.snapshots
         self._cancellation.check()
@@ -180,7 +183,7 @@ class Build:
         if self._reasons and id(step) in self._seen:
             self._reasons.note(step, key, lambda: self.describe(step, inputs[0].chain), performed=performed)
 
-    def describe(self, step: Step, chain: Digest | None) -> "Inputs":
+    def describe(self, step: Step, chain: Digest | None) -> Inputs:
         """What ``step``, upon ``chain``, was found to be made of when its key was."""
         from sampan.build import reasons
 
@@ -189,7 +192,7 @@ class Build:
             around |= {"build --network": self._host.network, "build --add-host": self._host.hosts}
         return reasons.describe(step, chain, around, *self._seen.get(id(step), ({}, [])))
 
-    def survey(self, step: Step, inputs: "Sequence[State | None]") -> None:
+    def survey(self, step: Step, inputs: Sequence[State | None]) -> None:
         """Finds out what ``step`` is made of as far as that can be told before all ``inputs`` are there."""
         known = [each or State(None, ()) for each in inputs]
         if isinstance(step, Copy) and not isinstance(step.origin, STEPS):
@@ -201,11 +204,20 @@ class Build:
             self._seen[id(step)] = ({}, [])
 
     @property
-    def contexts(self) -> "list[Context]":
+    def contexts(self) -> list[Context]:
         """Those that something was copied from or mounted."""
         return [context for context, _ in self._contexts.values()]
 
     # -- keys -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _remotes(self) -> Remotes:
+        from sampan.build.remotes import Remotes
+
+        stores, host = self._stores, self._host
+        return self._opened.enter_context(
+            Remotes(stores.database, stores.blobs, host.temporary, host.secrets, host.agents, self._cancellation)
+        )
 
     def _make_keys(self, step: Step, inputs: Sequence[State]) -> Iterator[str]:
         """The keys of a step, the cheapest to make first."""
@@ -233,7 +245,7 @@ class Build:
             yield _key(*about, step.parents, self._contents(step, inputs, remote))
 
     def _contents(
-        self, step: Copy, inputs: Sequence[State], remote: "Mapping[Any, object] | None" = None
+        self, step: Copy, inputs: Sequence[State], remote: Mapping[Any, object] | None = None
     ) -> list[object]:
         """What is copied, by content: of each source, of each match."""
         noted: Facts = []
@@ -262,7 +274,7 @@ class Build:
         return (*mount._replace(origin=None), content)
 
     @contextmanager
-    def _view(self, step: Step, origin: "Context | Step", inputs: Sequence[State]) -> "Iterator[tuple[View, Digester]]":
+    def _view(self, step: Step, origin: Context | Step, inputs: Sequence[State]) -> Iterator[tuple[View, Digester]]:
         """The files that are copied from, and how their digests are found."""
         if isinstance(origin, STEPS):
             from sampan.snapshots.lookup import Tree
@@ -286,7 +298,7 @@ class Build:
     # -- performing -----------------------------------------------------------------------------------------------
 
     def _act(
-        self, step: Step, inputs: Sequence[State], key: str, upper: str, output: "Output"
+        self, step: Step, inputs: Sequence[State], key: str, upper: str, output: Output
     ) -> tuple[bool, Mapping[bytes, bytes]]:
         """Does what the step says in the new snapshot; gives whether the result is what its key stands for, and what
         some of its files hold."""
@@ -294,7 +306,7 @@ class Build:
         if isinstance(step, Run):
             from sampan.build.run import CommandFailed, run
 
-            def prepare(bundle: str, mounts: Sequence[Mount]) -> "AbstractContextManager[Prepared]":
+            def prepare(bundle: str, mounts: Sequence[Mount]) -> AbstractContextManager[Prepared]:
                 return self._prepare(step, mounts, inputs, bundle)
 
             snapshots = self._stores.snapshots
@@ -317,11 +329,11 @@ class Build:
 
     def _prepare(
         self, step: Run, mounts: Sequence[Mount], inputs: Sequence[State], bundle: str
-    ) -> "AbstractContextManager[Prepared]":
+    ) -> AbstractContextManager[Prepared]:
         from sampan.build.mounts import Origin, Place, prepared
 
         @contextmanager
-        def open_origin(origin: "Context | Step") -> Iterator[Origin]:
+        def open_origin(origin: Context | Step) -> Iterator[Origin]:
             with self._view(step, origin, inputs) as (view, _):
                 if isinstance(origin, STEPS):
                     chain = _state(step, origin, inputs).chain
@@ -338,9 +350,8 @@ class Build:
             self._warned.add(message)
             self._report(Warned(message))
 
-    def _copy(self, step: Copy, inputs: Sequence[State], to: "Destination", stack: tuple[str, ...]) -> None:
+    def _copy(self, step: Copy, inputs: Sequence[State], to: Destination, stack: tuple[str, ...]) -> None:
         from sampan.build.copy import place, place_text
-        from sampan.build.unpack import unpack
 
         attributes = _attributes(step, stack, self._host.rootless)
         with self._view(step, step.origin, inputs) as (view, _):
@@ -351,7 +362,7 @@ class Build:
                     matches, unpacks = _without_excluded(step, [self._remotes.fetch(source)]), step.unpack_remote
                 settled = to.settled
                 for seen, match in matches:
-                    if unpacks and unpack(seen, match, step.dest, to, attributes):
+                    if unpacks and self._unpack(seen, match, step.dest, to, attributes):
                         to.settled = to.settled and sources.unchanged(seen, match.path, match.status)
                     else:
                         place(seen, match, step.dest, to, attributes)
@@ -360,7 +371,12 @@ class Build:
         for name, content in step.inline:
             place_text(name, content, step.dest, to, attributes)
 
-    def _pack(self, upper: str, contents: Mapping[bytes, bytes]) -> "Layer":
+    def _unpack(self, view: View, match: Selected, dest: str, to: Destination, attributes: Attributes) -> bool:
+        from sampan.build.unpack import unpack
+
+        return unpack(view, match, dest, to, attributes)
+
+    def _pack(self, upper: str, contents: Mapping[bytes, bytes]) -> Layer:
         from sampan.layers.write import pack
 
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -371,7 +387,7 @@ class Build:
         finally:
             os.close(fd)
 
-    def _image(self, image: "Image") -> State:
+    def _image(self, image: Image) -> State:
         from sampan.layers.write import Layer
 
         manifest = manifests.parse(self._stores.blobs.read(image.manifest.digest), image.manifest.media_type)
@@ -402,11 +418,11 @@ def _state(step: Step, origin: Step, inputs: Sequence[State]) -> State:
     return next(state for needed, state in zip(step.inputs, inputs, strict=True) if needed is origin)
 
 
-def _at(mounts: "Iterable[tuple[Mount, object]]") -> dict[str, object]:
+def _at(mounts: Iterable[tuple[Mount, object]]) -> dict[str, object]:
     return {f"the mount at {mount.target}": key for mount, key in mounts}
 
 
-def _find(mount: Mount, view: "View") -> Selected:
+def _find(mount: Mount, view: View) -> Selected:
     try:
         return sources.find(view, mount.source)
     except NotFound:
@@ -417,7 +433,7 @@ def _find(mount: Mount, view: "View") -> Selected:
         raise
 
 
-def _select(step: Copy, view: "View", source: str) -> list[Selected]:
+def _select(step: Copy, view: View, source: str) -> list[Selected]:
     try:
         return sources.select(view, source)
     except NotFound:
@@ -428,13 +444,13 @@ def _select(step: Copy, view: "View", source: str) -> list[Selected]:
         raise
 
 
-def _matches(step: Copy, view: "View", source: str) -> "list[tuple[View, Selected]]":
+def _matches(step: Copy, view: View, source: str) -> list[tuple[View, Selected]]:
     """What ``source`` means, each match with the view that it is to be read through."""
     found = [_with_parents(step, view, source)] if step.parents else [(view, m) for m in _select(step, view, source)]
     return _without_excluded(step, found)
 
 
-def _without_excluded(step: Copy, found: "Sequence[tuple[View, Selected]]") -> "list[tuple[View, Selected]]":
+def _without_excluded(step: Copy, found: Sequence[tuple[View, Selected]]) -> list[tuple[View, Selected]]:
     if not step.exclude:
         return list(found)
     from sampan.build import ignore
@@ -448,7 +464,7 @@ def _without_excluded(step: Copy, found: "Sequence[tuple[View, Selected]]") -> "
     ]
 
 
-def _with_parents(step: Copy, view: "View", source: str) -> "tuple[View, Selected]":
+def _with_parents(step: Copy, view: View, source: str) -> tuple[View, Selected]:
     """The directory that paths count from, with nothing but what ``source`` matches. Raises NotFound for a plain path
     that is not there."""
     from sampan.build.filtered import Only, deep_matches
@@ -465,7 +481,7 @@ def _with_parents(step: Copy, view: "View", source: str) -> "tuple[View, Selecte
     return Only(view, matched), root
 
 
-def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> "Attributes":
+def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> Attributes:
     from sampan.build import modes
     from sampan.build.copy import Attributes
     from sampan.snapshots import users
@@ -479,7 +495,7 @@ def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> "Attribut
     return Attributes(owner, modes.parse(step.chmod) if step.chmod else None, xattrs=from_stage)
 
 
-def _make_directory(step: MakeDirectory, to: "Destination") -> None:
+def _make_directory(step: MakeDirectory, to: Destination) -> None:
     """WORKDIR: as with BuildKit, what is made belongs to USER, parents included, and what is there stays as it is."""
     from sampan.build.copy import resolve_destination
     from sampan.snapshots import users

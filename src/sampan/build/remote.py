@@ -5,11 +5,18 @@ frontend/dockerfile/dfgitutil where that is silent. A URL's user name and passwo
 is shown, logged, hashed or passed to a program has none.
 """
 
+from __future__ import annotations
+
 import re
-from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from sampan.errors import Invalid, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+    from urllib.parse import SplitResult
+else:
+    from sampan.values import NamedTuple
 
 _USERINFO = re.compile(r"(?i)(https?://)([^/?#\s\"']*)@")
 _SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?!//)(?P<path>[^#?]+)")
@@ -42,6 +49,8 @@ class Url(NamedTuple):
     @property
     def name(self) -> str:
         """The last component of the path: what the file is called in a directory; empty if there is none."""
+        from urllib.parse import unquote, urlsplit
+
         name = unquote(urlsplit(self.url).path).rpartition("/")[2]
         return "" if name in (".", "..") or "\0" in name else name
 
@@ -72,6 +81,8 @@ class Repository(NamedTuple):
     @property
     def host(self) -> str:
         """With the port, if there is one; in lower case."""
+        from urllib.parse import urlsplit
+
         scp = _SCP.fullmatch(self.remote)
         return (scp["host"] if scp else urlsplit(self.remote).netloc.rpartition("@")[2]).lower()
 
@@ -117,6 +128,8 @@ def is_commit(text: str) -> bool:
 
 
 def _split(text: str) -> SplitResult:
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(text)
         port_is_valid = parts.port is None or parts.port >= 0
@@ -146,6 +159,8 @@ def _repository(parts: SplitResult) -> Repository:
 
 def _located(found: Repository, fragment: str, query: str) -> Repository:
     """With what stands behind the address: ``#ref:subdir``, or ``?ref=…&subdir=…``."""
+    from urllib.parse import unquote
+
     ref, _, subdir = unquote(fragment).partition(":")
     found = _queried(found._replace(ref=ref, subdir=subdir), query)
     for text in (found.ref, found.remote, found.host, found.remote.rpartition(":")[2]):
@@ -168,6 +183,8 @@ def with_commit(found: Repository, commit: str) -> Repository:
 
 
 def _queried(found: Repository, query: str) -> Repository:
+    from urllib.parse import parse_qsl
+
     seen: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in seen:

@@ -3,11 +3,12 @@
 Each source is fetched once in a build, however many steps use it.
 """
 
+from __future__ import annotations
+
 import os
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.build.cancellation import Cancellation
 from sampan.build.context import Directory
@@ -20,11 +21,15 @@ from sampan.errors import Invalid, NotFound
 from sampan.oci.digest import Digest
 from sampan.snapshots.lookup import View
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from typing import NamedTuple
 
     from sampan.build.git import Access, Resolved
     from sampan.store.blobs import Blobs
+else:
+    from sampan.values import NamedTuple
 
 
 class Arrived(NamedTuple):
@@ -39,8 +44,8 @@ class Remotes:
 
     def __init__(
         self,
-        db: "sqlite3.Connection",
-        blobs: "Blobs",
+        db: sqlite3.Connection,
+        blobs: Blobs,
         temporary: str,
         secrets: Mapping[str, Secret],
         agents: Mapping[str, str],
@@ -55,7 +60,7 @@ class Remotes:
         self._turns = Turns()
         self._opened = ExitStack()
 
-    def __enter__(self) -> "Remotes":
+    def __enter__(self) -> Remotes:
         return self
 
     def __exit__(self, *rest: object) -> None:
@@ -99,14 +104,14 @@ class Remotes:
                 self._checkouts[repository] = directory
             return self._checkouts[repository]
 
-    def _resolve(self, repository: Repository) -> "Resolved":
+    def _resolve(self, repository: Repository) -> Resolved:
         from sampan.build import git
 
         if repository not in self._resolved:
             self._resolved[repository] = git.resolve(repository, self._git_access())
         return self._resolved[repository]
 
-    def _git_access(self) -> "Access":
+    def _git_access(self) -> Access:
         from sampan.build.git import Access
 
         return Access(*self._access)

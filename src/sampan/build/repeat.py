@@ -68,7 +68,20 @@ class Repeat:
     name of each base image with the id of what it meant.
     """
 
-    __slots__ = ("_began", "_blobs", "_db", "_files", "_key", "_texts", "_told", "bases", "findings", "labels", "root")
+    __slots__ = (
+        "_began",
+        "_blobs",
+        "_db",
+        "_files",
+        "_key",
+        "_last",
+        "_texts",
+        "_told",
+        "bases",
+        "findings",
+        "labels",
+        "root",
+    )
 
     def __init__(
         self, db: sqlite3.Connection, blobs: Blobs, root: str, words: Iterable[object], files: Iterable[str]
@@ -85,11 +98,12 @@ class Repeat:
         self.bases: list[tuple[str, str]] = []
         self.labels: Sequence[str] = ()
         self.findings = ""
+        self._last: dict[str, Any] | None = None
 
     def recall(self) -> Outcome | None:
         """What it led to the last time, if it still does."""
         row = self._db.execute("SELECT facts FROM build_repeat WHERE key=?", (self._key,)).fetchone()
-        facts = plainjson.loads(row[0].decode(errors="surrogatepass")) if row else None
+        self._last = facts = plainjson.loads(row[0].decode(errors="surrogatepass")) if row else None
         if (
             facts
             and facts["told"] == self._told
@@ -99,6 +113,14 @@ class Repeat:
         ):
             return Outcome(facts["image"], facts["names"], facts["labels"], facts.get("findings", ""))
         return None
+
+    def known_findings(self) -> str | None:
+        """What lint found the last time; None if the files were others, or what the ``bases`` (all known now) meant."""
+        last = self._last
+        if not last or last["told"] != self._told or last["bases"] != list(map(list, self.bases)):
+            return None
+        findings: str | None = last.get("findings")
+        return findings
 
     def remember(self, image: str, names: Sequence[str], basis: Basis) -> None:
         """Writes down what it led to, unless something changed so lately that the next change might not show."""

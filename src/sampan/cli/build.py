@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sampan.build.make import Caches
     from sampan.build.mounts import Secret
     from sampan.build.repeat import Outcome, Repeat
-    from sampan.cli.calls import Source
+    from sampan.cli.source import Source
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
     from sampan.events import Event
@@ -220,7 +220,6 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     from sampan.build.make import make
     from sampan.build.perform import Stores
     from sampan.build.solve import distinct
-    from sampan.cli import calls
 
     labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
@@ -234,8 +233,12 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
         graph, fresh_stages = _graph(arguments, context, source, given, build_args, contexts, repeat)
-        around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
-        findings = calls.findings_of_a_build(source, around)
+        findings = repeat.known_findings() if repeat else None
+        if findings is None:
+            from sampan.cli import calls
+
+            around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+            findings = calls.findings_of_a_build(source, around)
         own = graph.config.config
         config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
         graph = graph._replace(config=config)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sampan.build.mounts import Secret
     from sampan.build.received import Received
     from sampan.build.remotes import Remotes
-    from sampan.cli.calls import Source
+    from sampan.cli.source import Source
     from sampan.engine import Engine
     from sampan.oci.platform import Platform
     from sampan.store.images import Image
@@ -69,7 +69,7 @@ class Input:
         """The Dockerfile and the context. Raises SampanError."""
         from sampan.build.context import Directory, open_context, read_dockerfile
         from sampan.build.ignore import Ignore
-        from sampan.cli.calls import Source
+        from sampan.cli.source import Source
 
         file, is_apart = self._file or "Dockerfile", is_remote(self._file or "")
         if is_remote(self._path):

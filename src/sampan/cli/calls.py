@@ -1,8 +1,9 @@
 """``build --call`` and ``build --check``, and lint in a build: what is answered without building anything."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from sampan.build.dockerfile import outline, rules, stages
 from sampan.build.dockerfile.findings import Surroundings
@@ -10,26 +11,23 @@ from sampan.build.dockerfile.lint import Report, lint
 from sampan.cli import findings as formats
 from sampan.cli import output
 from sampan.cli.context import Context
+from sampan.cli.source import Source
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.oci import platform as platforms
 
 TYPE_CHECKING = False
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.build.context import Directory
+    from typing import Any
+
     from sampan.oci.config import ImageConfig
     from sampan.oci.platform import Platform
+else:
+    pass
 
 FORMATS = ("text", "json", "sarif")
 _METHODS = ("build", "check", "lint", "outline", "targets")
 _IMAGE = "docker-image://"
-
-
-class Source(NamedTuple):
-    """A Dockerfile's text, how messages call it, and the context that belongs to it (None if there is none)."""
-
-    data: bytes
-    filename: str
-    files: "Directory | None"
 
 
 def method(text: str) -> tuple[str, str]:
@@ -97,7 +95,7 @@ def surroundings(
 ) -> Surroundings:
     """What a Dockerfile is judged with here. Base images count as far as the store holds them: none is pulled."""
 
-    def config(name: str, platform: "Platform") -> "ImageConfig | None":
+    def config(name: str, platform: Platform) -> ImageConfig | None:
         return _config(name, contexts, context)
 
     from sampan.build.dockerfile.values import inside
@@ -106,7 +104,7 @@ def surroundings(
     return Surroundings(platforms.host(), build_args, config, lambda path: hides(inside(path)), target)
 
 
-def _config(name: str, contexts: Mapping[str, str], context: Context) -> "ImageConfig | None":
+def _config(name: str, contexts: Mapping[str, str], context: Context) -> ImageConfig | None:
     from sampan.build.dockerfile.translate import context_name
     from sampan.oci import config as configs
 

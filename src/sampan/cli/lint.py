@@ -9,7 +9,7 @@ from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.cli.calls import Source
+    from sampan.cli.source import Source
 
 COMMAND = Command(
     "[OPTIONS] [PATH | -]",
@@ -45,7 +45,7 @@ def main(arguments: Parsed, context: Context) -> int:
 def _source(path: str, file: str | None) -> "Source":
     """``path`` is the build context, or the Dockerfile itself in its context."""
     from sampan.build.context import open_context, read_dockerfile
-    from sampan.cli.calls import Source
+    from sampan.cli.source import Source
 
     if path == "-":
         return Source(sys.stdin.buffer.read(), "Dockerfile", None)

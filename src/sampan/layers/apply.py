@@ -9,12 +9,13 @@ an earlier one, except that directories merge; missing parents are made, 0755 an
 target that the same layer brought before, and links to a symbolic link itself.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 import stat
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
 
 from sampan.errors import Corrupt, Denied, Invalid, SampanError, Unavailable
 from sampan.layers import owners, whiteouts, xattrs
@@ -37,12 +38,19 @@ from sampan.layers.window import Source
 from sampan.linux import beneath
 from sampan.oci.digest import Digest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, TypeVar
+
+    Made = TypeVar("Made")
+else:
+    from sampan.values import NamedTuple
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEVICES = {CHAR: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
 _CACHED_PARENTS = 64
-Made = TypeVar("Made")
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 

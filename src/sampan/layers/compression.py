@@ -4,8 +4,9 @@ A source is anything with ``read(n)`` that gives at most ``n`` bytes, and none o
 out in pieces of at most ``n`` bytes, however small the input was.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, cast
 
 from isal import isal_zlib
 
@@ -13,6 +14,10 @@ from sampan.errors import Corrupt, Invalid
 from sampan.layers.window import Source
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CHUNK = 1 << 18
 MAX_SIZE = 1 << 40
@@ -24,7 +29,8 @@ honest layers too, but not gigabytes of them."""
 
 FREE_SIZE = 4 << 30
 
-_IsalError: type[Exception] = cast(Any, isal_zlib).IsalError  # its stubs take the class for an instance
+_isal: Any = isal_zlib  # whose stubs take a class for an instance
+_IsalError: type[Exception] = _isal.IsalError
 _GZIP_LEVEL = 2  # of 0…3: as fast as 1 here (450 MB/s) and smaller
 _ISAL_LEVELS = 3
 _ZSTD_LEVEL = 3
@@ -167,7 +173,8 @@ class _Unzstd:
         import zstandard
 
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-        self._reader = decompressor.stream_reader(cast(Any, source), read_across_frames=True)
+        readable: Any = source
+        self._reader = decompressor.stream_reader(readable, read_across_frames=True)
 
     def read(self, size: int, /) -> bytes:
         import zstandard

@@ -1,8 +1,9 @@
 """Entries made into a layer: the tar of an overlay's upper directory, and the blob that a store keeps of it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
 
 from sampan.layers.changes import NOTHING, Changes, changes
 from sampan.layers.compression import Deflate, Hashing
@@ -12,6 +13,14 @@ from sampan.layers.window import Source
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, Protocol
+else:
+    from sampan.values import NamedTuple
+
+    Protocol = object
 
 _CHUNK = 1 << 20
 _MEDIA_TYPES = {"none": media.OCI_LAYER, "gzip": media.OCI_LAYER_GZIP, "zstd": media.OCI_LAYER_ZSTD}

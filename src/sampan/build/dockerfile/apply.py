@@ -3,8 +3,9 @@
 The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), for there are tools that read them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from sampan.build import graph, ignore, remote
 from sampan.build.dockerfile import instructions, lines, mounts, values, words
@@ -17,6 +18,12 @@ from sampan.errors import Denied, Unsupported
 from sampan.events import Report, Warned
 from sampan.oci.config import ContainerConfig
 from sampan.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ("/bin/sh", "-c")
@@ -73,7 +80,7 @@ class StageState:
         """What ``$name`` stands for; ENV beats an ARG of the same name."""
         return {**{name: value for name, value in self.args.items() if value is not None}, **self.env}
 
-    def child(self, label: str) -> "StageState":
+    def child(self, label: str) -> StageState:
         """The beginning of a stage that is FROM this one."""
         state = StageState(self.scope, label, self.step, self.config, self.platform)
         state.env = dict(self.env)

@@ -3,15 +3,22 @@
 What is understood here may still be refused by ``translate``: a flag that nothing performs is never dropped.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from sampan.build.dockerfile import lines, mounts, words
 from sampan.build.dockerfile.lines import Heredoc, Line
 from sampan.build.dockerfile.mounts import RunMount
 from sampan.build.dockerfile.statement import SWITCH, TEXT, TEXTS, Statement, check_flags, did_you_mean
 from sampan.errors import SampanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Command(NamedTuple):

@@ -3,16 +3,23 @@
 BuildKit's rules (frontend/dockerfile/parser). Every line knows where it stood, so that an error can show it.
 """
 
+from __future__ import annotations
+
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from sampan.build.dockerfile import words
 from sampan.build.dockerfile.words import Rules
 from sampan.build.remote import redacted
 from sampan.errors import Invalid, SampanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 MAX_BYTES = 4 << 20
 """No Dockerfile longer than this is read."""

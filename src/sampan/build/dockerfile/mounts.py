@@ -4,15 +4,22 @@ The words are taken apart when the line is parsed, and get their meaning when va
 before that and may have none. A word that is not known for its type is an error, never dropped.
 """
 
+from __future__ import annotations
+
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from sampan.build.dockerfile import values
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.graph import Context, Mount, Step
 from sampan.errors import Invalid, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 SECRETS = "/run/secrets"
 AGENTS = "/run/buildkit/ssh_agent"

@@ -4,10 +4,17 @@ Matched by stepping through all states of the pattern at once, one bit each, so 
 of both lengths: a regular expression with a few ``*`` takes the text's length to the power of their number.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 # Tokens: a character that stands for itself is written "=c".
 _ANY = "?"

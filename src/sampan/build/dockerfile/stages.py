@@ -1,13 +1,20 @@
 """Build stages: a Dockerfile's instructions by their FROMs, and which stages a target needs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from sampan.build.dockerfile import instructions, lines
 from sampan.build.dockerfile.instructions import Arg, From, Instruction
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.errors import Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Stage(NamedTuple):

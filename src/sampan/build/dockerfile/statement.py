@@ -1,15 +1,23 @@
 """A line taken apart into its instruction word, flags and arguments, before anyone knows what these mean."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
 
 from sampan.build.dockerfile import lines, words
 from sampan.build.dockerfile.lines import Line
 from sampan.errors import SampanError
 
-Item = TypeVar("Item")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple, TypeVar
+
+    Item = TypeVar("Item")
+else:
+    from sampan.values import NamedTuple
+
 TEXT, TEXTS, SWITCH = "text", "texts", "switch"
 """Kinds of flags: given once, given any number of times, and on or off."""
 

@@ -4,9 +4,10 @@ Only the stages that the target needs are translated, each once and in the order
 is in ``apply``.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
 
 from sampan.build.context import open_context
 from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
@@ -25,7 +26,10 @@ from sampan.oci import reference as references
 from sampan.oci.config import ContainerConfig, ImageConfig
 from sampan.oci.platform import Platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sampan.store.images import Image
 
 Resolve = Callable[[str, Platform], "tuple[Image, ImageConfig]"]
@@ -226,7 +230,7 @@ class _Build:
 
     def _image(
         self, stage: Stage, line: Line, name: str, platform: Platform, label: str
-    ) -> "tuple[Image, ImageConfig, Step]":
+    ) -> tuple[Image, ImageConfig, Step]:
         found = self._images.get((name, platform))
         if not found:
             with line.showing(name):
@@ -293,7 +297,7 @@ def _expanded(base: From, text: str, scope: Scope) -> str:
         return words.expand(text, scope.globals, Rules(scope.escape))
 
 
-def _triggers(stage: Stage, texts: "tuple[str, ...] | list[str]", base: str) -> list[Instruction]:
+def _triggers(stage: Stage, texts: tuple[str, ...] | list[str], base: str) -> list[Instruction]:
     """ONBUILD triggers as instructions. Raises Invalid for what cannot be one."""
     found: list[Instruction] = []
     for text in texts:

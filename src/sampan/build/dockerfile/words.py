@@ -4,13 +4,20 @@ The rules are BuildKit's (frontend/dockerfile/shell): a part of POSIX sh (XCU 2.
 Errors are Invalid without a place; who knows the line adds it.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from sampan.build.dockerfile import patterns
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _MAX_GROWTH = 1 << 20
 """Characters by which variables may lengthen a text. ``ENV a=$a$a`` doubles with each line, and execve(2) takes no
