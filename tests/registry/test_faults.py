@@ -1,5 +1,6 @@
 """What registries and networks get wrong: never a wrong byte in the store, never a credential for somebody else."""
 
+import json
 import os
 import signal
 import socketserver
@@ -15,7 +16,7 @@ import faulty
 import servers
 from crafted import Recorder, Store, layer_tar, make_image
 from faulty import Answer, Fault, FaultyRegistry, cut, endless, flip, hang_up, instead, longer, nonsense, stall
-from sampan.errors import Corrupt, Denied, Invalid, NotFound, SampanError, Unavailable
+from sampan.errors import Corrupt, Denied, Invalid, NotFound, SampanError, Unavailable, Unsupported
 from sampan.oci import media
 from sampan.oci.digest import Digest
 from sampan.oci.platform import host
@@ -59,6 +60,26 @@ class Scene:
                 images=self.target.images,
                 unpack=unpack,
                 measure=lambda chain: 0,
+                platform=host(),
+                report=self.target.events.append,
+            )
+
+    def pull_for_real(self, credentials: Credentials) -> Image:
+        """As ``pull``, with what unpacks layers in place of its stand-in."""
+        from sampan.snapshots import unpack
+        from sampan.snapshots.overlay import Overlay
+
+        snapshots = Overlay(f"{self.target.blobs.root}-snapshots", self.target.images._db, userxattr=True)
+        with connect(self.registry.address, lambda: credentials, patience=HASTY) as client:
+            return pull(
+                self.reference,
+                client=client,
+                blobs=self.target.blobs,
+                images=self.target.images,
+                unpack=lambda manifest, config: unpack.begin(
+                    manifest, config, self.target.blobs, snapshots, self.target.events.append
+                ),
+                measure=snapshots.size,
                 platform=host(),
                 report=self.target.events.append,
             )
@@ -404,3 +425,22 @@ def test_a_stall_is_overcome(scene: Scene) -> None:
     scene.pull()
     scene.assert_pulled()
     assert scene.registry.left == 1
+
+
+@pytest.mark.parametrize("kind", [media.DOCKER_FOREIGN, media.OCI_LAYER_GZIP])
+def test_the_urls_of_a_layer_are_not_asked(scene: Scene, kind: str) -> None:
+    """CVE-2020-15157: a layer that is said to lie elsewhere, at a server that wants to see credentials."""
+    with faulty.registry() as elsewhere:
+        elsewhere.does(".", instead(401, WWW_Authenticate='Basic realm="x"'), always=True)
+        document = crafted.manifest_of(scene.source, scene.image)
+        document["layers"][0] |= {"mediaType": kind, "urls": [f"http://{elsewhere.address}/layer"]}
+        scene.registry.content["/manifests/latest"] = Answer(
+            200, {"Content-Type": media.OCI_MANIFEST}, json.dumps(document).encode()
+        )
+        scene.registry.does("/blobs/", basic_only, always=True)
+        if kind == media.DOCKER_FOREIGN:
+            with pytest.raises(Unsupported, match="unknown kind"):
+                scene.pull_for_real(ME)
+        else:
+            assert scene.pull(ME).id == scene.image.id
+        assert elsewhere.seen == []
