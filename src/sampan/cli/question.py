@@ -37,8 +37,8 @@ def report(context: "Context", removed: "Mapping[str, Sequence[str]]", freed: in
 
 
 def free(context: "Context") -> int:
-    """Collects what nothing keeps any more, and gives the bytes that this freed."""
-    freed = context.engine.collect()
+    """Collects what nothing keeps any more, and parts of broken transfers; gives the bytes that this freed."""
+    freed = context.engine.collect(half_done=True)
     if freed is None:
         context.warn("another operation is at work: the space is freed when the next one ends")
     return freed or 0
