@@ -7,6 +7,7 @@ from it. An unchanged step costs one row that is read, and nothing is written fo
 
 from __future__ import annotations
 
+import stat
 import time
 
 from sampan.build.graph import Copy, MakeDirectory, Run
@@ -32,6 +33,7 @@ PARENT = "what it builds on"
 NO_SUCH_STEP = "it was not in the last build of this directory"
 FILE = "file "
 _SHOWN = 10
+_DIGITS = 12
 
 
 class Made(NamedTuple):
@@ -79,8 +81,9 @@ class Reasons:
             last = self._known.get(self._places[id(step)])
             if last and (last.key, last.step) == (key, step.text) and not performed:
                 continue
-            reason, made = (self.explain(step, describe()), int(time.time())) if performed else ("", 0)
-            packed = zlib.compress(json.dumps(describe(), separators=(",", ":")).encode(), 1)
+            inputs = describe()
+            reason, made = (self.explain(step, inputs), int(time.time())) if performed else ("", 0)
+            packed = zlib.compress(json.dumps(inputs, separators=(",", ":")).encode(), 1)
             rows.append((self._project, *self._places[id(step)], step.text, key, made, reason, packed))
         if rows:
             with transaction(self._db):
@@ -134,8 +137,9 @@ def describe(
         values |= {f"the here-document {name}": content for name, content in step.inline}
     inputs = {name: _short(repr(value)) for name, value in values.items()}
     for path, (_, mode, *rest) in files:
-        kind = mode & ~0o7777
-        inputs[FILE + path.decode(errors="backslashreplace")] = f"{mode & 0o7777:o} {_short(repr((kind, *rest)))}"
+        is_plain = stat.S_ISREG(mode) and len(rest) == 1
+        content = str(rest[0])[:_DIGITS] if is_plain else _short(repr((mode & ~0o7777, *rest)))
+        inputs[FILE + path.decode(errors="backslashreplace")] = f"{mode & 0o7777:o} {content}"
     return inputs
 
 
@@ -164,4 +168,4 @@ def _files(how: str, names: Sequence[str]) -> list[str]:
 
 
 def _short(text: str) -> str:
-    return sha256(text.encode(errors="surrogateescape")).encoded[:12]
+    return sha256(text.encode(errors="surrogateescape")).encoded[:_DIGITS]
