@@ -2,6 +2,9 @@
 
 import io
 import os
+import signal
+import socket
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,3 +194,50 @@ def test_a_repository(adding: Adding) -> None:
         adding.build(f"ADD --keep-git-dir {url}/repo /all")
         assert sorted(os.listdir(adding.layer() / "all")) == [".git", "docs", "top"]
     assert not os.listdir(adding.sampan.root / "tmp")
+
+
+@pytest.mark.parametrize("address", ["http://{}/file", "git://{}/repo", "http://{}/repo.git"])
+@pytest.mark.parametrize("how", ["add", "context"])
+def test_an_interrupt_ends_what_is_on_its_way(adding: Adding, address: str, how: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = address.format(f"127.0.0.1:{silent.getsockname()[1]}")
+        (adding.context / "Dockerfile").write_text(f"FROM scratch\nADD {url} /x\n")
+        command = adding.sampan.command("build", url if how == "context" else str(adding.context))
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
+        try:
+            silent.settimeout(60)
+            connection, _ = silent.accept()
+            with connection:
+                connection.settimeout(60)
+                assert connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=60)
+                while connection.recv(1 << 16):
+                    pass  # until whoever asked is gone
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert not os.path.isdir(adding.sampan.root / "tmp") or not os.listdir(adding.sampan.root / "tmp")
+
+
+def test_a_download_that_stalls_is_interrupted_too(adding: Adding) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        url = f"http://127.0.0.1:{slow.getsockname()[1]}/f"
+        (adding.context / "Dockerfile").write_text(f"FROM scratch\nADD {url} /x\n")
+        process = subprocess.Popen(adding.sampan.command("build", adding.context), stderr=subprocess.DEVNULL)
+        try:
+            slow.settimeout(60)
+            connection, _ = slow.accept()
+            with connection:
+                connection.settimeout(60)
+                assert connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 130
+    assert not os.listdir(adding.sampan.root / "blobs" / "aside")
