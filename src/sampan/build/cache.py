@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from sampan.errors import Corrupt, SampanError
 from sampan.events import quiet
+from sampan.layers.compression import COMPRESSOR
 from sampan.layers.write import Layer
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest, chain_ids
@@ -222,19 +223,21 @@ def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
-_COLUMNS = "key, diff_id, digest, media_type, blob_size, size, chain, created, step"
-_MARKS = "?,?,?,?,?,?,?,?,?,?"
+_COLUMNS = "key, diff_id, digest, media_type, blob_size, size, chain, created, step, compressor"
+_MARKS = "?,?,?,?,?,?,?,?,?,?,?"
 
 
 def _row(entry: Entry) -> tuple[object, ...]:
     layer, descriptor = entry.built.layer, entry.built.layer.descriptor
     blob = (descriptor.digest, descriptor.media_type, descriptor.size)
-    return (entry.key, layer.diff_id, *blob, layer.size, entry.built.chain, entry.built.created, entry.step, _now())
+    made = (entry.built.chain, entry.built.created, entry.step, descriptor.annotations.get(COMPRESSOR, ""))
+    return (entry.key, layer.diff_id, *blob, layer.size, *made, _now())
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    key, diff_id, digest, media_type, blob_size, size, chain, created, step = row[:9]
-    layer = Layer(Digest(diff_id), Descriptor(media_type, Digest(digest), blob_size), size)
+    key, diff_id, digest, media_type, blob_size, size, chain, created, step, compressor = row[:10]
+    annotations = {COMPRESSOR: compressor} if compressor else {}
+    layer = Layer(Digest(diff_id), Descriptor(media_type, Digest(digest), blob_size, annotations=annotations), size)
     return Entry(key, Built(layer, Digest(chain), created), step)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from isal import isal_zlib
+from isal import ISAL_VERSION, isal_zlib
 
 from sampan.errors import Corrupt, Invalid
 from sampan.layers.window import Source
@@ -29,6 +29,8 @@ honest layers too, but not gigabytes of them."""
 
 FREE_SIZE = 4 << 30
 
+COMPRESSOR = "vnd.sampan.layer.compressor"
+"""The annotation of a layer that says what compressed it (``Deflate.implementation``)."""
 _isal: Any = isal_zlib  # whose stubs take a class for an instance
 _IsalError: type[Exception] = _isal.IsalError
 _GZIP_LEVEL = 2  # of 0…3: as fast as 1 here (450 MB/s) and smaller
@@ -190,22 +192,27 @@ class Deflate:
 
     ``how`` is "none", "gzip" or "zstd", ``level`` 0 to 9 or 1 to 22, or None for what is fast and small enough. What
     was written is complete only after ``finish()``. Raises Invalid for another method or level.
+
+    ``implementation`` says which library compresses, in which version, at which level: another may make other bytes of
+    the same input. It is empty for "none".
     """
 
     def __init__(self, write: Callable[[bytes], object], how: str, level: int | None = None) -> None:
         self._write = write
         self._compressor: Any = None
+        self.implementation = ""
         if how not in _LEVELS:
             raise _unknown(how)
         if level is not None and level not in _LEVELS[how]:
             raise Invalid(f"{how} has no level {level}", hint="gzip has 0 to 9, zstd 1 to 22")
         if how == "gzip":
-            self._compressor = _gzip(_GZIP_LEVEL if level is None else level)
+            self._compressor, self.implementation = _gzip(_GZIP_LEVEL if level is None else level)
         elif how == "zstd":
             import zstandard
 
             level = _ZSTD_LEVEL if level is None else level
             self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=2).compressobj()
+            self.implementation = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} level {level}"
 
     def write(self, data: bytes) -> None:
         packed = self._compressor.compress(data) if self._compressor else data
@@ -217,13 +224,13 @@ class Deflate:
             self._write(self._compressor.flush())
 
 
-def _gzip(level: int) -> Any:
-    """A compressor whose header has no name and no time; isal has the lowest levels only."""
+def _gzip(level: int) -> tuple[Any, str]:
+    """A compressor whose header has no name and no time, and which one it is; isal has the lowest levels only."""
     if level <= _ISAL_LEVELS:
-        return isal_zlib.compressobj(level, wbits=31)
+        return isal_zlib.compressobj(level, wbits=31), f"isa-l {ISAL_VERSION} gzip level {level}"
     import zlib
 
-    return zlib.compressobj(level, wbits=31)
+    return zlib.compressobj(level, wbits=31), f"zlib {zlib.ZLIB_RUNTIME_VERSION} gzip level {level}"
 
 
 class Hashing:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 from sampan.layers.changes import NOTHING, Changes, changes
-from sampan.layers.compression import Deflate, Hashing
+from sampan.layers.compression import COMPRESSOR, Deflate, Hashing
 from sampan.layers.pipeline import Behind
 from sampan.layers.tarball import Writer
 from sampan.layers.window import Source
@@ -133,4 +133,5 @@ def _store(
             produce(pass_on)
         deflate.finish()
         digest = blob.commit()
-    return plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored)
+    annotations = {COMPRESSOR: deflate.implementation} if deflate.implementation else {}
+    return plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored, annotations=annotations)

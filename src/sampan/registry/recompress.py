@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from sampan.errors import Invalid, Unsupported
-from sampan.layers.compression import CHUNK, Deflate, inflate
+from sampan.layers.compression import CHUNK, COMPRESSOR, Deflate, inflate
 from sampan.layers.pipeline import Ahead
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
@@ -48,6 +48,9 @@ def convert(layer: Descriptor, wanted: Compression, blobs: Blobs, conversions: C
         raise Unsupported(f"layer {layer.digest} is of an unknown kind: {layer.media_type}")
     if how == wanted.how and wanted.level is None:
         return layer
+    # Which library made what is sent instead is not kept, and must not be told wrong.
+    told = {name: text for name, text in layer.annotations.items() if name != COMPRESSOR}
+    layer = layer._replace(annotations=told)
     done = conversions.find(layer.digest, str(wanted))
     if done and blobs.has(done[0]):
         return layer._replace(media_type=_OCI[wanted.how], digest=done[0], size=done[1])
