@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from sampan.build.wildcards import held
 from sampan.errors import Invalid
 
 TYPE_CHECKING = False
@@ -125,38 +126,73 @@ _TOKEN = re.compile(
 _RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
 
 
+_STAR, _ANY, _ANY_DIRECTORIES = "[^/]*", ".*", "(?:.*/)?"
+_LAZY = {_ANY: ".*?", _ANY_DIRECTORIES: "(?:.*?/)??"}
+_MOST_STARS = 4
+"""In a pattern with a bracket that also matches a slash, or with ``**`` in the middle of a name: there every star has
+to be tried with every other."""
+
+
 def _compile(text: str, negated: bool) -> Pattern:
     if re.fullmatch(r"\*\*[^/*?\[\\]+", text):
         # Two stars and a plain name are taken for an ending of the whole path.
         return Pattern(negated, re.compile(".*" + re.escape(text[2:]), re.DOTALL), (), True)
-    expression, component, lead, position, is_open = "", "", list[str](), 0, False
+    parts, component, lead, is_open, is_odd = list[str](), list[str](), list[str](), False, False
+    for token in _tokens(text):
+        part = _translated(token, token.end() == len(text))
+        is_odd = is_odd or (part == _ANY_DIRECTORIES and parts[-1:] not in ([], ["/"], [part]))
+        parts.append(part)
+        if token["plain"] == "/":
+            if not is_open:
+                lead.append(held(component, _STAR, ends=True))
+            component = []
+        else:
+            # From a component on that may stand for several, names on the way no longer tell anything.
+            crosses = bool(token["set"]) and bool(re.fullmatch(part, "/"))
+            is_open, is_odd = is_open or bool(token["any"]) or crosses, is_odd or crosses
+            component.append(part)
+    if not is_open:
+        lead.append(held(component, _STAR, ends=True))
+    if is_odd and sum(part in (_STAR, *_LAZY) for part in parts) > _MOST_STARS:
+        raise Invalid(f"{text} has too many stars", hint="write it as several patterns")
+    expression = "".join(parts) if is_odd else _expression(parts)
+    compiled = tuple(re.compile(part, re.DOTALL) for part in lead)
+    return Pattern(negated, re.compile(expression, re.DOTALL), compiled, is_open)
+
+
+def _tokens(text: str) -> Iterator[re.Match[str]]:
+    position = 0
     while position < len(text):
         token = _TOKEN.match(text, position)
         if not token:
             raise Invalid(f"{text} is not a valid pattern", hint="a bracket itself is written \\[")
         position = token.end()
-        part = _translated(token, position == len(text))
-        expression += part
-        if token["plain"] == "/":
-            if not is_open:
-                lead.append(component)
-            component = ""
+        yield token
+
+
+def _expression(parts: list[str]) -> str:
+    """The parts in a row. What stands between two of ``**`` is held where it first matches."""
+    openers, segments = [""], [list[str]()]
+    for part in parts:
+        if part in _LAZY:
+            openers.append(part)
+            segments.append([])
         else:
-            # From a component on that may stand for several, names on the way no longer tell anything.
-            is_open = is_open or bool(token["any"]) or (bool(token["set"]) and bool(re.fullmatch(part, "/")))
-            component += part
-    if not is_open:
-        lead.append(component)
-    compiled = tuple(re.compile(part, re.DOTALL) for part in lead)
-    return Pattern(negated, re.compile(expression, re.DOTALL), compiled, is_open)
+            segments[-1].append(part)
+    last = len(segments) - 1
+    found = ""
+    for number, (opener, segment) in enumerate(zip(openers, segments, strict=True)):
+        inner = held(segment, _STAR, ends=number == last)
+        found += f"(?>{_LAZY[opener]}{inner})" if opener and number < last else opener + inner
+    return found
 
 
 def _translated(token: re.Match[str], last: bool) -> str:
     """A token as a regular expression."""
     if token["any"]:
-        return ".*" if last else "(?:.*/)?"
+        return _ANY if last else _ANY_DIRECTORIES
     if token["star"]:
-        return "[^/]*"
+        return _STAR
     if token["one"]:
         return "[^/]"
     if token["set"]:

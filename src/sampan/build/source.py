@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from sampan.build.graph import Context
+from sampan.build.wildcards import held
 from sampan.errors import Invalid, NotFound
 from sampan.layers import xattrs
 from sampan.linux import beneath
@@ -285,21 +286,21 @@ _RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
 
 def component(pattern: str, source: str) -> re.Pattern[str]:
     """One component of Go's path/filepath.Match as a regular expression. Raises Invalid."""
-    expression, position = "", 0
+    parts, position = list[str](), 0
     while position < len(pattern):
         token = _TOKEN.match(pattern, position)
         if not token:
             raise Invalid(f"{source} is not a valid pattern", hint="a bracket itself is written [[]")
         position = token.end()
         if token["star"]:
-            expression += ".*"
+            parts.append(".*")
         elif token["any"]:
-            expression += "."
+            parts.append(".")
         elif token["set"]:
-            expression += _set(token["set"], bool(token["negated"]))
+            parts.append(_set(token["set"], bool(token["negated"])))
         else:
-            expression += re.escape(token["escaped"] or token["plain"])
-    return re.compile(expression, re.DOTALL)
+            parts.append(re.escape(token["escaped"] or token["plain"]))
+    return re.compile(held(parts, ".*", ends=True), re.DOTALL)
 
 
 def _set(text: str, negated: bool) -> str:

@@ -24,7 +24,7 @@ else:
 MAX_BYTES = 4 << 20
 """No Dockerfile longer than this is read."""
 
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*\Z", re.DOTALL)
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)", re.DOTALL)
 _HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)", re.DOTALL)
 _TAKES_HEREDOCS = ("RUN", "COPY", "ADD")
 _AS_WRITTEN = Rules(keep_quotes=True, keep_escapes=True, keep_unset=True)
@@ -83,12 +83,14 @@ class Line(NamedTuple):
     def spot(self, at: str = "") -> Spot:
         """Where ``at`` (a part of the text) stands; the first physical line if it is not there."""
         start = _find(self.text, at)
-        piece = self.pieces[bisect_right(self.pieces, start, key=lambda piece: piece.start) - 1 if start >= 0 else 0]
+        index = bisect_right(self.pieces, start, key=lambda piece: piece.start) - 1 if start >= 0 else 0
+        piece = self.pieces[index]
         shown = piece.source.rstrip()
         if start < 0:
             return Spot(piece.number, shown, len(shown) - len(shown.lstrip()), len(shown))
-        begin = piece.column + start - piece.start
-        return Spot(piece.number, shown, begin, min(begin + len(at), len(shown)))
+        following = self.pieces[index + 1].start if index + 1 < len(self.pieces) else len(self.text)
+        column = piece.column - piece.start
+        return Spot(piece.number, shown, column + start, column + min(start + len(at), following))
 
     def fault(
         self, message: str, at: str = "", *, hint: str | None = None, kind: type[SampanError] = Invalid

@@ -26,6 +26,7 @@ _MAX_DEPTH = 50
 
 _LESS_THAN = re.compile(r"<[\t\r ]*")
 _WHITE = re.compile(r"[\t\v\f\r ]+")
+_SPACE = re.compile(r"\s+")
 _NAME = re.compile(r"\d+|[@*#?\-$!]|\w+")
 
 
@@ -86,16 +87,20 @@ def split(text: str, escape: str) -> list[str]:
 def split_statement(text: str, escape: str) -> tuple[str, tuple[str, ...], str]:
     """A line's instruction word, its ``--flags`` (quotes and escapes removed) and the rest, stripped."""
     keyword, *rest = fields(text.strip(), 2)
-    remaining = rest[0] if rest else ""
-    flags = []
-    while remaining.startswith("--"):
-        match = _word(escape).match(remaining)
+    remaining, at, flags = rest[0] if rest else "", 0, []
+    while remaining.startswith("--", at):
+        match = _word(escape).match(remaining, at)
         word = match[0] if match else ""
-        remaining = remaining[len(word) :].lstrip()
+        at = _skip_white(remaining, at + len(word))
         if word == "--":
             break
         flags.append(_unquote(word, escape))
-    return keyword, tuple(flags), remaining.strip()
+    return keyword, tuple(flags), remaining[at:].strip()
+
+
+def _skip_white(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
 @lru_cache

@@ -1,0 +1,31 @@
+"""Wildcards as regular expressions whose time does not grow with their number.
+
+``.*a.*b.*c`` takes the text's length to the power of its stars, for where a later part fails every earlier one is tried
+at every other place. That is for nothing: a star reaches from the first place where the part behind it matches to all
+the later ones, so an atomic group can hold on to the first.
+"""
+
+from collections.abc import Sequence
+
+
+def held(parts: Sequence[str], star: str, *, ends: bool) -> str:
+    """Regular expressions in a row; ``star`` is the one that stands for any number of characters.
+
+    ``ends`` is whether the last of them has to reach the end of the text. No other part may match a character that
+    ``star`` does not.
+    """
+    first, *chunks = _split(parts, star)
+    last = len(chunks) - 1
+    return first + "".join(
+        f"{star}{chunk}" if ends and number == last else f"(?>{star}?{chunk})" for number, chunk in enumerate(chunks)
+    )
+
+
+def _split(parts: Sequence[str], star: str) -> list[str]:
+    found = [""]
+    for part in parts:
+        if part == star:
+            found.append("")
+        else:
+            found[-1] += part
+    return found
