@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sampan.build.prune import Remembered
     from sampan.cli.listing import Columns
     from sampan.containers.usage import Total, Usage
 
@@ -16,26 +17,31 @@ _DIGITS = 4  # of sizes in the summary, as with Docker
 
 
 def df(arguments: Parsed, context: Context) -> int:
+    from sampan.build import prune as prune_cache
     from sampan.containers import usage
     from sampan.containers.record import Containers
 
     engine = context.engine
     containers = Containers(engine.database, engine.paths.containers)
-    found = usage.measure(engine.database, engine.images, engine.blobs, engine.snapshots, containers, engine.volumes)
+    found = usage.measure(engine.images, engine.blobs, engine.snapshots, containers, engine.volumes)
+    cache = prune_cache.remembered(engine.database, engine.paths.caches)
+    own = sum(each.size for each in cache if not each.shared)
+    totals = (*found.totals, usage.Total("Build Cache", len(cache), 0, own, own))
     template = arguments.text("format")
     if not arguments.on("verbose"):
         shown = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
-        listing.show(context, found.totals, _SUMMARY, shown, template)
+        listing.show(context, totals, _SUMMARY, shown, template)
     elif template is not None:
         raise Invalid("--verbose has no --format yet", hint="--format works without it")
     else:
-        _details(found, context)
+        _details(found, cache, context)
     return 0
 
 
 def prune(arguments: Parsed, context: Context) -> int:
     import time
 
+    from sampan.build import prune as prune_cache
     from sampan.cli import question
     from sampan.containers import pruning
     from sampan.store import filters
@@ -56,8 +62,10 @@ def prune(arguments: Parsed, context: Context) -> int:
     images = pruning.images(engine.images, engine.blobs, stores.containers, chosen, everything=everything)
     removed["Deleted Images:"] = images.removed
     if not chosen:
-        cache = pruning.build_cache(engine.database, engine.snapshots, everything=everything)
-        removed["Deleted build cache objects:"] = cache.removed
+        known = prune_cache.remembered(engine.database, engine.paths.caches)
+        gone = prune_cache.forget(prune_cache.chosen(known, shared=everything), engine.database, engine.paths.caches)
+        removed["Deleted build cache objects:"] = tuple(each.identifier for each in gone)
+        freed += sum(each.size for each in gone if each.kind == prune_cache.MOUNT)
     question.report(context, removed, freed + question.free(context))
     return 0
 
@@ -92,7 +100,10 @@ _SUMMARY: "Columns" = {
 }
 
 
-def _details(found: "Usage", context: Context) -> None:
+def _details(found: "Usage", cache: "Sequence[Remembered]", context: Context) -> None:
+    import time
+
+    now = time.time()
     _part(
         context,
         "Images space usage:",
@@ -132,11 +143,18 @@ def _details(found: "Usage", context: Context) -> None:
     )
     volumes = [[use.name, str(use.links), output.size(use.size)] for use in found.volumes]
     _part(context, "Local Volumes space usage:", "VOLUME NAME|LINKS|SIZE", volumes)
-    size = output.size(sum(use.size for use in found.cache), _DIGITS)
-    cache = [
-        [use.key[:12], output.size(use.size), output.ago(use.created), str(use.shared).lower()] for use in found.cache
+    size = output.size(sum(each.size for each in cache if not each.shared), _DIGITS)
+    steps = [
+        [
+            each.identifier[:12],
+            each.kind,
+            output.size(each.size),
+            output.duration(now - each.used),
+            str(each.shared).lower(),
+        ]
+        for each in cache
     ]
-    _part(context, f"Build cache usage: {size}", "CACHE ID|SIZE|CREATED|SHARED", cache)
+    _part(context, f"Build cache usage: {size}", "CACHE ID|CACHE TYPE|SIZE|UNUSED FOR|SHARED", steps)
 
 
 def _part(context: Context, title: str, headers: str, rows: "Sequence[Sequence[str]]") -> None:

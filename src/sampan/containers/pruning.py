@@ -1,4 +1,4 @@
-"""Removing what nobody uses: stopped containers, images without containers, volumes of nobody, what builds remember.
+"""Removing what nobody uses: stopped containers, images without containers, volumes of nobody.
 
 Each function removes and says what it removed; the bytes of layers and blobs are free when the store is collected.
 """
@@ -12,11 +12,9 @@ from sampan.volumes import Volumes, is_anonymous
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from typing import NamedTuple
 
     from sampan.containers.record import Containers
-    from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.filters import Filters
     from sampan.store.images import Images
@@ -89,16 +87,3 @@ def volumes(store: Volumes, table: Containers, chosen: Filters, *, everything: b
 def volumes_in_use(table: Containers) -> set[str]:
     """The volumes that containers use, running or not."""
     return {mount.source for container in table.all() for mount in container.options.mounts}
-
-
-def build_cache(db: sqlite3.Connection, snapshots: Overlay, *, everything: bool) -> Pruned:
-    """Forgets the results of build steps that no image shares, or ``everything``."""
-    shared: set[str] = set()
-    lineage = snapshots.lineage()
-    for (chain,) in () if everything else db.execute("SELECT chain FROM image WHERE chain IS NOT NULL").fetchall():
-        while chain is not None and chain not in shared:
-            shared.add(chain)
-            chain = lineage.get(chain, (None, 0))[0]
-    keys = [key for key, chain in db.execute("SELECT key, chain FROM build_cache") if chain not in shared]
-    db.executemany("DELETE FROM build_cache WHERE key=?", [(key,) for key in keys])
-    return Pruned(tuple(keys))

@@ -1,4 +1,4 @@
-"""What takes the disk, and what of it could be freed: images, containers, volumes, and what builds remember."""
+"""What takes the disk, and what of it could be freed: images, containers and volumes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sampan.oci.digest import Digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
     from typing import NamedTuple
 
@@ -48,16 +47,6 @@ class VolumeUse(NamedTuple):
     links: int
 
 
-class CacheUse(NamedTuple):
-    """A result of a build step; ``shared`` is whether an image has it, so that forgetting it frees nothing."""
-
-    key: str
-    size: int
-    created: str
-    used: str
-    shared: bool
-
-
 class Total(NamedTuple):
     """A line of the summary: things, those of them in use, bytes, and bytes that pruning would free."""
 
@@ -72,13 +61,10 @@ class Usage(NamedTuple):
     images: tuple[ImageUse, ...]
     containers: tuple[ContainerUse, ...]
     volumes: tuple[VolumeUse, ...]
-    cache: tuple[CacheUse, ...]
     totals: tuple[Total, ...]
 
 
-def measure(
-    db: sqlite3.Connection, images: Images, blobs: Blobs, snapshots: Overlay, table: Containers, volumes: Volumes
-) -> Usage:
+def measure(images: Images, blobs: Blobs, snapshots: Overlay, table: Containers, volumes: Volumes) -> Usage:
     """Looks at all there is; walks the directories of containers and volumes."""
     known, lineage = table.all(), snapshots.lineage()
     of_images, total = _images(images, blobs, lineage, [container.image_id for container in known])
@@ -87,7 +73,6 @@ def measure(
     )
     links = [mount.source for container in known for mount in container.options.mounts]
     of_volumes = tuple(VolumeUse(name, volumes.size(name), links.count(name)) for name in volumes.all())
-    cache = _cache(db, _parts_of_all(images, blobs, lineage), lineage)
     running = [use for use in of_containers if use.state.status in ("running", "restarting")]
     totals = (
         total,
@@ -105,9 +90,8 @@ def measure(
             sum(use.size for use in of_volumes),
             sum(use.size for use in of_volumes if not use.links),
         ),
-        Total("Build Cache", len(cache), 0, *[sum(use.size for use in cache if not use.shared)] * 2),
     )
-    return Usage(of_images, of_containers, of_volumes, cache, totals)
+    return Usage(of_images, of_containers, of_volumes, totals)
 
 
 def _images(images: Images, blobs: Blobs, lineage: Lineage, used: list[str]) -> tuple[tuple[ImageUse, ...], Total]:
@@ -154,19 +138,3 @@ def _blobs_of(image: Image, blobs: Blobs) -> Iterable[Digest]:
         return
     if isinstance(content, manifests.Manifest):
         yield from (layer.digest for layer in content.layers)
-
-
-def _parts_of_all(images: Images, blobs: Blobs, lineage: Lineage) -> set[str]:
-    return {name for image in images.all() for name in _parts(image, blobs, lineage)}
-
-
-def _cache(db: sqlite3.Connection, of_images: set[str], lineage: Lineage) -> tuple[CacheUse, ...]:
-    rows = db.execute("SELECT key, chain, digest, blob_size, created, used FROM build_cache ORDER BY used DESC, key")
-    uses, counted = [], set(of_images)
-    for key, chain, digest, blob_size, created, used in rows:
-        shared = f"layer {chain}" in of_images
-        size = 0 if f"layer {chain}" in counted or not chain else lineage.get(chain, (None, 0))[1]
-        size += 0 if digest in counted else blob_size or 0
-        counted |= {f"layer {chain}", digest}
-        uses.append(CacheUse(key, size, created, used, shared))
-    return tuple(uses)
