@@ -50,9 +50,11 @@ FOREIGN_NAMES = (
     "build.copy",
     "build.unpack",
     "build.source",
+    "snapshots.contents",
     "snapshots.copyout",
     "snapshots.lookup",
     "snapshots.users",
+    "snapshots.verify",
     "containers.copy",
     "containers.differences",
 )
