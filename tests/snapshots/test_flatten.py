@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from sampan.layers import apply, tarball
-from sampan.layers.write import pack_entries, recompress, write
+from sampan.layers.write import write
 from sampan.oci.digest import sha256
 from sampan.snapshots.flatten import entries
 from sampan.snapshots.lookup import Tree
-from sampan.store.blobs import Blobs
-from trees import Directory, File, Link, describe, make
+from trees import Directory, File, Link, make
 
 
 def tar(stack: Sequence[Path], below: int = 0, epoch: int | None = None) -> bytes:
@@ -85,16 +84,3 @@ def test_nothing_changed(stack: list[Path]) -> None:
 def test_no_time_is_later(stack: list[Path]) -> None:
     with tarfile.open(fileobj=io.BytesIO(tar(stack, epoch=1000))) as archive:
         assert {entry.mtime for entry in archive} == {1000}
-
-
-@pytest.mark.parametrize(("how", "level"), [("none", None), ("gzip", 0), ("gzip", 9), ("zstd", 1), ("zstd", 19)])
-def test_recompress(stack: list[Path], tmp_path: Path, how: str, level: int | None) -> None:
-    blobs = Blobs(str(tmp_path / "blobs"))
-    with Tree([str(path) for path in stack], True) as tree:
-        layer = pack_entries(entries(tree), blobs)
-    data = tar(stack)
-    diff_id, stored = recompress(io.BytesIO(data), blobs, how, level)
-    assert diff_id == layer.diff_id == sha256(data)
-    assert stored.media_type.endswith({"none": ".tar"}.get(how, f"+{how}"))
-    assert stored.size == blobs.size(stored.digest)
-    assert describe(unpacked(data, tmp_path / "place"))

@@ -9,7 +9,6 @@ from sampan.layers.changes import NOTHING, Changes, changes
 from sampan.layers.compression import COMPRESSOR, Deflate, Hashing
 from sampan.layers.pipeline import Behind
 from sampan.layers.tarball import Writer
-from sampan.layers.window import Source
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -22,7 +21,6 @@ else:
 
     Protocol = object
 
-_CHUNK = 1 << 20
 _MEDIA_TYPES = {"none": media.OCI_LAYER, "gzip": media.OCI_LAYER_GZIP, "zstd": media.OCI_LAYER_ZSTD}
 
 
@@ -86,34 +84,6 @@ def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip") 
     Reading and hashing go on in this thread, compressing in another: the two take about as long. Raises what
     ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
     """
-    size = 0
-
-    def produce(sink: Callable[[bytes], object]) -> None:
-        nonlocal size
-        size = write(entries, sink)
-
-    diff_id, descriptor = _store(produce, blobs, compression, None)
-    return Layer(diff_id, descriptor, size)
-
-
-def recompress(
-    plain: Source, blobs: BlobStore, compression: str, level: int | None = None
-) -> tuple[Digest, Descriptor]:
-    """Stores the uncompressed layer tar ``plain`` as a blob; returns its diff id and the blob.
-
-    ``level`` is the method's own: 0 to 9 for gzip, 1 to 22 for zstd. Raises Invalid for one that it has not.
-    """
-
-    def produce(sink: Callable[[bytes], object]) -> None:
-        while data := plain.read(_CHUNK):
-            sink(data)
-
-    return _store(produce, blobs, compression, level)
-
-
-def _store(
-    produce: Callable[[Callable[[bytes], object]], None], blobs: BlobStore, compression: str, level: int | None
-) -> tuple[Digest, Descriptor]:
     plain, stored = Hashing(), 0
     with blobs.writer() as blob:
 
@@ -122,7 +92,7 @@ def _store(
             stored += len(data)
             blob.write(data)
 
-        deflate = Deflate(keep, compression, level)
+        deflate = Deflate(keep, compression)
 
         with Behind(deflate.write) as behind:
 
@@ -130,8 +100,9 @@ def _store(
                 plain.update(data)
                 behind.put(data)
 
-            produce(pass_on)
+            size = write(entries, pass_on)
         deflate.finish()
         digest = blob.commit()
     annotations = {COMPRESSOR: deflate.implementation} if deflate.implementation else {}
-    return plain.digest(), Descriptor(_MEDIA_TYPES[compression], digest, stored, annotations=annotations)
+    descriptor = Descriptor(_MEDIA_TYPES[compression], digest, stored, annotations=annotations)
+    return Layer(plain.digest(), descriptor, size)
