@@ -15,12 +15,14 @@ from sampan.store.images import Image
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NamedTuple
 
     from sampan.oci.digest import Digest
     from sampan.oci.reference import Reference
     from sampan.store.blobs import Blobs
     from sampan.store.images import Images
+else:
+    from sampan.values import NamedTuple
 
 _OCI_LAYERS = {
     media.DOCKER_LAYER: media.OCI_LAYER,
@@ -28,6 +30,17 @@ _OCI_LAYERS = {
     media.DOCKER_LAYER_ZSTD: media.OCI_LAYER_ZSTD,
 }
 """A base image's layers are the same bytes under either name."""
+
+
+class Product(NamedTuple):
+    """What was built for one platform (that of ``config``, which lacks its layers and times), no image made of it yet.
+
+    ``annotations`` are for its manifest.
+    """
+
+    config: ImageConfig
+    state: State
+    annotations: Mapping[str, str] = {}
 
 
 def export(
@@ -40,25 +53,29 @@ def export(
     epoch: int | None = None,
     annotations: Mapping[str, str] = {},
 ) -> Image:
-    """Stores the image that ``config`` (complete but for its layers and times) and ``state`` make, and names it.
-
-    Times are those of its layers, so a build that the cache knows gives the same image again. ``names`` have a tag;
-    ``annotations`` are the manifest's. Raises Invalid if the history does not tell of exactly those layers.
-    """
-    config = complete(config, state.layers, timestamp(epoch))
-    encoded = config.encode()
-    layers = tuple(_as_oci(dated.layer.descriptor) for dated in state.layers)
-    digest = _put(stores.blobs, encoded)
-    manifest = Manifest(
-        media.OCI_MANIFEST, Descriptor(media.OCI_CONFIG, digest, len(encoded)), layers, annotations
-    ).encode()
-    target = Descriptor(media.OCI_MANIFEST, _put(stores.blobs, manifest), len(manifest))
-    size = stores.snapshots.size(state.chain)
-    image = Image(digest, target, state.chain, config.platform, config.created, size)
+    """Stores the image that a product makes (``assemble``), and names it. ``names`` have a tag."""
+    image = assemble(Product(config, state, annotations), stores, epoch=epoch)
     images.add(image)
     for name in names:
         images.name(name, image)
     return image
+
+
+def assemble(product: Product, stores: Stores, *, epoch: int | None = None) -> Image:
+    """Stores the config and the manifest of an image, which is in no table yet.
+
+    Times are those of its layers, so a build that the cache knows gives the same image again. Raises Invalid if the
+    history does not tell of exactly those layers.
+    """
+    state = product.state
+    config = complete(product.config, state.layers, timestamp(epoch))
+    encoded = config.encode()
+    layers = tuple(_as_oci(dated.layer.descriptor) for dated in state.layers)
+    digest = _put(stores.blobs, encoded)
+    described = Descriptor(media.OCI_CONFIG, digest, len(encoded))
+    manifest = Manifest(media.OCI_MANIFEST, described, layers, product.annotations).encode()
+    target = Descriptor(media.OCI_MANIFEST, _put(stores.blobs, manifest), len(manifest))
+    return Image(digest, target, state.chain, config.platform, config.created, stores.snapshots.size(state.chain))
 
 
 def complete(config: ImageConfig, layers: Sequence[Dated], now: str) -> ImageConfig:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from sampan.build.remote import Remote
 from sampan.errors import SampanError
 from sampan.oci.config import ImageConfig
+from sampan.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class Run(NamedTuple):
     network: str = "default"
     """One of default, none, host."""
     mounts: tuple[Mount, ...] = ()
+    platform: Platform | None = None
+    """What the command is a program for; None for this machine."""
     stage: str = ""
     text: str = ""
     line: int = 0

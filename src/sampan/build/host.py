@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from sampan.runtime.defaults import SHM_BYTES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
@@ -13,6 +15,14 @@ if TYPE_CHECKING:
     from sampan.build.mounts import Secret
 else:
     from sampan.values import NamedTuple
+
+
+class Limit(NamedTuple):
+    """A resource limit; ``name`` is the kernel's (RLIMIT_NOFILE), -1 stands for no limit."""
+
+    name: str
+    soft: int
+    hard: int
 
 
 class Host(NamedTuple):
@@ -33,3 +43,7 @@ class Host(NamedTuple):
     """What a step's hosts file has besides: names and addresses."""
     package_cache: bool = False
     """Whether steps see the cache of pip and uv (``packages``)."""
+    shm_bytes: int = SHM_BYTES
+    """The size of /dev/shm."""
+    limits: tuple[Limit, ...] = ()
+    """setrlimit(2): what is not among them is as the builder has it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 
-from sampan.build.export import export
+from sampan.build.export import Product, export
 from sampan.build.graph import Graph
 from sampan.build.perform import Build, State, Stores
 from sampan.build.reasons import Reasons
@@ -16,7 +16,7 @@ from sampan.oci.digest import chain_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple
+    from typing import NamedTuple, TypeVar
 
     from sampan.build.endpoints import Endpoint
     from sampan.build.host import Host
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sampan.oci.digest import Digest
     from sampan.oci.reference import Reference
     from sampan.store.images import Image, Images
+
+    Result = TypeVar("Result")
 else:
     from sampan.values import NamedTuple
 
@@ -35,6 +37,19 @@ class Caches(NamedTuple):
     targets: Sequence[Endpoint] = ()
 
 
+class Wish(NamedTuple):
+    """How a graph is to be solved: ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages``
+    --no-cache-filter, ``caches`` --cache-from and --cache-to; ``project`` is what builds have in common whose steps are
+    compared (``reasons``)."""
+
+    epoch: int | None = None
+    fresh: bool = False
+    fresh_stages: Collection[str] = ()
+    jobs: int = 4
+    caches: Caches = Caches()
+    project: str = ""
+
+
 def make(
     graph: Graph,
     names: Sequence[Reference],
@@ -42,24 +57,48 @@ def make(
     images: Images,
     host: Host,
     report: Report,
+    wish: Wish = Wish(),  # noqa: B008
     *,
-    epoch: int | None = None,
-    fresh: bool = False,
-    fresh_stages: Collection[str] = (),
-    jobs: int = 4,
     repeat: Repeat | None = None,
-    caches: Caches = Caches(),  # noqa: B008
-    project: str = "",
 ) -> Image:
     """Solves ``graph`` and stores the image under ``names`` (each with a tag).
 
-    ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages`` --no-cache-filter, ``caches`` --cache-from
-    and --cache-to. ``repeat`` is told what this led to; ``project`` is what builds have in common whose steps are
-    compared (``reasons``). The caller holds a lease. Raises SampanError, and OSError for
-    what the machine refuses; then nothing runs or is mounted, and no name has changed, unless all that failed was
-    sending the cache.
+    ``repeat`` is told what this led to. The caller holds a lease. Raises SampanError, and OSError for what the machine
+    refuses; then nothing runs or is mounted, and no name has changed, unless all that failed was sending the cache.
     """
-    report = _in_turn(report)
+
+    def publish(product: Product, work: Build) -> Image:
+        state, annotations = product.state, product.annotations
+        image = export(graph.config, state, names, stores, images, epoch=wish.epoch, annotations=annotations)
+        if repeat:
+            _remember(repeat, image, names, state, work)
+        return image
+
+    return _make(graph, stores, images, host, report, wish, publish)
+
+
+def solved(
+    graph: Graph,
+    stores: Stores,
+    images: Images,
+    host: Host,
+    report: Report,
+    wish: Wish = Wish(),  # noqa: B008
+) -> Product:
+    """What ``graph`` leads to, no image made of it yet. Otherwise as ``make``."""
+    return _make(graph, stores, images, host, report, wish, lambda product, _: product)
+
+
+def _make(
+    graph: Graph,
+    stores: Stores,
+    images: Images,
+    host: Host,
+    report: Report,
+    wish: Wish,
+    publish: Callable[[Product, Build], Result],
+) -> Result:
+    report, caches = _in_turn(report), wish.caches
     with ExitStack() as opened:
         elsewhere = None
         if caches.sources:
@@ -71,22 +110,20 @@ def make(
                 stores,
                 host,
                 report,
-                epoch=epoch,
-                fresh=fresh,
-                fresh_stages=fresh_stages,
+                epoch=wish.epoch,
+                fresh=wish.fresh,
+                fresh_stages=wish.fresh_stages,
                 elsewhere=elsewhere,
-                reasons=Reasons(stores.database, project, distinct(graph.target)[0]) if project else None,
+                reasons=Reasons(stores.database, wish.project, distinct(graph.target)[0]) if wish.project else None,
             )
         )
-        state = _solved(graph, work, report, jobs, stores, images)
+        state = _solved(graph, work, report, wish.jobs, stores, images)
     annotations = _inline(work, state) if any(target.kind == "inline" for target in caches.targets) else {}
-    image = export(graph.config, state, names, stores, images, epoch=epoch, annotations=annotations)
+    result = publish(Product(graph.config, state, annotations), work)
     for target in caches.targets:
         if target.kind != "inline":
             _send(target, work, state, stores, report)
-    if repeat:
-        _remember(repeat, image, names, state, work)
-    return image
+    return result
 
 
 def _inline(work: Build, state: State) -> Mapping[str, str]:

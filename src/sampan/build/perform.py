@@ -226,7 +226,7 @@ class Build:
             mounts = [self._mount_key(step, mount, inputs) for mount in step.mounts]
             self._seen[id(step)] = (_at(zip(step.mounts, mounts, strict=True)), [])
             command = (step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
-            yield _key(*about, *command, self._host.hosts, *mounts)
+            yield _key(*about, *command, self._host.hosts, *mounts, *self._unusual())
         elif isinstance(step, MakeDirectory):
             self._seen[id(step)] = ({}, [])
             yield _key(*about, step.path, step.user)
@@ -263,6 +263,14 @@ class Build:
         told = {f"what {each.shown} gives": identity for each, identity in remote.items()}
         self._seen[id(step)] = (told, noted)
         return contents
+
+    def _unusual(self) -> Iterator[object]:
+        """What commands may notice of the machine, if it is not as usual."""
+        from sampan.runtime.defaults import SHM_BYTES
+
+        if self._host.shm_bytes != SHM_BYTES:
+            yield self._host.shm_bytes
+        yield from self._host.limits
 
     def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
         """What a mount means for the result: its definition, and the content of what is shown; no secret."""

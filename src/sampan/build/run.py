@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from types import MappingProxyType
 
-from sampan.build import usernet
+from sampan.build import emulation, usernet
 from sampan.build.cancellation import Cancellation
 from sampan.build.copy import Destination
 from sampan.build.graph import Mount, Run
@@ -66,6 +66,8 @@ def run(
     Raises CommandFailed if it fails, SampanError if something of ours does, and NotFound for a user that the image does
     not have.
     """
+    if step.platform:
+        emulation.check(step.platform)
     bundle = f"{host.temporary}/{key}"
     os.makedirs(bundle, mode=0o700)
     try:
@@ -92,7 +94,7 @@ def compose(
 ) -> dict[str, Any]:
     """The runtime spec for a step."""
     extra = {**packages, **(host.pip.environment() if host.pip else {})}
-    return defaults.base_spec(
+    spec = defaults.base_spec(
         step.argv,
         environment(step, user.home, extra, mounted),
         step.cwd,
@@ -102,7 +104,13 @@ def compose(
         hostname="" if network == "host" else HOSTNAME,
         rootless=host.rootless,
         network=network,
+        shm_bytes=host.shm_bytes,
     )
+    if host.limits:
+        spec["process"]["rlimits"] = [
+            {"type": limit.name, "soft": limit.soft, "hard": limit.hard} for limit in host.limits
+        ]
+    return spec
 
 
 def environment(

@@ -52,6 +52,7 @@ COMMAND = Command(
     (
         Flag("--add-host list", "Add a custom host-to-IP mapping (name:ip), for the steps alone"),
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
+        Flag("--annotation list", "Add annotation to the image ([index:|manifest:]KEY=VALUE)"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag(
             "--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path, name=URL)"
@@ -66,27 +67,39 @@ COMMAND = Command(
         ),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
         Flag("--iidfile string", "Write the image ID to a file"),
+        Flag("--jobs int", "Steps that are performed at the same time", 4),
         Flag("--label list", "Set metadata for an image (name=value)"),
+        Flag("--load", "Store the image, whatever other --output there is"),
+        Flag("--metadata-file string", "Write the digests of the build result to a file"),
         Flag("--network string", "Networking mode for the RUN instructions: default, host or none", "default"),
         Flag("--no-cache", "Do not use cache when building the image"),
         Flag("--no-cache-filter list", "Do not cache specified stages (names, separated by commas)"),
+        Flag(
+            "-o, --output stringArray",
+            "Output destination: a directory, or type=TYPE,dest=PATH (local, tar, oci, docker, image, registry)",
+            repeat=True,
+        ),
         Flag("--package-cache", "Show RUN steps what pip and uv have fetched before; no image holds it", True),
+        Flag("--platform stringArray", "Set target platform for build; several make an index", repeat=True),
         Flag("--progress string", "Set type of progress output: auto, plain, tty or quiet", "auto"),
+        Flag("--push", "Push the image to the registries of its names; the same as --output=type=registry"),
         Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         Flag("--secret list", "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
+        Flag("--shm-size bytes", "Size of /dev/shm for the RUN instructions (default 64m)"),
+        Flag("--squash", "Squash newly built layers into a single new layer"),
         Flag("--ssh list", "SSH agent to expose to the build (default or NAME=SOCKET)"),
         Flag("-t, --tag list", 'Name and optionally a tag in the "name:tag" format'),
         Flag("--target string", "Set the target build stage to build"),
+        Flag("--ulimit list", "Ulimit options for the RUN instructions (NAME=SOFT[:HARD])"),
         Flag("--why string", "Do not build, say which input of a step changed: its number, some of its words, or all"),
     ),
     least=1,
     most=1,
     needs_userns=True,
-    later="--annotation --attest --builder --cgroup-parent "
-    "--compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --force-rm --isolation "
-    "--load --memory -m --memory-swap --metadata-file --output -o --platform --policy "
-    "--provenance --push --rm --sbom --security-opt --shm-size --squash --ulimit",
+    later="--attest --builder --cgroup-parent --compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus "
+    "--cpuset-mems --force-rm --isolation --memory -m --memory-swap --policy --provenance --rm --sbom "
+    "--security-opt",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later.",
     examples=(
@@ -96,6 +109,8 @@ COMMAND = Command(
             'Let "FROM python" mean an image that is here',
         ),
         ("sampan build -t hello https://example.com/app.git#main:backend", "A directory on a branch of a repository"),
+        ("sampan build -o out .", "Only the files of the result, into a directory"),
+        ("sampan build --platform linux/amd64,linux/arm64 -t registry.example/app --push .", "An index of two images"),
         ("sampan build -t hello -f docker/prod.Dockerfile --target test .", "Another file, and one of its stages"),
     ),
     advise=_advise,
@@ -117,7 +132,7 @@ def main(arguments: Parsed, context: Context) -> int:
     if iidfile:
         with open(iidfile, "w") as file:
             file.write(image_id)
-    if context.quiet:
+    if context.quiet and image_id:
         context.print(image_id)
     return 0
 
@@ -146,6 +161,7 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
     from sampan.build.reasons import Reasons
     from sampan.build.solve import distinct
     from sampan.cli import why
+    from sampan.cli.delivery import platforms_of
 
     if arguments.on("no-cache") or arguments.texts("no-cache-filter"):
         raise Invalid("--why is about the cache, and --no-cache does without", hint="leave out one of them")
@@ -154,7 +170,8 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
     host = _host(arguments, engine)
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
-        graph, _ = _graph(arguments, context, source, given, build_args, contexts, None)
+        platform = platforms_of(arguments.texts("platform"))[0]
+        graph, _ = _graph(arguments, context, source, given, build_args, contexts, platform, None)
         steps = distinct(graph.target)[0]
         reasons = Reasons(engine.database, _project(arguments, given), steps)
         stores = Stores(engine.database, engine.blobs, engine.snapshots)
@@ -216,63 +233,70 @@ def _tell_findings(text: str) -> None:
 
 
 def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
-    """Builds, and gives the image's id."""
-    from sampan.build.make import make
+    """Builds, and gives the id of the image, or of the index of several; none if there is none to be told."""
+    from sampan.build.make import Wish, make, solved
     from sampan.build.perform import Stores
     from sampan.build.solve import distinct
+    from sampan.cli.delivery import Wanted, deliver
 
     labelled = _labels(arguments.texts("label"))
     names = _names(arguments.texts("tag"))
+    wanted = Wanted(arguments, names)
     build_args = buildargs.parse(arguments.texts("build-arg"))
     epoch = _epoch(build_args)
     contexts = _contexts(arguments.texts("build-context"))
-    caches = _caches(arguments)
+    wish = Wish(epoch, arguments.on("no-cache"), (), _jobs(arguments), _caches(arguments))
     style = _style(arguments, context)
     engine = context.engine
     host = _host(arguments, engine)
+    stores = Stores(engine.database, engine.blobs, engine.snapshots)
+    products = []
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
-        graph, fresh_stages = _graph(arguments, context, source, given, build_args, contexts, repeat)
-        findings = repeat.known_findings() if repeat else None
-        if findings is None:
-            from sampan.cli import calls
+        wish = wish._replace(project=_project(arguments, given))
+        for platform in wanted.platforms:
+            graph, fresh_stages = _graph(arguments, context, source, given, build_args, contexts, platform, repeat)
+            known_findings = repeat.known_findings() if repeat else None
+            if known_findings is None:
+                from sampan.cli import calls
 
-            around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
-            findings = calls.findings_of_a_build(source, around)
-        own = graph.config.config
-        config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
-        graph = graph._replace(config=config)
-        called = labels(distinct(graph.target)[0])
-        if repeat:
-            repeat.labels, repeat.findings = called, findings
-        with _display(style, called) as display:
-            try:
-                stores = Stores(engine.database, engine.blobs, engine.snapshots)
-                image = make(
-                    graph,
-                    names,
-                    stores,
-                    engine.images,
-                    host,
-                    display,
-                    epoch=epoch,
-                    fresh=arguments.on("no-cache"),
-                    fresh_stages=fresh_stages,
-                    caches=caches,
-                    project=_project(arguments, given),
-                    repeat=None if context.warned else repeat,
-                )
-            except BaseException:
-                display.failed()
-                raise
-            _note_result(display, image.id, [name.canonical() for name in names])
+                around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+                known_findings = calls.findings_of_a_build(source, around)
+            findings: str = known_findings
+            own = graph.config.config
+            config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
+            graph = graph._replace(config=config)
+            called = labels(distinct(graph.target)[0], str(platform) if len(wanted.platforms) > 1 else "")
+            if repeat:
+                repeat.labels, repeat.findings = called, findings
+            wish = wish._replace(fresh_stages=fresh_stages)
+            with _display(style, called) as display:
+                try:
+                    if wanted.is_plain:
+                        known = None if context.warned else repeat
+                        image_id: str = make(graph, names, stores, engine.images, host, display, wish, repeat=known).id
+                        _note_result(display, image_id, [name.canonical() for name in names])
+                        continue
+                    products.append(solved(graph, stores, engine.images, host, display, wish))
+                    if len(products) == len(wanted.platforms):
+                        image_id = deliver(products, wanted, stores, context, display.note, epoch)
+                except BaseException:
+                    display.failed()
+                    raise
     if not context.quiet:
         _tell_findings(findings)
-    return image.id
+    return "" if wanted.writes_to_stdout else image_id
 
 
-def labels(steps: "Sequence[Step]") -> list[str]:
-    """What the steps are called, as BuildKit does: the stage, the place in it, and the instruction."""
+def _jobs(arguments: Parsed) -> int:
+    jobs = arguments.number("jobs") or 0
+    if jobs < 1:
+        raise Invalid(f"invalid --jobs {jobs}: at least one step has to be performed at a time")
+    return jobs
+
+
+def labels(steps: "Sequence[Step]", platform: str = "") -> list[str]:
+    """What the steps are called, as BuildKit does: the platform, the stage, the place in it, and the instruction."""
     totals: dict[str, int] = {}
     for step in steps:
         totals[step.stage] = totals.get(step.stage, 0) + 1
@@ -280,7 +304,7 @@ def labels(steps: "Sequence[Step]") -> list[str]:
     found = []
     for step in steps:
         seen[step.stage] = seen.get(step.stage, 0) + 1
-        stage = f"{step.stage} " if step.stage else ""
+        stage = "".join(f"{word} " for word in (platform, step.stage) if word)
         found.append(f"[{stage}{seen[step.stage]}/{totals[step.stage]}] {' '.join(step.text.split())}")
     return found
 
@@ -335,6 +359,8 @@ def _epoch(build_args: dict[str, str]) -> int | None:
 
 def _host(arguments: Parsed, engine: "Engine") -> "Host":
     from sampan.build.host import Host
+    from sampan.cli import limits
+    from sampan.runtime.defaults import SHM_BYTES
 
     network = arguments.text("network") or "default"
     if network not in ("default", "bridge", "host", "none"):
@@ -359,6 +385,8 @@ def _host(arguments: Parsed, engine: "Engine") -> "Host":
         agents,
         hosts,
         arguments.on("package-cache"),
+        limits.size(shm, "--shm-size") if (shm := arguments.text("shm-size")) else SHM_BYTES,
+        tuple(limits.limit(text) for text in arguments.texts("ulimit")),
     )
 
 
@@ -441,11 +469,11 @@ def _graph(
     given: Input,
     build_args: dict[str, str],
     contexts: dict[str, str],
+    platform: "Platform",
     repeat: "Repeat | None",
 ) -> "tuple[Graph, list[str]]":
     """The graph, and the stages that are to be built anew."""
     from sampan.build.dockerfile.translate import translate
-    from sampan.oci import platform as platforms
     from sampan.oci import reference as references
 
     def resolve(name: str, platform: "Platform") -> "tuple[Image, ImageConfig]":
@@ -460,7 +488,7 @@ def _graph(
         filename=source.filename,
         context=source.files,
         resolve=resolve,
-        platform=platforms.host(),
+        platform=platform,
         build_args=build_args,
         target=arguments.text("target"),
         contexts=contexts,
@@ -498,10 +526,30 @@ def _resolve(name: str, platform: "Platform", context: Context, *, pull: bool) -
     try:
         image = engine.images.find(name)
         if not image.platform.satisfies(platform):
-            image = _pull(name, platform, context)
+            image = _variant(name, image, platform, context) or _pull(name, platform, context)
     except NotFound:
         image = _pull(name, platform, context)
     return _with_config(image, engine)
+
+
+def _variant(name: str, image: "Image", platform: "Platform", context: Context) -> "Image | None":
+    """The image for another platform in the index that ``name`` points at, if all of it is here."""
+    from sampan.archives import stored
+    from sampan.events import quiet
+    from sampan.oci import reference as references
+    from sampan.snapshots.admit import admit
+
+    engine = context.engine
+    known = engine.images.lookup(references.parse(name).tagged())
+    if known is None or known.target.digest == image.manifest.digest:
+        return None
+    try:
+        entry = stored.target(image, known.target, engine.blobs, platform)
+    except NotFound:
+        return None
+    found = admit(entry, engine.blobs, engine.snapshots, quiet)
+    engine.images.add(found)
+    return found
 
 
 def _with_config(image: "Image", engine: "Engine") -> "tuple[Image, ImageConfig]":
@@ -513,12 +561,18 @@ def _with_config(image: "Image", engine: "Engine") -> "tuple[Image, ImageConfig]
 def _pull(name: str, platform: "Platform", context: Context) -> "Image":
     from sampan.cli.progress import Transfers
     from sampan.cli.pull import fetch
+    from sampan.oci import platform as platforms
     from sampan.oci import reference as references
 
-    reference = references.parse(name).tagged()
+    reference, images = references.parse(name).tagged(), context.engine.images
+    before = images.lookup(reference)
     try:
         with Transfers(sys.stderr, quiet=context.quiet) as transfers:
-            return fetch(reference, context.engine, platform, transfers)
+            image = fetch(reference, context.engine, platform, transfers)
+        if before and not platforms.host().satisfies(platform):
+            # What is fetched to build for another platform must not take the name from what is run here.
+            images.name(reference, images.get(before.image_id), before.target)
+        return image
     except (NotFound, Unavailable) as error:
         other = f"--build-context {reference.familiar()}=docker-image://localhost/python:host"
         way_out = f"without a registry: sampan base host, then build with {other}"

@@ -104,6 +104,7 @@ def base_spec(
     capabilities: Sequence[str] = CAPABILITIES,
     cgroup: str = "",
     terminal: bool = False,
+    shm_bytes: int = SHM_BYTES,
 ) -> dict[str, Any]:
     """The runtime spec of a container with the defaults.
 
@@ -135,7 +136,7 @@ def base_spec(
         },
         "root": {"path": "rootfs", "readonly": False},
         "hostname": hostname,
-        "mounts": mounts(own_network=own_network, rootless=rootless),
+        "mounts": mounts(own_network=own_network, rootless=rootless, shm_bytes=shm_bytes),
         "linux": {
             "namespaces": [{"type": kind} for kind in namespaces],
             "cgroupsPath": cgroup,

@@ -109,6 +109,7 @@ def _steps(target: graph.Step, names: dict[str, str]) -> list[dict[str, Any]]:
                 name: plain(value)
                 for name, value in step._asdict().items()
                 if value != step._field_defaults.get(name) or name in ("text", "line")
+                if name != "platform"  # says whether the machine of the test can run it
             },
         }
         for step in ordered

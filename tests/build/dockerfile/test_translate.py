@@ -15,6 +15,7 @@ from sampan.build.graph import Graph
 from sampan.errors import Denied, Invalid, NotFound, SampanError, Unavailable
 from sampan.events import Event, Warned
 from sampan.oci import config as configs
+from sampan.oci import platform as platforms
 from sampan.oci.config import ImageConfig
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -275,3 +276,12 @@ def test_any_bytes_are_built_or_refused(data: bytes) -> None:
             Build()(text).config.encode()
         except SampanError:
             continue
+
+
+def test_steps_know_what_they_are_programs_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platforms, "host", lambda: AMD64)
+    text = "FROM --platform=$BUILDPLATFORM a AS b\nRUN x\nFROM c\nCOPY --from=b / /\nRUN y"
+    steps = graph.ordered(Build()(text, platform=Platform("linux", "arm64", "v8")).target)
+    assert [step.platform for step in steps if isinstance(step, graph.Run)] == [None, Platform("linux", "arm64")]
+    steps = graph.ordered(Build()(text, platform=AMD64).target)
+    assert [step.platform for step in steps if isinstance(step, graph.Run)] == [None, None]

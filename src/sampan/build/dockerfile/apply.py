@@ -16,6 +16,7 @@ from sampan.build.graph import Context, Mount, Step
 from sampan.build.remote import Remote, Repository
 from sampan.errors import Denied, Unsupported
 from sampan.events import Report, Warned
+from sampan.oci import platform as platforms
 from sampan.oci.config import ContainerConfig
 from sampan.oci.platform import Platform
 
@@ -184,6 +185,7 @@ def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin
         tuple(proxies.items()),
         run.network or "default",
         (*_mounts(state, run, origins), *_scripts(run)),
+        None if platforms.host().satisfies(state.platform) else state.platform,
         state.label,
         state.shown(run.line),
         run.line.number,
