@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from sampan.build.dockerfile import outline, rules, stages
 from sampan.build.dockerfile.findings import Surroundings
-from sampan.build.dockerfile.lint import Report, lint
+from sampan.build.dockerfile.lint import lint
 from sampan.cli import findings as formats
 from sampan.cli import output
 from sampan.cli.context import Context
@@ -81,13 +81,13 @@ def check(form: str, source: Source, around: Surroundings, context: Context) -> 
 
 def findings_of_a_build(source: Source, around: Surroundings) -> str:
     """What is told after a build, in lines. Raises Invalid if the file wants findings to be errors."""
-    report = lint(source.data, source.filename, around, every=False)
-    found = tuple(finding for finding in report.findings if not finding.rule.quiet)
-    if found and report.fails:
-        names = ", ".join(sorted({finding.rule.name for finding in found}))
-        told = formats.text(Report(found)).rpartition("\n\n")[0]
-        raise Invalid(f"lint violation found for rules: {names}\n{told}", hint="the file says check=error=true")
-    return formats.short(found)
+    report = lint(source.data, source.filename, around, thorough=False)
+    if report.findings and report.fails:
+        names = ", ".join(sorted({finding.rule.name for finding in report.findings}))
+        told = formats.text(report).rpartition("\n\n")[0]
+        hint = "check=error=true, in the file or as a build argument, asks for that"
+        raise Invalid(f"lint violation found for rules: {names}\n{told}", hint=hint)
+    return formats.short(report.findings)
 
 
 def surroundings(
@@ -95,8 +95,12 @@ def surroundings(
 ) -> Surroundings:
     """What a Dockerfile is judged with here. Base images count as far as the store holds them: none is pulled."""
 
+    known: dict[str, ImageConfig | None] = {}
+
     def config(name: str, platform: Platform) -> ImageConfig | None:
-        return _config(name, contexts, context)
+        if name not in known:
+            known[name] = _config(name, contexts, context)
+        return known[name]
 
     from sampan.build.dockerfile.values import inside
 

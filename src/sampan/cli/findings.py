@@ -1,7 +1,6 @@
 """What lint found, for people, for programs that read Docker's JSON, and for those that read SARIF."""
 
-import base64
-import json
+from __future__ import annotations
 
 from sampan.build.dockerfile import rules
 from sampan.build.dockerfile.findings import Finding
@@ -21,7 +20,7 @@ def text(report: Report) -> str:
     return "\n\n".join([*(_paragraph(finding) for finding in report.findings), _total(report)])
 
 
-def short(findings: "tuple[Finding, ...]") -> str:
+def short(findings: tuple[Finding, ...]) -> str:
     """A line for each, as they are told after a build; an empty text for none."""
     if not findings:
         return ""
@@ -33,6 +32,9 @@ def short(findings: "tuple[Finding, ...]") -> str:
 
 def docker_json(report: Report, data: bytes, filename: str) -> str:
     """The format of ``docker build --call=check,format=json`` (BuildKit, subrequests/lint), and level and fix."""
+    import base64
+    import json
+
     value: dict[str, Any] = {
         "warnings": [_warning(finding) for finding in report.findings],
         "sources": [{"filename": filename, "language": "Dockerfile", "data": base64.b64encode(data).decode()}],
@@ -44,6 +46,8 @@ def docker_json(report: Report, data: bytes, filename: str) -> str:
 
 def sarif(report: Report, version: str) -> str:
     """SARIF 2.1.0 (OASIS); paths are relative to where lint was called."""
+    import json
+
     run: dict[str, Any] = {
         "tool": {
             "driver": {"name": "sampan lint", "version": version, "rules": [_sarif_rule(rule) for rule in rules.ALL]}
@@ -75,7 +79,7 @@ def _total(report: Report) -> str:
     return f"Check complete, {', '.join(counts) or 'no warnings'} found."
 
 
-def _warning(finding: Finding) -> "dict[str, Any]":
+def _warning(finding: Finding) -> dict[str, Any]:
     rule = finding.rule
     value = {"ruleName": rule.name, "description": rule.sentence, "url": rule.url, "detail": finding.message}
     known = {key: item for key, item in value.items() if item}
@@ -84,11 +88,11 @@ def _warning(finding: Finding) -> "dict[str, Any]":
     }  # fmt: skip
 
 
-def _location(number: int) -> "dict[str, Any]":
+def _location(number: int) -> dict[str, Any]:
     return {"ranges": [{"start": {"line": number}, "end": {"line": number}}]}
 
 
-def _sarif_rule(rule: rules.Rule) -> "dict[str, Any]":
+def _sarif_rule(rule: rules.Rule) -> dict[str, Any]:
     value: dict[str, Any] = {
         "id": rule.name,
         "shortDescription": {"text": rule.sentence},
@@ -98,7 +102,7 @@ def _sarif_rule(rule: rules.Rule) -> "dict[str, Any]":
     return {**value, "helpUri": rule.url} if rule.url else value
 
 
-def _sarif_result(finding: Finding) -> "dict[str, Any]":
+def _sarif_result(finding: Finding) -> dict[str, Any]:
     from urllib.parse import quote
 
     spot = finding.line.spot(finding.at)

@@ -79,6 +79,8 @@ def translated(data: bytes) -> None:
 
 @few
 @given(DOCKERFILE)
+@example("ONBUILD --a <<EOF")
+@example('ONBUILD --a="b <<EOF')
 @example("FROM scratch\nRUN " + "[" * 100_000)
 @example("FROM scratch\nONBUILD " * 3000)
 @example("FROM scratch\nENV a=" + "${a:-" * 3000)

@@ -39,7 +39,7 @@ def linted(folder: Path) -> Report:
         given.get("target"),
     )
     data = (folder / "Dockerfile").read_bytes()
-    return lint(data, "Dockerfile", around, every=given.get("every", True))
+    return lint(data, "Dockerfile", around, thorough=given.get("thorough", True))
 
 
 def shown(report: Report) -> str:

@@ -3,10 +3,11 @@
 An ``on_X`` looks at one instruction X of a stage, before the stage's view has taken it.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
 
 from sampan.build.dockerfile import arguments, findings, instructions, rules, values, words
 from sampan.build.dockerfile.findings import Finding, Surroundings
@@ -18,6 +19,10 @@ from sampan.build.dockerfile.words import Rules
 from sampan.errors import Invalid
 from sampan.oci import platform as platforms
 from sampan.oci import reference as references
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RESERVED = ("context", "scratch")
 _PREDEFINED = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")

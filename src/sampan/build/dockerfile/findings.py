@@ -1,13 +1,20 @@
 """What lint finds, and what it was asked to look for."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from sampan.build.dockerfile.lines import Line, Piece
 from sampan.build.dockerfile.rules import Rule
 from sampan.errors import Invalid
 from sampan.oci.config import ImageConfig
 from sampan.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 OPTIONS_ARG = "BUILDKIT_DOCKERFILE_CHECK"
 """A build argument that stands in for the file's ``# check=``."""
@@ -42,7 +49,7 @@ class Options(NamedTuple):
     experimental: frozenset[str] = frozenset()
     error: bool = False
 
-    def merged(self, other: "Options") -> "Options":
+    def merged(self, other: Options) -> Options:
         return Options(self.skip | other.skip, self.experimental | other.experimental, self.error)
 
     def wants(self, rule: Rule) -> bool:

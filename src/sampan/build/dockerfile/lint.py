@@ -4,14 +4,21 @@ A stage is read as the build would read it, but without any image or file: a ``V
 Docker's checks are in ``checks``, those for people who put Python into images in ``pythonic``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from sampan.build.dockerfile import arguments, checks, findings, pythonic, stages
 from sampan.build.dockerfile.findings import Finding, Surroundings
 from sampan.build.dockerfile.stages import Dockerfile
 from sampan.build.dockerfile.view import View, begun, needed
 from sampan.errors import SampanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Report(NamedTuple):
@@ -23,11 +30,11 @@ class Report(NamedTuple):
     """The file wants findings to be errors (``check=error=true``)."""
 
 
-def lint(text: bytes, filename: str, around: Surroundings, *, every: bool = True) -> Report:
+def lint(text: bytes, filename: str, around: Surroundings, *, thorough: bool = True) -> Report:
     """What is to be said of a Dockerfile, in the order of its lines.
 
-    ``every`` looks at all stages if no target is named, else at those that the target needs, as a build does. Raises
-    nothing that is about the file: that is in the report.
+    ``thorough`` looks at all stages if no target is named, and by the rules that are quiet in a build; else at the
+    stages that the target needs, as a build does. Raises nothing that is about the file: that is in the report.
     """
     try:
         dockerfile = stages.parse(text, filename)
@@ -37,7 +44,7 @@ def lint(text: bytes, filename: str, around: Surroundings, *, every: bool = True
     found: list[Finding] = []
     failure = None
     try:
-        for finding in _findings(dockerfile, around, every=every):
+        for finding in _findings(dockerfile, around, thorough=thorough):
             if options.merged(findings.options_above(finding.line)).wants(finding.rule):
                 found.append(finding)
     except SampanError as error:
@@ -48,10 +55,10 @@ def lint(text: bytes, filename: str, around: Surroundings, *, every: bool = True
     return Report(tuple(shown), failure, options.error)
 
 
-def _findings(dockerfile: Dockerfile, around: Surroundings, *, every: bool) -> Iterator[Finding]:
+def _findings(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -> Iterator[Finding]:
     yield from checks.of_file(dockerfile)
     yield from pythonic.of_file(dockerfile)
-    yield from _of_stages(dockerfile, around, every=every)
+    yield from _of_stages(dockerfile, around, thorough=thorough)
 
 
 def _secrets(dockerfile: Dockerfile) -> dict[int, list[str]]:
@@ -62,25 +69,23 @@ def _secrets(dockerfile: Dockerfile) -> dict[int, list[str]]:
     }
 
 
-def _of_stages(dockerfile: Dockerfile, around: Surroundings, *, every: bool) -> Iterator[Finding]:
+def _of_stages(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -> Iterator[Finding]:
     target = stages.target(dockerfile.stages, around.target)
     predefined = arguments.platform_args(around.platform, target.base.name, around.build_args)
     values = arguments.global_args(dockerfile.preamble, predefined, around.build_args, dockerfile.escape)
     yield from checks.of_defaults(dockerfile, predefined)
     declared = values.keys() | arguments.declared(dockerfile.preamble)
-    wanted = dockerfile.stages if every and not around.target else needed(dockerfile, target, values)
+    wanted = dockerfile.stages if thorough and not around.target else needed(dockerfile, target, values)
     views: dict[int, View] = {}
     for stage in wanted:
         yield from checks.of_base(stage, values, declared, around, dockerfile.escape)
         view = views[stage.number] = begun(dockerfile, stage, values, views, around)
-        yield from _of_body(view)
-        if stage is target:
+        if thorough:
+            yield from pythonic.of_base(view)
+        for instruction in stage.body:
+            yield from checks.of_instruction(view, instruction)
+            if thorough:
+                yield from pythonic.of_instruction(view, instruction)
+            view.take(instruction)
+        if thorough and stage is target:
             yield from pythonic.of_image(view)
-
-
-def _of_body(view: View) -> Iterator[Finding]:
-    yield from pythonic.of_base(view)
-    for instruction in view.stage.body:
-        yield from checks.of_instruction(view, instruction)
-        yield from pythonic.of_instruction(view, instruction)
-        view.take(instruction)

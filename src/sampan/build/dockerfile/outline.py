@@ -3,8 +3,9 @@
 The words are those of BuildKit's subrequests (frontend/subrequests/{outline,targets}).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from sampan.build.dockerfile import arguments, stages, words
 from sampan.build.dockerfile.findings import Surroundings
@@ -13,6 +14,12 @@ from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.stages import Dockerfile, Stage
 from sampan.build.dockerfile.view import View, begun, needed
 from sampan.build.dockerfile.words import Rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 
 class Target(NamedTuple):

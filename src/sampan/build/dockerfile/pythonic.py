@@ -1,8 +1,9 @@
 """Checks for people who put Python into images: what works, and is slow, large, or another thing tomorrow."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from sampan.build.dockerfile import instructions, rules, values
 from sampan.build.dockerfile.findings import Finding
@@ -11,6 +12,12 @@ from sampan.build.dockerfile.stages import Dockerfile
 from sampan.build.dockerfile.view import View
 from sampan.errors import Invalid
 from sampan.oci import reference as references
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _ROOT = ("", "root", "0")
 _OWN_TOOLS = ("pip", "setuptools", "wheel", "uv")

@@ -4,7 +4,13 @@ The first table is Docker's (BuildKit, frontend/dockerfile/linter/ruleset.go), n
 that a ``# check=skip=…`` in a file means here what it means there. The second is for people who put Python into images.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 """Levels, called as SARIF calls them. A note alone does not make lint fail."""

@@ -1,5 +1,7 @@
 """A stage as far as lint has read it: variables, user, shell, without the files of any image."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping
 
 from sampan.build.dockerfile import instructions, stages, words
@@ -56,7 +58,7 @@ class View:
         """What ``$name`` stands for; ENV beats an ARG of the same name."""
         return {**{name: value for name, value in self.args.items() if value is not None}, **self.env}
 
-    def child(self, stage: Stage) -> "View":
+    def child(self, stage: Stage) -> View:
         """The beginning of a stage that is FROM this one."""
         view = View(stage, self.base, self.globals, None, self.around, self.escape)
         for name in ("is_known", "shell", "user", "entered"):

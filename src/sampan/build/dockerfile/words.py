@@ -86,7 +86,7 @@ def split(text: str, escape: str) -> list[str]:
 
 def split_statement(text: str, escape: str) -> tuple[str, tuple[str, ...], str]:
     """A line's instruction word, its ``--flags`` (quotes and escapes removed) and the rest, stripped."""
-    keyword, *rest = fields(text.strip(), 2)
+    keyword, *rest = fields(text.strip(), 2) or [""]
     remaining, at, flags = rest[0] if rest else "", 0, []
     while remaining.startswith("--", at):
         match = _word(escape).match(remaining, at)
