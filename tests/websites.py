@@ -140,13 +140,57 @@ def git_server(directory: Path) -> Iterator[str]:
         process.wait()
 
 
+class Shell(NamedTuple):
+    """An sshd(8). ``known_hosts`` is the line that says its key, ``agent`` the socket of an agent with a key for it."""
+
+    url: str
+    known_hosts: str
+    agent: str
+
+
+@contextlib.contextmanager
+def ssh_server(directory: Path) -> Iterator[Shell]:
+    """Logs root in with one key, which an agent has; for root alone."""
+    for name in ("host", "user"):
+        _quietly("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
+    (directory / "authorized").write_text((directory / "user.pub").read_text())
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    (directory / "sshd_config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/authorized\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\n"
+    )
+    own = not os.path.isdir("/run/sshd")
+    os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+    agent = str(directory / "agent")
+    processes = [
+        subprocess.Popen(["ssh-agent", "-D", "-a", agent], stdout=subprocess.DEVNULL),
+        subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", str(directory / "sshd_config")], stderr=subprocess.DEVNULL),
+    ]
+    try:
+        _wait_for(port, processes[1])
+        _quietly("ssh-add", "-q", str(directory / "user"), SSH_AUTH_SOCK=agent)
+        kind, key, *_ = (directory / "host.pub").read_text().split()
+        yield Shell(f"ssh://root@127.0.0.1:{port}", f"[127.0.0.1]:{port} {kind} {key}\n", agent)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+        if own:
+            os.rmdir("/run/sshd")
+
+
+def _quietly(*command: str, **environment: str) -> None:
+    subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=True)
+
+
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     for _ in range(600):
-        assert process.poll() is None, "git daemon ended"
+        assert process.poll() is None, f"{process.args!r} ended"
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
-    raise AssertionError("git daemon does not listen")
+    raise AssertionError(f"{process.args!r} does not listen")
 
 
 class Repository:

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,12 +32,12 @@ class Adding:
         self.context = root / "context"
         self.context.mkdir()
 
-    def build(self, lines: str, *options: str, check: bool = True) -> commands.Done:
+    def build(self, lines: str, *options: str, check: bool = True, **others: Any) -> commands.Done:
         text = lines.replace("SITE", self.site.url)
         path = self.context / "Dockerfile"
         if not path.exists() or path.read_text() != f"FROM scratch\n{text}\n":
             path.write_text(f"FROM scratch\n{text}\n")
-        return self.sampan("build", "-t", "added", "--progress", "plain", *options, self.context, check=check)
+        return self.sampan("build", "-t", "added", "--progress", "plain", *options, self.context, check=check, **others)
 
     def layer(self) -> Path:
         from sampan.engine import open_engine
@@ -194,6 +195,33 @@ def test_a_repository(adding: Adding) -> None:
         adding.build(f"ADD --keep-git-dir {url}/repo /all")
         assert sorted(os.listdir(adding.layer() / "all")) == [".git", "docs", "top"]
     assert not os.listdir(adding.sampan.root / "tmp")
+
+
+@pytest.mark.needs("sshd", "ssh-agent")
+def test_a_repository_by_ssh(adding: Adding) -> None:
+    """With the keys of the agent that was given to the build, and to a host whose key is known."""
+    served = websites.Repository(adding.root / "served")
+    served.commit(file="x")
+    home = adding.root / "home"
+    (home / ".ssh").mkdir(parents=True)
+    line = f"ADD SSH{served.path} /x"
+    with websites.ssh_server(adding.root) as shell:
+        line = line.replace("SSH", shell.url)
+        without = adding.build(line, check=False)
+        assert "hint: give it the agent that has the key: --ssh default" in without.stderr
+        agent = f"--ssh=default={shell.agent}"
+        unknown = adding.build(line, agent, check=False, environment={"HOME": str(home)})
+        assert "is on a host whose key is not known" in unknown.stderr
+        assert f"(ssh-keyscan -p {shell.url.rpartition(':')[2]} 127.0.0.1)" in unknown.stderr
+        (home / ".ssh/known_hosts").write_text(shell.known_hosts)
+        adding.build(line, agent, environment={"HOME": str(home)})
+        assert os.listdir(adding.layer() / "x") == ["file"]
+        # The user's own keys are not tried, the agent has to have one.
+        (home / ".ssh/id_ed25519").write_bytes((adding.root / "user").read_bytes())
+        (home / ".ssh/id_ed25519").chmod(0o600)
+        (adding.root / "authorized").write_text("")
+        refused = adding.build(f"{line}more", agent, check=False, environment={"HOME": str(home)})
+        assert "hint: has the agent (--ssh default) a key for it?" in refused.stderr
 
 
 @pytest.mark.parametrize("address", ["http://{}/file", "git://{}/repo", "http://{}/repo.git"])

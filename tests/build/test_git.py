@@ -167,7 +167,7 @@ def test_submodules(remote: Remote) -> None:
     assert not list(remote.checkout("?submodules=0", name="without").glob("sub/*"))
 
 
-@pytest.mark.parametrize("url", ["file://{}", "{}", "ext::sh -c touch% {}.canary"])
+@pytest.mark.parametrize("url", ["file://{}", "{}", "ext::sh -c touch% {}.canary", "ssh://root@127.0.0.1:1{}"])
 def test_a_submodule_reaches_no_file_and_runs_no_command(remote: Remote, url: str) -> None:
     secret = websites.Repository(remote.root / "secret")
     secret.commit(file="of the host")
@@ -175,7 +175,7 @@ def test_a_submodule_reaches_no_file_and_runs_no_command(remote: Remote, url: st
     address = url.format(secret.path)
     remote.repository.git("config", "--file", ".gitmodules", "submodule.sub.url", address)
     remote.repository.commit()
-    with pytest.raises(Unavailable, match=r"transport '(file|ext)' not allowed"):
+    with pytest.raises(Unavailable, match=r"transport '(file|ext|ssh)' not allowed"):
         remote.checkout()
     assert not list(remote.root.glob("*canary*"))
 

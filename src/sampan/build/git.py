@@ -1,8 +1,8 @@
 """Git repositories as sources of a build, by the machine's own ``git``.
 
 What a repository holds is foreign, and so is its address, which may come from a Dockerfile. So git gets an environment
-of its own: nobody's configuration but what is here, no hooks, no prompts, no protocol but http, https, git and ssh (not
-ext, which runs commands, nor file, also for submodules), and addresses and refs only where no option can stand
+of its own: nobody's configuration but what is here, no hooks, no prompts, no protocol but http, https, git and, with an agent, ssh
+(not ext, which runs commands, nor file, also for submodules), and addresses and refs only where no option can stand
 (CVE-2019-13139). Credentials are in the environment, never on a command line that others can see; they are for one
 host, and with them no redirect is followed.
 """
@@ -24,6 +24,7 @@ _PASSED_ON = (
     "PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH",
 )  # fmt: skip
+_PROTOCOLS = "http:https:git"
 _ENVIRONMENT = {
     "HOME": "/nonexistent",
     "LC_ALL": "C",
@@ -32,7 +33,7 @@ _ENVIRONMENT = {
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "/bin/false",
-    "GIT_ALLOW_PROTOCOL": "http:https:git:ssh",
+    "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
     "GIT_SSH_VARIANT": "ssh",
 }
 _CONFIG = {
@@ -208,8 +209,9 @@ def _failure(repository: Repository, said: str) -> SampanError:
     reason = (reasons or lines or ["it says nothing"])[0].partition(": ")
     message = f"the git repository {repository.shown} cannot be fetched: {(reason[2] or reason[0])[:_MAX_SHOWN]}"
     if "Host key verification failed" in said:
-        hint = f"look at the key of {repository.host} and add it to ~/.ssh/known_hosts (ssh-keyscan {repository.host})"
-        return Denied(message, hint=hint)
+        host, _, port = repository.host.partition(":")
+        hint = f"look at the key (ssh-keyscan {f'-p {port} ' if port else ''}{host}) and add it to ~/.ssh/known_hosts"
+        return Denied(f"the git repository {repository.shown} is on a host whose key is not known", hint=hint)
     if re.search("Permission denied|could not read Username|Authentication failed|error: 40[13]", said):
         token = f"give it a token: --secret id=GIT_AUTH_TOKEN.{repository.host},env=NAME"
         return Denied(message, hint="has the agent (--ssh default) a key for it?" if repository.by_ssh else token)
@@ -218,8 +220,11 @@ def _failure(repository: Repository, said: str) -> SampanError:
 
 def _environment(repository: Repository, access: Access) -> dict[str, str]:
     found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _ENVIRONMENT
-    if repository.by_ssh:
-        found |= _ssh(repository, access.agents)
+    if "default" in access.agents:
+        found |= _ssh(access.agents["default"])
+    elif repository.by_ssh:
+        hint = "give it the agent that has the key: --ssh default"
+        raise Denied(f"the build has no ssh agent to fetch {repository.shown} with", hint=hint)
     config = {**_CONFIG, **dict(_credentials(repository, access.secrets))}
     found["GIT_CONFIG_COUNT"] = str(len(config))
     for number, (name, value) in enumerate(config.items()):
@@ -250,14 +255,11 @@ def _authorization(repository: Repository, secrets: Mapping[str, Secret]) -> str
     return basic(unquote(repository.login)) if repository.login else ""
 
 
-def _ssh(repository: Repository, agents: Mapping[str, str]) -> dict[str, str]:
-    """ssh with the keys of the forwarded agent alone, and to hosts alone whose keys the user knows."""
+def _ssh(agent: str) -> dict[str, str]:
+    """ssh, for submodules too, with the keys of the forwarded agent alone, and to hosts whose keys the user knows."""
     from shlex import quote
 
-    if "default" not in agents:
-        hint = "give it the agent that has the key: --ssh default"
-        raise Denied(f"the build has no ssh agent to fetch {repository.shown} with", hint=hint)
     known = os.path.expanduser("~/.ssh/known_hosts")
     options = ("BatchMode=yes", "IdentityFile=none", "StrictHostKeyChecking=yes", f'UserKnownHostsFile="{known}"')
     command = " ".join(("ssh", "-F", "/dev/null", *(f"-o {quote(option)}" for option in options)))
-    return {"GIT_SSH_COMMAND": command, "SSH_AUTH_SOCK": agents["default"]}
+    return {"GIT_ALLOW_PROTOCOL": f"{_PROTOCOLS}:ssh", "GIT_SSH_COMMAND": command, "SSH_AUTH_SOCK": agent}
