@@ -1,16 +1,16 @@
 """Git repositories as sources of a build, by the machine's own ``git``.
 
 What a repository holds is foreign, and so is its address, which may come from a Dockerfile. So git gets an environment
-of its own: nobody's configuration but what is here, no hooks, no prompts, no protocol but http, https, git and, with an agent, ssh
-(not ext, which runs commands, nor file, also for submodules), and addresses and refs only where no option can stand
-(CVE-2019-13139). Credentials are in the environment, never on a command line that others can see; they are for one
-host, and with them no redirect is followed.
+of its own: nobody's configuration but what is here, no hooks, no prompts, no protocol but http, https, git and, with an
+agent, ssh (also for submodules: not ext, which runs commands, nor file), and addresses and refs only where no option
+can stand (CVE-2019-13139). Credentials are in the environment, never on a command line that others can see; they are
+for one host, and with them no redirect is followed.
 """
 
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from signal import SIGKILL
+from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, SIGKILL, pthread_sigmask
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -169,33 +169,29 @@ def _run(arguments: Sequence[str], repository: Repository, access: Access, direc
     """What git prints. It is killed, with all that it started, when the build is given up."""
     from subprocess import DEVNULL, PIPE, Popen
 
-    try:
-        process = Popen(
-            ["git", *arguments],
-            cwd=directory,
-            env=_environment(repository, access),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            umask=0o022,
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        what = f"the git repository {repository.shown} cannot be fetched"
-        hint = "install it, or add a tar archive by its URL"
-        raise Unavailable(f"{what}: git is not installed", hint=hint) from None
+    process: Popen[bytes] | None = None
 
     def end() -> None:
-        if process.returncode is None:
+        if process and process.returncode is None:
             os.killpg(process.pid, SIGKILL)
 
+    environment = _environment(repository, access)
+    # An interrupt must not fall between the start of git and our knowing of it, or nobody would end it.
+    held = pthread_sigmask(SIG_BLOCK, (SIGINT,))
     try:
+        process = Popen(
+            ["git", *arguments], cwd=directory, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, umask=0o022,
+            start_new_session=True,
+        )  # fmt: skip
+        pthread_sigmask(SIG_SETMASK, held)
         with access.cancellation.ending(end):
             output, errors = process.communicate()
-    except BaseException:
+    except FileNotFoundError:
+        message = f"the git repository {repository.shown} cannot be fetched: git is not installed"
+        raise Unavailable(message, hint="install it, or add a tar archive by its URL") from None
+    finally:
+        pthread_sigmask(SIG_SETMASK, held)
         end()
-        process.communicate()
-        raise
     access.cancellation.check()
     if process.returncode:
         raise _failure(repository, errors.decode(errors="replace"))
