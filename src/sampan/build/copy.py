@@ -30,8 +30,8 @@ else:
 
 _CHUNK = 1 << 20
 _SMALL = 1 << 16
-_REMEMBERED = 32 << 20
-"""Bytes of small files that a destination may remember."""
+_REMEMBERED = 16 << 20
+"""Bytes of small files that a destination may remember; several are at work at once."""
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
