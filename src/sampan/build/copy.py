@@ -229,6 +229,10 @@ class Destination:
         os.link(first, path.rpartition(b"/")[2], src_dir_fd=self._upper, dst_dir_fd=above, follow_symlinks=False)
         return True
 
+    def forget_links(self) -> None:
+        """Files that are placed from now on are not linked to those that were."""
+        self._links.clear()
+
     def _forget(self, path: bytes) -> None:
         """Drops what is remembered of something that was placed and has been removed again."""
 
@@ -280,7 +284,8 @@ def copy(view: View, selected: list[Selected], dest: str, to: Destination, attri
 
 
 def place(view: View, match: Selected, dest: str, to: Destination, attributes: Attributes) -> None:
-    """Places one match; see ``copy``."""
+    """Places one match; see ``copy``. Hard links are kept within a directory, not from match to match."""
+    to.forget_links()
     if not match.is_directory:
         with _directory_for(match.name, dest, to, attributes) as (above, path):
             _place_file(view, match.path, match.status, path, False, above, to, attributes)

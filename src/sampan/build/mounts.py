@@ -107,7 +107,7 @@ def prepared(
             if mount.kind == "bind":
                 found.mounts.append(_bind(mount, place, number, origins))
             elif mount.kind == "cache":
-                found.mounts.append(_shown(directories[mount], mount))
+                found.mounts.append(_shown(directories[id(mount)], mount))
             elif mount.kind == "tmpfs":
                 found.mounts.append(_tmpfs(mount))
             elif mount.kind == "script":
@@ -197,8 +197,8 @@ def _lower(directories: Sequence[str]) -> list[str]:
 
 def _caches(
     mounts: Sequence[Mount], place: Place, origins: Origins, cancellation: Cancellation, held: ExitStack
-) -> dict[Mount, str]:
-    """The directory of each cache, locked as its sharing says."""
+) -> dict[int, str]:
+    """The directory of each cache, by the mount's ``id``, locked as its sharing says."""
     wanted: dict[str, list[Mount]] = {}
     for mount in mounts:
         if mount.kind == "cache":
@@ -208,7 +208,7 @@ def _caches(
         sharing = {mount.sharing for mount in wanted[name]}
         directory = _locked(f"{place.caches}/{name}", sharing, cancellation, held)
         for mount in wanted[name]:
-            found[mount] = _filled(directory, mount, place, origins)
+            found[id(mount)] = _filled(directory, mount, place, origins)
     return found
 
 

@@ -78,8 +78,8 @@ class StageState:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What ``$name`` stands for; ENV beats an ARG of the same name."""
-        return {**{name: value for name, value in self.args.items() if value is not None}, **self.env}
+        """What ``$name`` stands for: of an ENV and an ARG of the same name, the later one counts (as in BuildKit)."""
+        return {**self.env, **{name: value for name, value in self.args.items() if value is not None}}
 
     def child(self, label: str) -> StageState:
         """The beginning of a stage that is FROM this one."""
@@ -160,6 +160,7 @@ def apply_arg(state: StageState, arg: instructions.Arg) -> None:
 def apply_env(state: StageState, env: instructions.Env) -> None:
     pairs = _expanded(state, env.line, env.pairs)
     state.env.update(pairs)
+    state.args.update((name, value) for name, value in pairs if name in state.args)
     state.did(f"ENV {_joined(pairs)}")
 
 
@@ -173,7 +174,7 @@ def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin
     _refuse_unbuilt(state, run)
     _doubt(state, run.line, run.command)
     argv = state.argv(run.command._replace(words=(_script(run),)) if run.command.shell else run.command)
-    args = {name: value for name, value in state.args.items() if value is not None and name not in state.env}
+    args = {name: value for name, value in state.args.items() if value is not None and state.env.get(name) != value}
     proxies = {name: value for name, value in state.scope.proxies.items() if name not in state.variables}
     state.step = graph.Run(
         state.step,

@@ -55,8 +55,8 @@ class View:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What ``$name`` stands for; ENV beats an ARG of the same name."""
-        return {**{name: value for name, value in self.args.items() if value is not None}, **self.env}
+        """What ``$name`` stands for: of an ENV and an ARG of the same name, the later one counts (as in BuildKit)."""
+        return {**self.env, **{name: value for name, value in self.args.items() if value is not None}}
 
     def child(self, stage: Stage) -> View:
         """The beginning of a stage that is FROM this one."""
@@ -89,7 +89,9 @@ class View:
                 self.args[argument] = self._argument(instruction.line, argument, default)
         elif isinstance(instruction, instructions.Env):
             line = instruction.line
-            self.env |= {self.expand(line, name): self.expand(line, value) for name, value in instruction.pairs}
+            pairs = {self.expand(line, name): self.expand(line, value) for name, value in instruction.pairs}
+            self.env |= pairs
+            self.args |= {name: value for name, value in pairs.items() if name in self.args}
         elif isinstance(instruction, instructions.Shell):
             self.shell = True
         elif isinstance(instruction, instructions.User):
