@@ -21,6 +21,9 @@ else:
     from sampan.values import cached_property
 
 
+_LITTLE_ROOM = 64 << 20
+
+
 class Engine:
     """The stores below ``paths.root``, each opened on first use; close it, or use it in a ``with`` block.
 
@@ -129,6 +132,12 @@ class Storing:
             engine.collect()
         except (OSError, sqlite3.Error):
             pass  # what is told is why the operation failed, not that clearing up after it did too
+
+
+def _is_full(path: str) -> bool:
+    """Whether so little room is left that parts of broken transfers are not worth it."""
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize < _LITTLE_ROOM
 
 
 def _has_entries(directory: str) -> bool:

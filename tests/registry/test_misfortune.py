@@ -28,6 +28,7 @@ from sampan.store.images import Image
 
 pytestmark = pytest.mark.registry
 HASTY = Patience(connect=2, silence=0.5, attempts=3, first_pause=0.01, longest_pause=1)
+CALM = Patience()
 RIGHT = Credentials(servers.USERNAME, servers.PASSWORD)
 SEEDS = range(40)
 
@@ -44,14 +45,14 @@ class Scene(NamedTuple):
     def reference(self, tag: str = "1") -> Reference:
         return Reference(self.proxy.address, "thing", tag)
 
-    def push(self, address: str, image: Image) -> None:
-        with connect(address, lambda: RIGHT, push=True, patience=HASTY) as client:
+    def push(self, address: str, image: Image, patience: Patience = CALM) -> None:
+        with connect(address, lambda: RIGHT, push=True, patience=patience) as client:
             reference = Reference(address, "thing", "1")
             push(image.manifest, reference, client=client, blobs=self.source.blobs, report=self.source.events.append)
 
-    def pull(self, target: Store, address: str) -> Image:
+    def pull(self, target: Store, address: str, patience: Patience = CALM) -> Image:
         reference = Reference(address, "thing", "1")
-        with connect(address, lambda: RIGHT, patience=HASTY) as client:
+        with connect(address, lambda: RIGHT, patience=patience) as client:
             return pull(
                 reference,
                 client=client,
@@ -126,7 +127,7 @@ def test_pull(scene: Scene, new_store: Callable[[str], Store], seed: int) -> Non
     for pattern in randomly.sample(["manifests/", "blobs/", "/v2/$", "."], 2):
         scene.proxy.does(f"^(GET|HEAD) .*{pattern}", *scene.faults(randomly))
     try:
-        assert scene.pull(target, scene.proxy.address).id == scene.image.id
+        assert scene.pull(target, scene.proxy.address, HASTY).id == scene.image.id
     except SampanError as error:
         assert_told(error)
         assert target.images.all() == []
@@ -145,7 +146,7 @@ def test_push(scene: Scene, new_store: Callable[[str], Store], seed: int) -> Non
     for pattern in randomly.sample(["POST .*", "PUT .*blobs", "PUT .*manifests", "HEAD .*", "(PUT|POST) .*"], 2):
         scene.proxy.does(f"^{pattern}", *scene.faults(randomly))
     try:
-        scene.push(scene.proxy.address, new)
+        scene.push(scene.proxy.address, new, HASTY)
         pushed = True
     except SampanError as error:
         assert_told(error)

@@ -100,6 +100,16 @@ def test_a_session_that_is_lost_is_begun_anew(
     assert_arrived(registry, store, image)
 
 
+def test_a_registry_without_chunks_gets_it_in_one_piece(
+    registry: servers.Registry, proxy: FaultyRegistry, store: Store, image: Image
+) -> None:
+    proxy.does("^PUT .*/blobs/uploads/", hang_up, hang_up)
+    proxy.does("^PATCH", instead(405), always=True)
+    send(proxy, store, image)
+    assert_arrived(registry, store, image)
+    assert len(proxy.requests("^PATCH")) == 1
+
+
 def test_it_ends_some_time(registry: servers.Registry, proxy: FaultyRegistry, store: Store, image: Image) -> None:
     proxy.does("^(PUT|PATCH) .*/uploads/", hang_up, always=True)
     with pytest.raises(Unavailable, match="closed the connection"):

@@ -48,6 +48,7 @@ def main(arguments: Parsed, context: Context) -> int:
     names = _names(given, text, engine, all_tags=arguments.on("all-tags"))
     targets = [_target(name, arguments, engine) for name in names]
     settings = settled.read()
+    settings = settings._replace(jobs=registries.jobs(arguments, settings))
     convert = _convert(arguments.text("compression") or settings.compression, engine)
     listener = progress.listener(sys.stdout, arguments.text("progress") or "", context)
     if not (given.tag or arguments.on("all-tags")):
@@ -62,7 +63,7 @@ def main(arguments: Parsed, context: Context) -> int:
                 blobs=engine.blobs,
                 report=listener,
                 sources=likely_sources(engine.images, name.reference, engine.blobs),
-                jobs=registries.jobs(arguments, settings),
+                jobs=settings.jobs,
                 convert=convert,
             )
             listener.flush()

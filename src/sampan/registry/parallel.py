@@ -31,30 +31,32 @@ class Beside:
     """Runs ``action`` in a thread of its own during a ``with`` block, whose end waits for it and raises what it raised.
 
     What the block itself raises comes first; ``action`` must notice by itself that there is no more to wait for.
+    ``error`` is what it has raised so far.
     """
 
-    __slots__ = ("_action", "_error", "_thread")
+    __slots__ = ("_action", "_thread", "error")
 
     def __init__(self, action: Callable[[], object]) -> None:
         from threading import Thread
 
         self._action = action
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._thread = Thread(target=self._run, name="beside", daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Beside":
         self._thread.start()
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         self._thread.join()
-        if error is None and self._error is not None:
-            raise self._error
+        if error is None and self.error is not None:
+            raise self.error
 
     def _run(self) -> None:
         try:
             self._action()
         except BaseException as error:
-            self._error = error
+            self.error = error
 
 
 def in_turn(report: Report) -> Report:

@@ -141,8 +141,8 @@ class _Source:
         writer = self._blobs.resume(wanted.digest, wanted.size)
         begun = writer.size
         try:
-            with writer.follow() as follower, parallel.Beside(lambda: arrived(follower)), writer:
-                self.client.blob(self._repository, wanted, self._reporting(wanted, writer), start=begun)
+            with writer.follow() as follower, parallel.Beside(lambda: arrived(follower)) as unpacking, writer:
+                self.client.blob(self._repository, wanted, self._taking(wanted, writer, unpacking), start=begun)
                 writer.commit()
                 self._report(Transferred(wanted.digest, wanted.size, "pulled"))
         except Corrupt:
@@ -151,8 +151,11 @@ class _Source:
             return False
         return True
 
-    def _reporting(self, wanted: Descriptor, writer: Writer) -> Callable[[bytes], object]:
+    def _taking(self, wanted: Descriptor, writer: Writer, unpacking: parallel.Beside) -> Callable[[bytes], object]:
         def write(chunk: bytes) -> None:
+            # What is wrong with a layer may be that it is not the one: its digest tells. A full disk will stay full.
+            if unpacking.error and not isinstance(unpacking.error, Corrupt | Invalid):
+                raise unpacking.error
             writer.write(chunk)
             self._report(Transferring(wanted.digest, writer.size, wanted.size))
 

@@ -14,6 +14,9 @@ CHUNK = 16 << 20
 """Bytes of one request when a blob goes in chunks; a registry may want more."""
 MOST_CHUNK = 1 << 30
 
+_NO_CHUNKS = frozenset((404, 405, 501))
+"""What registries answer to PATCH that do not know it."""
+
 Body = Callable[[int, int], Iterable[bytes | memoryview]]
 """Gives pieces of the blob: from an offset, so many bytes."""
 
@@ -45,6 +48,7 @@ class Upload:
         self._location = location
         self._chunk = CHUNK
         self._in_chunks = False
+        self._may_chunk = True
 
     def attempt(self) -> None:
         """Sends what is missing. To be called again after Cut and Busy (``Transport.persist``)."""
@@ -53,7 +57,7 @@ class Upload:
             return
         where = self._location or self._new_session()
         self._location = None
-        self._in_chunks = self._size > self._chunk  # the next time, if there is one
+        self._in_chunks = self._may_chunk and self._size > self._chunk  # the next time, if there is one
         response = self._send(self._request("PUT", self._ending(where), 0, self._size))
         if response.status == 413 and self._in_chunks:
             response.excerpt()
@@ -76,6 +80,11 @@ class Upload:
             if response.status == 416:
                 response.excerpt()
                 raise Cut(f"the registry has lost count of blob {self._digest}")
+            if response.status in _NO_CHUNKS:
+                response.excerpt()
+                self._may_chunk = self._in_chunks = False
+                self._location = None
+                raise Cut(f"the registry takes blob {self._digest} in one piece only, and that was cut off")
             with self._check(response, 202):
                 self._location = self._located(request, response)
             self.sent += count

@@ -110,6 +110,7 @@ class Writer:
         """Drops what was written, unless it was committed, or is worth it to ``keep``. May be called again."""
         if self._fd >= 0:
             if not (keep and self._keep and self.size >= _WORTH_KEEPING):
+                os.ftruncate(self._fd, 0)  # a follower may have it open: the room is needed now
                 os.unlink(self._path)
             self._end("broken off")
 
@@ -122,9 +123,13 @@ class Writer:
         with self._grown:
             while self.size <= position and self._state == "open":
                 self._grown.wait()
-            if self.size <= position and self._state != "whole":
-                raise Unavailable(f"the transfer of blob {self._expected or ''} broke off")
+            if self._state == "broken off":
+                raise self.broken_off()
             return self.size - position
+
+    def broken_off(self) -> Unavailable:
+        """The error for those who follow."""
+        return Unavailable(f"the transfer of blob {self._expected or ''} broke off")
 
     def _end(self, state: str) -> None:
         os.close(self._fd)
@@ -161,6 +166,9 @@ class Follower:
 
     def read(self, size: int, /) -> bytes:
         """At most ``size`` bytes, none at the end. Raises Unavailable when the writer gives up."""
-        data = os.pread(self._fd, min(size, self._writer.wait(self._position)), self._position)
+        count = min(size, self._writer.wait(self._position))
+        data = os.pread(self._fd, count, self._position)
+        if count and not data:
+            raise self._writer.broken_off()
         self._position += len(data)
         return data
