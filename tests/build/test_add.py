@@ -190,6 +190,8 @@ def test_a_repository(adding: Adding) -> None:
         assert (adding.layer() / "docs/index").read_text() == "two"
         adding.build(f"ADD --checksum={first[:10]} {url}/repo#{first} /all")
         assert sorted(os.listdir(adding.layer() / "all")) == ["docs", "top"]
+        adding.build(f"ADD {url}/repo#main:docs /one\nADD {url}/repo /two\nADD {url}/repo#{first}:docs /three")
+        assert (adding.layer() / "three/index").read_text() == "one"
         failed = adding.build(f"ADD --checksum={first[:10]} {url}/repo /all", check=False)
         assert "HEAD of the git repository" in failed.stderr
         adding.build(f"ADD --keep-git-dir {url}/repo /all")

@@ -15,9 +15,11 @@ from sampan.build.cancellation import Cancellation
 from sampan.build.git import Access, Resolved
 from sampan.build.mounts import Secret
 from sampan.build.remote import Repository, parse
-from sampan.build.remotes import find_directory
+from sampan.build.remotes import Remotes, find_directory
 from sampan.build.source import ContextFiles
 from sampan.errors import Corrupt, Denied, Invalid, NotFound, SampanError, Unavailable
+from sampan.store import database
+from sampan.store.blobs import Blobs
 from trees import PlainContext
 
 pytestmark = pytest.mark.needs("git")
@@ -279,3 +281,18 @@ def test_directories_in_a_repository(remote: Remote) -> None:
             found = find_directory(files, Repository(remote.url, subdir=subdir))
             assert found.path == expected
             assert stat.S_ISDIR(found.status.st_mode)
+
+
+def test_a_build_asks_once_what_a_ref_is(remote: Remote, tmp_path: Path) -> None:
+    """Or somebody who pushes during a build would get other files remembered under the key of these."""
+    database_, blobs = database.connect(str(tmp_path / "db")), Blobs(str(tmp_path / "blobs"))
+    whole, part = remote.parsed("#main"), remote.parsed("?keep-git-dir=1#main:docs")
+    with Remotes(database_, blobs, str(tmp_path / "tmp"), {}, {}, Cancellation()) as remotes:
+        before = remotes.identity(part)
+        remote.repository.commit(docs__index="three")
+        view, match = remotes.fetch(part)
+        with open(view.open(match.path + b"/index")) as file:
+            assert file.read() == "two"
+        assert remote.second in (before or ())
+        assert remote.second in (remotes.identity(whole) or ())
+    assert os.listdir(tmp_path / "tmp") == []

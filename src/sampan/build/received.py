@@ -11,8 +11,7 @@ from typing import NamedTuple
 from sampan.build.context import MAX_DOCKERFILE
 from sampan.build.copy import Destination
 from sampan.build.remote import Remote, Repository, Url
-from sampan.build.remotes import Remotes, find_directory
-from sampan.build.source import ContextFiles
+from sampan.build.remotes import Remotes
 from sampan.build.unpack import begins_archive, unpack_stream
 from sampan.errors import Invalid
 from sampan.layers.compression import Prefixed
@@ -68,14 +67,8 @@ def named(remote: Remote, remotes: Remotes, blobs: Blobs, directory: str) -> str
 
 def checkout(repository: Repository, remotes: Remotes) -> str:
     """The directory of a repository's files, or of those that its address names."""
-    keeps = repository.keep_git_dir and not repository.subdir
-    directory = remotes.checkout(repository._replace(subdir="", keep_git_dir=keeps))
-    from sampan.build.context import Directory
-    from sampan.build.ignore import Ignore
-
-    with ContextFiles(Directory(directory, Ignore())) as files:
-        found = find_directory(files, repository)
-    return os.path.join(directory, os.fsdecode(found.path)).rstrip("/")
+    found = remotes.fetch(repository).match
+    return os.path.join(remotes.checkout(repository), os.fsdecode(found.path)).rstrip("/")
 
 
 def download_dockerfile(url: Url, remotes: Remotes, blobs: Blobs) -> bytes:

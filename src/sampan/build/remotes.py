@@ -93,6 +93,8 @@ class Remotes:
         from sampan.build import git
         from sampan.store.trees import remove_tree
 
+        keeps = repository.keep_git_dir and not repository.subdir
+        repository = repository._replace(subdir="", keep_git_dir=keeps)
         resolved = self._resolve(repository)
         with self._turns.of(repository):
             if repository not in self._checkouts:
@@ -107,9 +109,12 @@ class Remotes:
     def _resolve(self, repository: Repository) -> Resolved:
         from sampan.build import git
 
-        if repository not in self._resolved:
-            self._resolved[repository] = git.resolve(repository, self._git_access())
-        return self._resolved[repository]
+        # Asked once: whoever pushes meanwhile must not get other files under the key of these.
+        asked = repository._replace(subdir="", keep_git_dir=False, submodules=True)
+        with self._turns.of(asked.remote):
+            if asked not in self._resolved:
+                self._resolved[asked] = git.resolve(asked, self._git_access())
+            return self._resolved[asked]
 
     def _git_access(self) -> Access:
         from sampan.build.git import Access
@@ -117,9 +122,7 @@ class Remotes:
         return Access(*self._access)
 
     def _directory_of(self, repository: Repository) -> Arrived:
-        keeps = repository.keep_git_dir and not repository.subdir
-        directory = self.checkout(repository._replace(subdir="", keep_git_dir=keeps))
-        files = self._opened.enter_context(ContextFiles(Directory(directory, Ignore())))
+        files = self._opened.enter_context(ContextFiles(Directory(self.checkout(repository), Ignore())))
         return Arrived(files, find_directory(files, repository))
 
 
