@@ -78,7 +78,8 @@ def _find(text: str, rows: list[list[str]], what: str) -> tuple[list[str] | None
         if row[0] == text:
             return row, _number(row[2], what)
     where = "/etc/passwd" if what == "user" else "/etc/group"
-    raise NotFound(f"unable to find {what} {text}: no matching entries in the image's {where}")
+    message = f"unable to find {what} {text}: no matching entries in the image's {where}"
+    raise NotFound(message, hint="add it in a RUN before (useradd, groupadd), or give numbers, for example 1000:1000")
 
 
 def _is_number(text: str) -> bool:

@@ -19,7 +19,7 @@ from sampan.build.dockerfile.stages import Stage
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Copy, Graph, Scratch, Source, Step
-from sampan.errors import Invalid, NotFound
+from sampan.errors import Invalid, NotFound, Unavailable
 from sampan.events import Report, Warned
 from sampan.oci import platform as platforms
 from sampan.oci import reference as references
@@ -236,8 +236,8 @@ class _Build:
             with line.showing(name):
                 try:
                     image, config = self._resolve(name, platform)
-                except NotFound as error:
-                    error.hint = did_you_mean(name, self._names_before(stage), "the stage {}") or error.hint
+                except (NotFound, Unavailable) as error:
+                    error.hint = did_you_mean(name.lower(), self._names_before(stage), "the stage {}") or error.hint
                     raise
             step = Source(image, label, f"FROM {name}", line.number) if image.chain else Scratch(label, f"FROM {name}")
             found = self._images[name, platform] = (image, config, step)
