@@ -3,28 +3,43 @@
 import os
 import sys
 
+from sampan.cli import confinement
 from sampan.cli.flags import Flag
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sampan.cli.context import Context
     from sampan.cli.flags import Parsed
     from sampan.containers.lifecycle import Stores
-    from sampan.containers.options import Options
+    from sampan.containers.options import Mount, Options
     from sampan.containers.record import Container
+    from sampan.oci.config import ImageConfig
     from sampan.store.images import Image
 
-FLAGS = (
+_FLAGS = (
+    Flag("--add-host list", "Add a custom host-to-IP mapping (host:ip)"),
+    Flag("--annotation list", "Add an annotation to the container (passed through to the OCI runtime)"),
+    Flag("--cidfile string", "Write the container ID to the file"),
+    Flag("--dns list", "Set custom DNS servers"),
+    Flag("--dns-option list", "Set DNS options"),
+    Flag("--dns-search list", "Set custom DNS search domains"),
+    Flag("--domainname string", "Container NIS domain name"),
     Flag("-e, --env list", "Set environment variables"),
     Flag("--entrypoint string", "Overwrite the default ENTRYPOINT of the image"),
     Flag("--env-file list", "Read in a file of environment variables"),
+    Flag("--expose list", "Expose a port or a range of ports"),
     Flag("-h, --hostname string", "Container host name"),
     Flag("-i, --interactive", "Keep STDIN open even if not attached"),
     Flag("-l, --label list", "Set meta data on a container"),
+    Flag("--label-file list", "Read in a line delimited file of labels"),
+    Flag("--mount list", "Attach a filesystem mount to the container"),
     Flag("--name string", "Assign a name to the container"),
-    Flag("--network string", "Connect a container to a network: bridge, host or none", "bridge"),
+    Flag("--network string", "Connect a container to a network: bridge, host, none or container:NAME", "bridge"),
     Flag("-p, --publish list", "Publish a container's port(s) to the host"),
+    Flag("-P, --publish-all", "Publish all exposed ports to random ports"),
     Flag("--pull string", "Pull image before running: always, missing or never", "missing"),
     Flag("--rm", "Automatically remove the container and its anonymous volumes when it exits"),
     Flag("--stop-signal string", "Signal to stop the container"),
@@ -34,16 +49,13 @@ FLAGS = (
     Flag("-v, --volume list", "Bind mount a volume"),
     Flag("-w, --workdir string", "Working directory inside the container"),
 )
+FLAGS = tuple(sorted((*_FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
 LATER = (
-    "--add-host --annotation --attach -a --blkio-weight --cap-add --cap-drop --cgroup-parent --cgroupns --cidfile "
-    "--cpu-period --cpu-quota --cpu-shares -c --cpus --cpuset-cpus --cpuset-mems --detach-keys --device "
-    "--device-cgroup-rule --dns --dns-option --dns-search --domainname --expose --gpus --group-add --health-cmd "
-    "--health-interval --health-retries --health-start-interval --health-start-period --health-timeout --init --ip "
-    "--ip6 --ipc --isolation --kernel-memory --label-file --link --log-driver --log-opt --mac-address --memory -m "
-    "--memory-reservation --memory-swap --memory-swappiness --mount --network-alias --no-healthcheck "
-    "--oom-kill-disable --oom-score-adj --pid --pids-limit --platform --privileged --publish-all -P --quiet -q "
-    "--read-only --restart --runtime --security-opt --shm-size --sig-proxy --storage-opt --sysctl --tmpfs --ulimit "
-    "--use-api-socket --userns --uts --volume-driver --volumes-from"
+    "--attach -a --cgroup-parent --detach-keys --device-cgroup-rule --gpus --health-cmd --health-interval "
+    "--health-retries --health-start-interval --health-start-period --health-timeout --ip --ip6 --isolation "
+    "--kernel-memory --link --log-driver --log-opt --mac-address --memory-swappiness --network-alias --no-healthcheck "
+    "--platform --quiet -q --restart --runtime --sig-proxy --storage-opt --use-api-socket --volume-driver "
+    "--volumes-from"
 )
 
 
@@ -52,7 +64,7 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     from sampan.containers import lifecycle
     from sampan.oci import config as configs
 
-    options = _options(arguments)
+    options = _options(arguments, context)
     if options.terminal and options.interactive and not os.isatty(0):
         raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
     reference, *_ = arguments.positionals
@@ -60,7 +72,25 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     stores = engine.containers
     image = _image(reference, arguments.text("pull") or "missing", context)
     config = configs.parse(engine.blobs.read(image.id))
-    return stores, lifecycle.create(options, image, reference, config, stores, arguments.text("name") or "")
+    options = _with_exposed(options, config, arguments)
+    cidfile = arguments.text("cidfile")
+    if cidfile and os.path.exists(cidfile):
+        raise Conflict(f"the file {cidfile} is there already", hint="remove it, or give --cidfile another name")
+    container = lifecycle.create(options, image, reference, config, stores, arguments.text("name") or "")
+    if cidfile:
+        with open(cidfile, "x") as file:
+            file.write(container.id)
+    return stores, container
+
+
+def _with_exposed(options: "Options", config: "ImageConfig", arguments: "Parsed") -> "Options":
+    """With ``-P``, each port that the image or ``--expose`` names is published on a free port of the host."""
+    if not arguments.on("publish-all"):
+        return options
+    if options.network != "bridge":
+        raise Conflict(f"ports cannot be published with --network {options.network}")
+    exposed = dict.fromkeys((*config.config.exposed_ports, *arguments.texts("expose")))
+    return options._replace(ports=(*options.ports, *exposed))
 
 
 def _image(text: str, policy: str, context: "Context") -> "Image":
@@ -83,12 +113,12 @@ def _image(text: str, policy: str, context: "Context") -> "Image":
         return fetch(reference.parse(text).tagged(), context.engine, platform.host(), transfers)
 
 
-def _options(arguments: "Parsed") -> "Options":
-    from sampan.containers.options import Options, parse_volume
+def _options(arguments: "Parsed", context: "Context") -> "Options":
+    from sampan.containers.options import Namespaces, Options, parse_volume
 
     network = arguments.text("network") or "bridge"
-    if network not in ("bridge", "host", "none"):
-        raise Unsupported(f"--network {network} is not built yet", hint="bridge, host and none are")
+    if network not in ("bridge", "host", "none") and not network.startswith("container:"):
+        raise Unsupported(f"--network {network} is not built yet", hint="bridge, host, none and container:NAME are")
     ports = tuple(arguments.texts("publish"))
     if ports:
         from sampan.networks import ports as port_language
@@ -98,23 +128,55 @@ def _options(arguments: "Parsed") -> "Options":
         for text in ports:
             port_language.parse(text)
     seconds = arguments.number("stop-timeout")
+    confined = confinement.read(arguments, context)
+    if network.startswith("container:"):
+        confined["namespaces"] = confined.get("namespaces", Namespaces())._replace(network=network)
     return Options(
         command=tuple(arguments.positionals[1:]) or None,
         entrypoint=_entrypoint(arguments),
         env=tuple(_environment(arguments)),
-        mounts=tuple(parse_volume(text) for text in arguments.texts("volume")),
+        mounts=(*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)),
         workdir=_workdir(arguments.text("workdir")),
         user=arguments.text("user") or "",
         hostname=arguments.text("hostname") or "",
         network=network,
         ports=ports,
-        labels=tuple(_pair(text) for text in arguments.texts("label")),
+        labels=tuple(_pair(text) for text in (*_lines(arguments, "label-file"), *arguments.texts("label"))),
         stop_signal=arguments.text("stop-signal") or "",
         stop_seconds=10 if seconds is None else seconds,
         interactive=arguments.on("interactive"),
         terminal=arguments.on("tty"),
         auto_remove=arguments.on("rm"),
+        domainname=arguments.text("domainname") or "",
+        hosts=tuple(_host(text) for text in arguments.texts("add-host")),
+        dns=tuple(tuple(arguments.texts(name)) for name in ("dns", "dns-search", "dns-option")),  # type: ignore[arg-type]
+        annotations=tuple(_pair(text) for text in arguments.texts("annotation")),
+        **confined,
     )
+
+
+def _mounts(arguments: "Parsed", confined: "dict[str, Any]") -> "list[Mount]":
+    """``--mount``; those in memory join the ones of ``--tmpfs``."""
+    texts = arguments.texts("mount")
+    if not texts:
+        return []
+    from sampan.containers.mounts import Memory, parse
+
+    parsed = [parse(text) for text in texts]
+    memory = tuple((mount.target, mount.options) for mount in parsed if isinstance(mount, Memory))
+    confined["tmpfs"] = confined.get("tmpfs", ()) + memory
+    return [mount for mount in parsed if not isinstance(mount, Memory)]
+
+
+def _host(text: str) -> tuple[str, str]:
+    name, separator, address = text.partition("=" if "=" in text else ":")
+    if not name or not separator or not address:
+        raise Invalid(f"invalid --add-host {text!r}", hint="write it as NAME:ADDRESS, for example db:10.0.0.5")
+    return name, address.strip("[]")
+
+
+def _lines(arguments: "Parsed", name: str) -> list[str]:
+    return [entry for path in arguments.texts(name) for entry in _read_env_file(path)]
 
 
 def _entrypoint(arguments: "Parsed") -> tuple[str, ...] | None:

@@ -72,7 +72,7 @@ def _state(state: State) -> dict[str, Any]:
         "Running": state.status == "running",
         "Paused": state.paused,
         "Restarting": False,
-        "OOMKilled": False,
+        "OOMKilled": state.oom_killed,
         "Dead": state.status == "dead",
         "Pid": state.pid,
         "ExitCode": state.exit_code,

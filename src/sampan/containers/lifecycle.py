@@ -109,8 +109,19 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
 
     with open(f"{container.directory}/config.json", "rb") as file:
         spec: dict[str, Any] = plainjson.loads(file.read())
+    if any(value.startswith("container:") for value in container.options.namespaces):
+        from sampan.containers import sharing
+
+        sharing.join(container.options.namespaces, spec, lambda name: _running(name, stores))
     filter_ = launch.compiled((spec.get("linux") or {}).get("seccomp"))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.rootfs(container.snapshot)}
+
+
+def _running(name: str, stores: Stores) -> tuple[str, int]:
+    """A container's name and its first process, 0 if it does not run. Raises NotFound."""
+    found = stores.containers.find(name)
+    state = found.state()
+    return found.name, state.pid if state.status == "running" else 0
 
 
 def send_signal(container: Container, number: int) -> None:
@@ -214,7 +225,7 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
 
     options = container.options
     with Tree(stores.snapshots.stack(image.chain), stores.snapshots.userxattr) as tree:
-        user = users.resolve(options.user or config.config.user, tree.read_file)
+        user = users.resolve(options.user or config.config.user, tree.read_file, options.groups)
         mounts = _resolve_mounts(options, config, stores, tree, made)
     own_name = hostname(container)
     request = spec.Request(
@@ -223,8 +234,8 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
     files = {
         "config.json": plainjson.dumps(spec.compose(request)),
         "hostname": f"{own_name}\n",
-        "hosts": dns.hosts(()),
-        "resolv.conf": dns.resolv_conf(),
+        "hosts": dns.hosts(options.hosts),
+        "resolv.conf": dns.resolv_conf(*options.dns),
     }
     for name, text in files.items():
         with open(f"{container.directory}/{name}", "w") as file:
@@ -341,7 +352,7 @@ def _let_go(container: Container) -> None:
 
 def hostname(container: Container) -> str:
     """The host name that it sees."""
-    if container.options.network == "host":
+    if container.options.network == "host" or container.options.namespaces.uts:
         return os.uname().nodename
     return container.options.hostname or container.id[:12]
 

@@ -20,11 +20,59 @@ class Mount(NamedTuple):
     propagation: str = "rprivate"
 
 
+class Limits(NamedTuple):
+    """What a container may use at most; 0 and "" are no limit. Sizes are in bytes, times in microseconds.
+
+    ``swap`` counts memory and swap together and is -1 for unlimited; ``ulimits`` are (name, soft, hard), -1: unlimited.
+    """
+
+    memory: int = 0
+    swap: int = 0
+    reservation: int = 0
+    shares: int = 0
+    period: int = 0
+    quota: int = 0
+    cpus: str = ""
+    mems: str = ""
+    blkio_weight: int = 0
+    pids: int = 0
+    oom_kill_disable: bool = False
+    oom_score_adj: int | None = None
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+
+
+class Security(NamedTuple):
+    """How far a container is opened or closed beyond the default. Capabilities are names as given (``NET_ADMIN``).
+
+    ``seccomp`` is "", "unconfined" or the text of a profile; ``devices`` are (on the host, inside, permissions).
+    """
+
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    open_system_paths: bool = False
+    read_only: bool = False
+    devices: tuple[tuple[str, str, str], ...] = ()
+
+
+class Namespaces(NamedTuple):
+    """Which namespaces a container has: "" its own, "host", or "container:ID" that of another one."""
+
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroup: str = ""
+    network: str = ""
+
+
 class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
     ``command`` and ``entrypoint`` are None where the image's own count. ``ports`` holds the texts of ``-p``; ``user``
-    and ``workdir`` are as written, "" for the image's. ``args`` is what is executed, settled at creation.
+    and ``workdir`` are as written, "" for the image's. ``args`` is what is executed, settled at creation. ``tmpfs``
+    are (target, options), ``hosts`` (address, name), ``dns`` the name servers, search domains and options.
     """
 
     command: tuple[str, ...] | None = None
@@ -43,6 +91,20 @@ class Options(NamedTuple):
     terminal: bool = False
     auto_remove: bool = False
     args: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    security: Security = Security()
+    namespaces: Namespaces = Namespaces()
+    tmpfs: tuple[tuple[str, str], ...] = ()
+    shm_bytes: int = 0
+    sysctls: tuple[tuple[str, str], ...] = ()
+    groups: tuple[str, ...] = ()
+    umask: int = 0o022
+    domainname: str = ""
+    hosts: tuple[tuple[str, str], ...] = ()
+    dns: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = ((), (), ())
+    annotations: tuple[tuple[str, str], ...] = ()
+    init: bool = False
+    cgroup_parent: str = ""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:
@@ -56,7 +118,12 @@ class Options(NamedTuple):
                 "mounts": tuple(Mount(*mount) for mount in value.get("mounts") or ()),
                 "args": tuple(value.get("args") or ()),
                 "ports": tuple(value.get("ports") or ()),
-                "labels": tuple((key, text) for key, text in value.get("labels") or ()),
+                **{name: tuple(tuple(pair) for pair in value.get(name) or ()) for name in _PAIRS},
+                "limits": Limits(*_settled(value.get("limits"))),
+                "security": Security(*_settled(value.get("security"))),
+                "namespaces": Namespaces(*value.get("namespaces") or ()),
+                "groups": tuple(value.get("groups") or ()),
+                "dns": tuple(tuple(words) for words in value.get("dns") or ((), (), ())),
             }
         )
 
@@ -118,6 +185,17 @@ def _volume_words(words: str, text: str) -> tuple[bool, str]:
         elif word not in ("rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"):
             raise Invalid(f"invalid volume {text!r}: unknown option {word!r}")
     return read_only, propagation
+
+
+_PAIRS = ("labels", "tmpfs", "sysctls", "hosts", "annotations")
+
+
+def _settled(values: list[Any] | None) -> list[Any]:
+    """Fields as JSON gives them back, with its lists as tuples again."""
+    return [
+        tuple(tuple(each) if isinstance(each, list) else each for each in value) if isinstance(value, list) else value
+        for value in values or ()
+    ]
 
 
 def _texts(value: list[str] | None) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.containers.options import Mount, Options
+from sampan.containers.options import Limits, Mount, Namespaces, Options, Security
 from sampan.errors import Invalid
 from sampan.oci.config import ContainerConfig
 from sampan.runtime import defaults
@@ -43,15 +43,40 @@ def compose(request: Request) -> dict[str, Any]:
         uid=user.uid,
         gid=user.gid,
         groups=user.groups,
-        hostname="" if options.network == "host" else request.hostname,
+        hostname="" if options.network == "host" or options.namespaces.uts else request.hostname,
         rootless=request.rootless,
         network=options.network,
         cgroup=request.cgroup,
         terminal=options.terminal,
+        shm_bytes=options.shm_bytes or defaults.SHM_BYTES,
     )
+    spec["process"]["user"]["umask"] = options.umask
+    spec["domainname"] = options.domainname
+    spec["annotations"] = dict(options.annotations)
+    spec["linux"]["sysctl"].update(options.sysctls)
+    spec["mounts"] += [defaults.tmpfs(target, words) for target, words in options.tmpfs]
     spec["mounts"] += [defaults.bind(f"{request.directory}/{name}", f"/etc/{name}", "bind") for name in FILES]
     spec["mounts"] += [_bind(mount) for mount in sorted(request.mounts, key=lambda mount: mount.target.count("/"))]
+    _confine(options, spec, rootless=request.rootless)
     return spec
+
+
+def _confine(options: Options, spec: dict[str, Any], *, rootless: bool) -> None:
+    """What is seldom asked for, so that its modules are seldom loaded."""
+    if options.limits != Limits():
+        from sampan.containers import limits
+
+        limits.apply(options.limits, spec)
+    if options.security != Security():
+        from sampan.containers import security
+
+        security.apply(options.security, spec, rootless=rootless)
+    if options.namespaces != Namespaces():
+        from sampan.containers import sharing
+
+        sharing.apply(options.namespaces, spec, rootless=rootless)
+    if options.init:
+        spec["process"]["init"] = True
 
 
 def command(options: Options, config: ContainerConfig) -> list[str]:

@@ -30,6 +30,7 @@ class State(NamedTuple):
     error: str = ""
     address: str = ""
     ports: tuple[tuple[str, int, int, str], ...] = ()
+    oom_killed: bool = False
     paused: bool = False
 
     @property

@@ -172,8 +172,12 @@ class Watch:
     def _finish(self, code: int) -> None:
         self._log.close()
         self._detach_network()
+        limited = (self._job["spec"]["linux"].get("resources") or {}).get("memory")
+        killed = bool(limited) and self._process.oom_kills() > 0
         self._process.close()
-        state = self._state._replace(status="exited", pid=0, exit_code=code, finished=logs.timestamp())
+        state = self._state._replace(
+            status="exited", pid=0, exit_code=code, finished=logs.timestamp(), oom_killed=killed
+        )
         write_state(self._directory, state)
         self._server.close()
         os.unlink(f"{self._directory}/monitor.sock")

@@ -36,6 +36,12 @@ def bounding() -> int:
     return bits
 
 
+def effective() -> int:
+    """The effective set of this process (proc(5), status)."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+
+
 def limit_bounding(keep: int) -> None:
     """Drops every capability that is not in ``keep`` from the bounding set (needs CAP_SETPCAP)."""
     present = bounding()

@@ -90,6 +90,12 @@ def bind(source: str, destination: str, *options: str) -> dict[str, Any]:
     return _mount(destination, "bind", *(options or ("rbind", "rprivate")), source=source)
 
 
+def tmpfs(destination: str, words: str = "") -> dict[str, Any]:
+    """A file system in memory with Docker's options of --tmpfs, which ``words`` (comma-separated) change."""
+    options = ["nosuid", "nodev", "noexec", "mode=1777", *filter(None, words.split(","))]
+    return _mount(destination, "tmpfs", *options)
+
+
 def base_spec(
     args: Sequence[str],
     env: Sequence[str],

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 class Process:
     """A container's first process. Made by ``create``; runs after ``start``; gone after ``wait``."""
 
-    def __init__(self, pid: int, end: Connection, cgroup: Cgroup) -> None:
+    def __init__(self, pid: int, end: Connection, cgroup: Cgroup, *, leads: bool = True) -> None:
+        """``leads`` is whether it is the first of its pid namespace, so that the kernel ends all others with it."""
         self.pid = pid
         self._end = end
         self._cgroup = cgroup
+        self._leads = leads
 
     def ready(self, *, terminal: bool = False) -> int:
         """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for)."""
@@ -48,9 +50,15 @@ class Process:
         """Waits for its end and gives the exit code, 128+n for signal n."""
         return exit_code(os.waitpid(self.pid, 0)[1])
 
+    def oom_kills(self) -> int:
+        """How many of its processes were killed for want of memory. To be asked before ``close``."""
+        return container.oom_kills(self._cgroup)
+
     def close(self) -> None:
-        """Forgets the container; the cgroup goes. Its processes must be gone (``wait``)."""
+        """Forgets the container; the cgroup goes. Its first process must be gone (``wait``)."""
         self._end.close()
+        if not self._leads:
+            _end_children()
         container.remove(self._cgroup)
 
     def abandon(self) -> None:
@@ -61,7 +69,21 @@ class Process:
             os.waitpid(self.pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
+        if not self._leads:
+            _end_children()
         container.remove(self._cgroup)
+
+
+def _end_children() -> None:
+    """Kills all that the container's processes left behind: they are children of ours now (PR_SET_CHILD_SUBREAPER)."""
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+            children = [int(pid) for pid in file.read().split()]
+        if not children:
+            return
+        for pid in children:
+            os.kill(pid, SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def exit_code(status: int) -> int:
@@ -90,6 +112,8 @@ def create(
         ours.close()
         init.begin(job, theirs)
     theirs.close()
+    for fd, _ in job.joined:
+        os.close(fd)
     try:
         message, _ = handshake.expect(ours, b"pid ")
     except BaseException:
@@ -98,7 +122,7 @@ def create(
         raise
     finally:
         os.waitpid(child, 0)
-    return Process(int(message[4:]), ours, job.cgroup)
+    return Process(int(message[4:]), ours, job.cgroup, leads=bool(job.flags & syscalls.CLONE_NEWPID))
 
 
 def _job(
@@ -115,7 +139,7 @@ def _job(
     if linux.get("seccomp") and not filter_:
         filter_ = seccomp.compile(linux["seccomp"], os.uname().machine)
     resources = linux.get("resources") or {}
-    cgroup = container.plan(linux["cgroupsPath"]) if linux.get("cgroupsPath") else ()
+    cgroup = container.plan(linux["cgroupsPath"], resources) if linux.get("cgroupsPath") else ()
     return init.Job(
         process=spec["process"],
         hostname=spec.get("hostname") or "",
@@ -125,6 +149,7 @@ def _job(
         overlay=overlay,
         operations=operations,
         flags=_flags(linux),
+        joined=_joined(linux),
         seccomp=filter_ or None,
         stdio=stdio,
         terminal=bool(spec["process"].get("terminal")),
@@ -133,12 +158,28 @@ def _job(
 
 
 def _flags(linux: dict[str, Any]) -> int:
+    """The flags of the namespaces that are made."""
     flags = 0
     for namespace in linux.get("namespaces") or ():
         kind = namespace["type"]
         if kind not in namespaces.FLAGS:
             raise Invalid(f"unknown kind of namespace: {kind}")
-        if namespace.get("path") or kind == "user":
+        if kind == "user" or (kind == "mount" and namespace.get("path")):
             raise Unsupported(f"a {kind} namespace given by path, or with id maps, is not supported yet")
-        flags |= namespaces.FLAGS[kind]
+        if not namespace.get("path"):
+            flags |= namespaces.FLAGS[kind]
     return flags
+
+
+def _joined(linux: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+    """Descriptors of the namespaces that are given by path, with their flags. Raises Invalid if one is not there."""
+    found = []
+    for namespace in linux.get("namespaces") or ():
+        path = namespace.get("path")
+        if not path:
+            continue
+        try:
+            found.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), namespaces.FLAGS[namespace["type"]]))
+        except OSError as error:
+            raise Invalid(f"cannot join the {namespace['type']} namespace {path}: {error.strerror}") from None
+    return tuple(found)

@@ -7,10 +7,11 @@ fall back. Deliberately absent: keyrings (not namespaced), io_uring, userfaultfd
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from errno import ENOSYS, EPERM
 
-from sampan.errors import Unsupported
+from sampan.errors import Invalid, Unsupported
 from sampan.linux.syscalls import (
     CLONE_NEWCGROUP,
     CLONE_NEWIPC,
@@ -57,6 +58,57 @@ def seccomp(capabilities: Iterable[str], machine: str) -> dict[str, Any]:
         "architectures": _ARCHITECTURES[machine].split(),
         "syscalls": rules,
     }
+
+
+def resolve(profile: dict[str, Any], capabilities: Iterable[str], machine: str) -> dict[str, Any]:
+    """A profile in Docker's form (moby/profiles, seccomp/seccomp.go), for one container, in the runtime spec's.
+
+    One that has the runtime spec's form already is left as it is. Raises Invalid for what is neither.
+    """
+    if not isinstance(profile, dict) or not isinstance(profile.get("syscalls", []), list):
+        raise Invalid("the seccomp profile is not an object with a list of system calls")
+    held = set(capabilities)
+    entries = [_resolved(entry) for entry in profile.get("syscalls") or () if _applies(entry, held, machine)]
+    architectures = profile.get("architectures") or []
+    for each in profile.get("archMap") or ():
+        if _MACHINE_NAMES.get(machine) == each.get("architecture"):
+            architectures = [each["architecture"], *(each.get("subArchitectures") or ())]
+    keys = ("defaultAction", "defaultErrnoRet", "flags", "listenerPath")
+    kept: dict[str, Any] = {key: profile[key] for key in keys if key in profile}
+    return {**kept, "architectures": architectures, "syscalls": entries}
+
+
+_MACHINE_NAMES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
+_SHORT_NAMES = {"x86_64": ("amd64", "x32", "x86"), "aarch64": ("arm64", "arm")}
+
+
+def _resolved(entry: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: entry[key] for key in ("names", "action", "errnoRet", "args") if entry.get(key) is not None}
+    return {**kept, "names": entry["names"]} if "names" in entry else {**kept, "names": [entry["name"]]}
+
+
+def _applies(entry: object, held: set[str], machine: str) -> bool:
+    if not isinstance(entry, dict) or not (entry.get("names") or entry.get("name")):
+        raise Invalid("the seccomp profile has an entry without names of system calls")
+    includes, excludes = entry.get("includes") or {}, entry.get("excludes") or {}
+    architectures = _SHORT_NAMES.get(machine, ())
+    if any(architectures[:1] == (name,) for name in excludes.get("arches") or ()):
+        return False
+    if includes.get("arches") and not set(architectures) & set(includes["arches"]):
+        return False
+    if set(excludes.get("caps") or ()) & held or not set(includes.get("caps") or ()) <= held:
+        return False
+    return not includes.get("minKernel") or _kernel() >= _version(includes["minKernel"])
+
+
+def _kernel() -> tuple[int, int]:
+    return _version(os.uname().release)
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, rest = text.partition(".")
+    minor = "".join(letter for letter in rest.partition(".")[0] if letter.isdigit())
+    return int(major), int(minor or 0)
 
 
 def _allow(name: str, op: str, value: int) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def plan(spec: dict[str, Any], devices: tuple[str, ...]) -> list[Operation]:
             operations += [Device(f"/dev/{name}", f"/dev/{name}") for name in devices]
             operations += [Link(*link) for link in _DEVICE_LINKS]
     linux = spec.get("linux") or {}
-    operations += [Device(entry["path"], entry["path"]) for entry in linux.get("devices") or ()]
+    operations += [Device(entry["path"], entry.get("source", entry["path"])) for entry in linux.get("devices") or ()]
     operations += [_sysctl(key, value) for key, value in (linux.get("sysctl") or {}).items()]
     operations += [ReadOnly(path) for path in linux.get("readonlyPaths") or ()]
     operations += [Mask(path) for path in linux.get("maskedPaths") or ()]

@@ -46,9 +46,13 @@ def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
     return sorted(dict.fromkeys(found), key=lambda hierarchy: hierarchy.version)
 
 
-def joined(found: list[Hierarchy]) -> list[Hierarchy]:
-    """Those that a container joins: v1 hierarchies if they hold the memory or pids controller, else v2 alone."""
-    first = [entry for entry in found if entry.version == 1 and any(name in WANTED for name in entry.controllers)]
+def joined(found: list[Hierarchy], asked: tuple[str, ...] = ()) -> list[Hierarchy]:
+    """Those that a container joins: v1 hierarchies if they hold the memory or pids controller, else v2 alone.
+
+    ``asked`` are controllers beside ``WANTED`` that its limits need.
+    """
+    wanted = (*WANTED, *asked)
+    first = [entry for entry in found if entry.version == 1 and any(name in wanted for name in entry.controllers)]
     if any("memory" in entry.controllers or "pids" in entry.controllers for entry in first):
         return first
     return [entry for entry in found if entry.version == 2][:1]

@@ -16,6 +16,7 @@ else:
     from sampan.values import NamedTuple
 
 Cgroup = tuple["Membership", ...]
+_SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 
 
 class Membership(NamedTuple):
@@ -25,9 +26,16 @@ class Membership(NamedTuple):
     directory: str
 
 
-def plan(path: str) -> Cgroup:
-    """Where the container with cgroup path ``path`` ("/sampan/ID") belongs on this machine. Makes nothing."""
-    return tuple(Membership(entry, entry.mount + path) for entry in choose.joined(choose.hierarchies()))
+def plan(path: str, resources: dict[str, Any] | None = None) -> Cgroup:
+    """Where the container with cgroup path ``path`` ("/sampan/ID") belongs on this machine. Makes nothing.
+
+    ``resources`` are its limits (runtime-spec ``linux.resources``); some need hierarchies that others do without.
+    """
+    cpu = (resources or {}).get("cpu") or {}
+    asked: tuple[str, ...] = ("cpuset",) if cpu.get("cpus") or cpu.get("mems") else ()
+    if (resources or {}).get("blockIO"):
+        asked += ("blkio",)
+    return tuple(Membership(entry, entry.mount + path) for entry in choose.joined(choose.hierarchies(), asked))
 
 
 def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool) -> Cgroup:
@@ -72,6 +80,21 @@ def remove_path(path: str) -> None:
         _remove_directory(entry.mount + path)
 
 
+def oom_kills(cgroup: Cgroup) -> int:
+    """How many processes of the container the kernel has killed because its memory was used up."""
+    for membership in cgroup:
+        two = membership.hierarchy.version == 2
+        if not two and "memory" not in membership.hierarchy.controllers:
+            continue
+        try:
+            with open(f"{membership.directory}/{'memory.events' if two else 'memory.oom_control'}") as file:
+                counts = dict(line.split() for line in file)
+        except FileNotFoundError:
+            continue
+        return int(counts.get("oom_kill", "0"))
+    return 0
+
+
 def freeze(cgroup: Cgroup, *, frozen: bool) -> None:
     """Stops all processes of the container where they are, or lets them go on. Raises Unavailable without a freezer."""
     for membership in cgroup:
@@ -93,6 +116,8 @@ def _make_directory(membership: Membership) -> None:
         os.makedirs(membership.directory, exist_ok=True)
     except FileNotFoundError:  # the last container of before took the parent with it just now
         os.makedirs(membership.directory, exist_ok=True)
+    if "cpuset" in membership.hierarchy.controllers:
+        v1.inherit_cpuset(membership.hierarchy.mount, membership.directory)
 
 
 def _delegate(mount: str, parent: str) -> None:
@@ -113,7 +138,11 @@ def _write_limits(membership: Membership, resources: dict[str, Any]) -> None:
     else:
         writes = v2.limits(resources)
     for file, text in writes:
-        _write(f"{membership.directory}/{file}", text)
+        try:
+            _write(f"{membership.directory}/{file}", text)
+        except FileNotFoundError:
+            if file not in _SWAP:  # a kernel may count no swap; then there is nothing to limit
+                raise
 
 
 def _write(path: str, text: str) -> None:

@@ -38,6 +38,8 @@ def _memory(resources: dict[str, Any]) -> list[tuple[str, str]]:
         writes.append(("memory.memsw.limit_in_bytes", str(memory["swap"])))
     if memory.get("reservation"):
         writes.append(("memory.soft_limit_in_bytes", str(memory["reservation"])))
+    if memory.get("disableOOMKiller"):
+        writes.append(("memory.oom_control", "1"))
     return writes
 
 
@@ -61,7 +63,30 @@ def _devices(resources: dict[str, Any]) -> list[tuple[str, str]]:
     return writes
 
 
-_MAKERS = {"memory": _memory, "pids": _pids, "cpu": _cpu, "devices": _devices}
+def _cpuset(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    cpu = resources.get("cpu") or {}
+    return [(f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
+
+
+def _blkio(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    weight = (resources.get("blockIO") or {}).get("weight")
+    return [("blkio.bfq.weight", str(weight))] if weight else []
+
+
+def inherit_cpuset(mount: str, directory: str) -> None:
+    """Gives the new directories below ``mount`` what their parents have: nothing can join one without processors."""
+    path = mount
+    for part in os.path.relpath(directory, mount).split("/"):
+        parent, path = path, f"{path}/{part}"
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            with open(f"{path}/{name}", "r+") as file:
+                if file.read().strip():
+                    continue
+                with open(f"{parent}/{name}") as above:
+                    file.write(above.read())
+
+
+_MAKERS = {"memory": _memory, "pids": _pids, "cpu": _cpu, "devices": _devices, "cpuset": _cpuset, "blkio": _blkio}
 
 
 def processes(directory: str) -> list[int]:

@@ -24,6 +24,10 @@ def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
     if cpu.get("quota") or cpu.get("period"):
         quota = cpu.get("quota") or -1
         writes.append(("cpu.max", f"{quota if quota > 0 else 'max'} {cpu.get('period') or 100000}"))
+    writes += [(f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
+    block = (resources.get("blockIO") or {}).get("weight")
+    if block:
+        writes.append(("io.weight", f"default {1 + (block - 10) * 9999 // 990}"))
     limit = (resources.get("pids") or {}).get("limit")
     if limit:
         writes.append(("pids.max", str(limit) if limit > 0 else "max"))

@@ -1,0 +1,142 @@
+"""What a container may use: the language of the flags, and what it becomes in the runtime spec."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from sampan.containers.options import Limits
+from sampan.errors import Invalid
+from sampan.linux import capabilities
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_UNITS = {"b": 0, "": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+_LEAST_MEMORY = 6 << 20
+_PERIOD = 100_000
+ULIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+)  # fmt: skip
+
+
+def parse_bytes(text: str, what: str) -> int:
+    """``64m``, ``1.5g``, ``512`` as bytes (``RAMInBytes`` of docker/go-units). Raises Invalid naming ``what``."""
+    word = text.strip().lower().removesuffix("b").removesuffix("i")
+    unit = word[-1:] if word[-1:].isalpha() else ""
+    number = word.removesuffix(unit).rstrip()
+    if unit not in _UNITS or not number.isascii() or not number.replace(".", "", 1).isdigit():
+        raise Invalid(f"invalid {what} {text!r}", hint="a number of bytes, or with a unit: 64m, 1.5g")
+    return int(float(number) * (1 << _UNITS[unit]))
+
+
+def parse_cpus(text: str) -> int:
+    """``--cpus`` as microseconds in each period. Raises Invalid."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0.01 <= value <= (os.cpu_count() or 1):
+        raise Invalid(
+            f"invalid --cpus {text!r}", hint=f"a number from 0.01 to {os.cpu_count()}, which this machine has"
+        )
+    return round(value * _PERIOD)
+
+
+def parse_ulimit(text: str) -> tuple[str, int, int]:
+    """``NAME=SOFT[:HARD]``. Raises Invalid."""
+    name, equals, values = text.partition("=")
+    soft, colon, hard = values.partition(":")
+    numbers = [value.removeprefix("-") if value == "-1" else value for value in (soft, hard if colon else soft)]
+    if not equals or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise Invalid(f"invalid --ulimit {text!r}", hint="write it as NAME=SOFT:HARD, for example nofile=1024:2048")
+    if name not in ULIMITS:
+        raise Invalid(f"--ulimit: {name!r} is not a limit", hint=f"one of {', '.join(ULIMITS)}")
+    first, second = int(soft), int(hard if colon else soft)
+    if second != -1 and (first > second or first == -1):
+        raise Invalid(f"invalid --ulimit {text!r}: the soft limit is above the hard one")
+    return name, first, second
+
+
+def check(limits: Limits) -> Limits:
+    """``limits`` with Docker's rules applied: what is implied filled in. Raises Invalid for what makes no sense."""
+    if limits.memory and limits.memory < _LEAST_MEMORY:
+        raise Invalid("a container needs 6 MB of memory at least", hint="give --memory a larger value")
+    if limits.swap > 0 and not limits.memory:
+        raise Invalid("--memory-swap counts memory and swap together, and needs --memory")
+    if 0 < limits.swap < limits.memory:
+        raise Invalid("--memory-swap counts memory and swap together, and is smaller than --memory")
+    if limits.reservation and limits.memory and limits.reservation > limits.memory:
+        raise Invalid("--memory-reservation is larger than --memory")
+    if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
+        raise Invalid("--blkio-weight is a number from 10 to 1000")
+    if limits.oom_score_adj is not None and not -1000 <= limits.oom_score_adj <= 1000:
+        raise Invalid("--oom-score-adj is a number from -1000 to 1000")
+    if limits.memory and not limits.swap:
+        limits = limits._replace(swap=limits.memory * 2)
+    return limits
+
+
+def clamp(limits: Limits) -> tuple[Limits, list[str]]:
+    """``limits`` as far as this process may give them, and a sentence for each that it had to lower."""
+    if capabilities.effective() >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1:
+        return limits, []
+    settled, warnings = [], []
+    for name, soft, hard in limits.ulimits:
+        most = resource.getrlimit(kind(name))[1]
+        kept = tuple(most if most != -1 and (value == -1 or value > most) else value for value in (soft, hard))
+        settled.append((name, *kept))
+        if kept != (soft, hard):
+            warnings.append(f"the limit {name} is lowered to {kept[0]}:{kept[1]}, the most that this process may give")
+    adjustment = limits.oom_score_adj
+    if adjustment is not None:
+        with open("/proc/self/oom_score_adj") as file:
+            least = int(file.read())
+        if adjustment < least:
+            warnings.append(f"--oom-score-adj is raised to {least}, the least that this process may give")
+            adjustment = least
+    return limits._replace(ulimits=tuple(settled), oom_score_adj=adjustment), warnings  # type: ignore[arg-type]
+
+
+def kind(name: str) -> int:
+    """The number of a resource limit (getrlimit(2))."""
+    number: int = getattr(resource, f"RLIMIT_{name.upper()}", 10)  # RLIMIT_LOCKS, which Python does not name
+    return number
+
+
+def resources(limits: Limits) -> dict[str, Any]:
+    """The runtime spec's ``linux.resources`` (config-linux.md, "Control groups"); empty without any limit."""
+    memory = {
+        "limit": limits.memory,
+        "swap": limits.swap,
+        "reservation": limits.reservation,
+        "disableOOMKiller": limits.oom_kill_disable,
+    }
+    cpu = {
+        "shares": limits.shares,
+        "period": limits.period,
+        "quota": limits.quota,
+        "cpus": limits.cpus,
+        "mems": limits.mems,
+    }
+    groups: dict[str, dict[str, Any]] = {
+        "memory": memory,
+        "cpu": cpu,
+        "blockIO": {"weight": limits.blkio_weight},
+        "pids": {"limit": limits.pids},
+    }
+    asked = {name: {key: value for key, value in group.items() if value} for name, group in groups.items()}
+    return {name: group for name, group in asked.items() if group}
+
+
+def apply(limits: Limits, spec: dict[str, Any]) -> None:
+    """Puts limits into a runtime spec."""
+    spec["linux"]["resources"] = resources(limits)
+    process = spec["process"]
+    process["rlimits"] = [
+        {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, soft, hard in limits.ulimits
+    ]
+    if limits.oom_score_adj is not None:
+        process["oomScoreAdj"] = limits.oom_score_adj

@@ -1,0 +1,173 @@
+"""How a container is opened or closed: capabilities, seccomp, devices, masked paths; what that becomes in the spec."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sampan.containers.options import Security
+from sampan.errors import Invalid, NotFound, Unsupported
+from sampan.linux import capabilities
+from sampan.runtime import defaults
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+_OWN_DEVICES = ("pts", "shm", "mqueue", "console", "fd", "stdin", "stdout", "stderr", "ptmx", *defaults.DEVICES)
+
+
+def granted(security: Security) -> list[str]:
+    """The capabilities that a container's bounding set has (moby, oci/caps). Raises Invalid for an unknown one."""
+    known = [name for number, name in enumerate(capabilities.NAMES) if capabilities.bounding() >> number & 1]
+    if security.privileged:
+        return known
+    add, drop = _names(security.cap_add), _names(security.cap_drop)
+    if "ALL" in add:
+        return [name for name in known if name not in drop]
+    base = [] if "ALL" in drop else [name for name in defaults.CAPABILITIES if name not in drop]
+    return base + [name for name in add if name not in base and name != "ALL"]
+
+
+def _names(words: Iterable[str]) -> list[str]:
+    names = []
+    for word in words:
+        name = word.upper()
+        if name != "ALL" and not name.startswith("CAP_"):
+            name = f"CAP_{name}"
+        if name != "ALL" and name not in capabilities.NUMBERS:
+            raise Invalid(f"{word!r} is not a capability", hint="for example NET_ADMIN, SYS_PTRACE or ALL")
+        names.append(name)
+    return names
+
+
+def parse_options(words: Sequence[str]) -> dict[str, Any]:
+    """``--security-opt`` as fields of ``Security``. Raises Invalid, Unsupported and NotFound (a profile's file)."""
+    fields: dict[str, Any] = {}
+    for word in words:
+        separator = "=" if "=" in word else ":"
+        key, _, value = word.partition(separator)
+        if key == "no-new-privileges" and value in ("", "true", "false"):
+            fields["no_new_privileges"] = value != "false"
+        elif key == "seccomp" and value:
+            fields["seccomp"] = value if value in ("unconfined", "builtin") else _read_profile(value)
+        elif word == "systempaths=unconfined":
+            fields["open_system_paths"] = True
+        elif key == "apparmor" and value:
+            _check_apparmor(value)
+        elif key == "label":
+            _check_label(value)
+        else:
+            raise Invalid(
+                f"invalid --security-opt {word!r}",
+                hint="no-new-privileges, seccomp=FILE, seccomp=unconfined or systempaths=unconfined",
+            )
+    if fields.get("seccomp") == "builtin":
+        fields["seccomp"] = ""
+    return fields
+
+
+def _read_profile(path: str) -> str:
+    from sampan import plainjson
+
+    try:
+        with open(path, "rb") as file:
+            text = file.read(1 << 20).decode()
+        plainjson.loads(text)
+    except OSError as error:
+        raise NotFound(f"cannot read the seccomp profile {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Invalid(f"the seccomp profile {path} is not JSON: {error}") from None
+    return text
+
+
+def _check_apparmor(profile: str) -> None:
+    if profile == "unconfined":
+        return
+    if not os.path.isdir("/sys/kernel/security/apparmor"):
+        raise Unsupported(f"--security-opt apparmor={profile}: this machine's kernel has no AppArmor")
+    raise Unsupported("profiles of AppArmor are not built yet", hint="apparmor=unconfined is")
+
+
+def _check_label(value: str) -> None:
+    if value == "disable" or not os.path.isdir("/sys/fs/selinux"):
+        return
+    raise Unsupported("labels of SELinux are not built yet", hint="label=disable is")
+
+
+def parse_device(text: str) -> tuple[str, str, str]:
+    """``--device PATH[:INSIDE][:rwm]``. Raises Invalid and NotFound."""
+    parts = text.split(":")
+    permissions = parts.pop() if len(parts) > 1 and parts[-1] and set(parts[-1]) <= set("rwm") else "rwm"
+    if len(parts) > 2 or not parts[0].startswith("/") or not parts[-1].startswith("/"):
+        raise Invalid(f"invalid --device {text!r}", hint="write it as /dev/NAME, /dev/NAME:/dev/INSIDE or with :rwm")
+    if not os.path.exists(parts[0]):
+        raise NotFound(f"there is no device {parts[0]}")
+    return parts[0], parts[-1], permissions
+
+
+def device_nodes(source: str, target: str) -> list[tuple[str, str]]:
+    """The devices below ``source`` (itself, if it is no directory) with their paths inside, links resolved."""
+    source = os.path.realpath(source)
+    if not os.path.isdir(source):
+        mode = os.stat(source).st_mode
+        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+            raise Invalid(f"{source} is not a device")
+        return [(source, target)]
+    found = []
+    for directory, directories, names in os.walk(source):
+        if directory == "/dev":  # file systems of their own, which a container has too
+            directories[:] = [name for name in directories if name not in _OWN_DEVICES]
+        for path in (os.path.join(directory, name) for name in sorted(names)):
+            try:
+                mode = os.lstat(path).st_mode
+            except FileNotFoundError:
+                continue
+            if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                found.append((path, target + path[len(source) :]))
+    return found
+
+
+def _all_devices() -> list[tuple[str, str]]:
+    """What a privileged container sees of the host's /dev."""
+    nodes = device_nodes("/dev", "/dev")
+    return [(path, target) for path, target in nodes if path.split("/")[2] not in _OWN_DEVICES]
+
+
+def apply(security: Security, spec: dict[str, Any], *, rootless: bool) -> None:
+    """Puts security options into a runtime spec. Raises Invalid and NotFound."""
+    process, linux = spec["process"], spec["linux"]
+    names = granted(security)
+    sets = process["capabilities"]
+    sets["bounding"] = names
+    sets["effective"] = sets["permitted"] = names if process["user"]["uid"] == 0 else []
+    if security.no_new_privileges:
+        process["noNewPrivileges"] = True
+    spec["root"]["readonly"] = security.read_only
+    _apply_seccomp(security, linux, names)
+    if security.open_system_paths or security.privileged:
+        linux["maskedPaths"], linux["readonlyPaths"] = [], []
+    nodes = _all_devices() if security.privileged else []
+    for source, target, permissions in security.devices:
+        nodes += [(path, inside) for path, inside in device_nodes(source, target)]
+        if "w" not in permissions:
+            raise Unsupported(f"--device {source}: permissions without w need the devices controller, not built yet")
+    linux["devices"] = [{"path": target, "source": source} for source, target in dict(nodes).items()]
+    if security.privileged:
+        for mount in spec["mounts"]:
+            if mount["type"] in ("sysfs", "cgroup"):
+                mount["options"] = [option for option in mount["options"] if option != "ro"]
+
+
+def _apply_seccomp(security: Security, linux: dict[str, Any], names: list[str]) -> None:
+    from sampan.runtime import profile
+
+    if security.seccomp == "unconfined" or (security.privileged and not security.seccomp):
+        linux["seccomp"] = None
+    elif security.seccomp:
+        from sampan import plainjson
+
+        linux["seccomp"] = profile.resolve(plainjson.loads(security.seccomp), names, os.uname().machine)
+    else:
+        linux["seccomp"] = profile.seccomp(names, os.uname().machine)
