@@ -161,13 +161,9 @@ def apply(security: Security, spec: dict[str, Any], *, rootless: bool) -> None:
 
 
 def _apply_seccomp(security: Security, linux: dict[str, Any], names: list[str]) -> None:
-    from sampan.runtime import profile
-
     if security.seccomp == "unconfined" or (security.privileged and not security.seccomp):
         linux["seccomp"] = None
-    elif security.seccomp:
-        from sampan import plainjson
+        return
+    from sampan import plainjson
 
-        linux["seccomp"] = profile.resolve(plainjson.loads(security.seccomp), names, os.uname().machine)
-    else:
-        linux["seccomp"] = profile.seccomp(names, os.uname().machine)
+    linux["seccomp"] = defaults.seccomp(names, plainjson.loads(security.seccomp) if security.seccomp else None)

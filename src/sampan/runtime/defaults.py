@@ -85,6 +85,15 @@ def sysctls(*, rootless: bool) -> dict[str, str]:
     return settings
 
 
+def seccomp(capabilities: Sequence[str], given: object = None) -> dict[str, Any]:
+    """The profile of a container with these capabilities: the default, or one ``given`` in Docker's form or the runtime
+    spec's. Raises Invalid, and Unsupported where there is no table of the machine's system calls."""
+    from sampan.runtime import profile
+
+    machine = os.uname().machine
+    return profile.seccomp(capabilities, machine) if given is None else profile.resolve(given, capabilities, machine)
+
+
 def bind(source: str, destination: str, *options: str) -> dict[str, Any]:
     """A bind mount of a path of the host."""
     return _mount(destination, "bind", *(options or ("rbind", "rprivate")), source=source)
@@ -117,8 +126,6 @@ def base_spec(
     ``network`` "host" leaves out the network namespace; "bridge" and "none" both have one of their own, which is wired
     by someone else. ``cgroup`` is the path below each hierarchy. ``uid``, ``gid`` and ``groups`` are numbers inside.
     """
-    from sampan.runtime import profile
-
     own_network = network != "host"
     namespaces = ["pid", "mount", "ipc", "uts", "cgroup", *(["network"] if own_network else [])]
     # Only a process that changes its user keeps capabilities off: as root it has all of the set, otherwise none.
@@ -148,7 +155,7 @@ def base_spec(
             "cgroupsPath": cgroup,
             "resources": {},
             "sysctl": sysctls(rootless=rootless) if own_network else {},
-            "seccomp": profile.seccomp(capabilities, os.uname().machine),
+            "seccomp": seccomp(capabilities),
             "maskedPaths": masked_paths(),
             "readonlyPaths": list(READONLY_PATHS),
         },

@@ -44,9 +44,7 @@ def create(pid: int, process: dict[str, Any], filter_: bytes, cgroup_path: str, 
     entry = Entry(
         process,
         _open_namespaces(pid),
-        tuple(part for part in container.plan(cgroup_path) if os.access(part.directory, os.W_OK))
-        if cgroup_path
-        else (),
+        container.found(cgroup_path) if cgroup_path else (),
         filter_ or None,
         stdio,
         bool(process.get("terminal")),

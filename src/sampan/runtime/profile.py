@@ -60,7 +60,7 @@ def seccomp(capabilities: Iterable[str], machine: str) -> dict[str, Any]:
     }
 
 
-def resolve(profile: dict[str, Any], capabilities: Iterable[str], machine: str) -> dict[str, Any]:
+def resolve(profile: Any, capabilities: Iterable[str], machine: str) -> dict[str, Any]:
     """A profile in Docker's form (moby/profiles, seccomp/seccomp.go), for one container, in the runtime spec's.
 
     One that has the runtime spec's form already is left as it is. Raises Invalid for what is neither.

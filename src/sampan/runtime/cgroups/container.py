@@ -38,6 +38,12 @@ def plan(path: str, resources: dict[str, Any] | None = None) -> Cgroup:
     return tuple(Membership(entry, entry.mount + path) for entry in choose.joined(choose.hierarchies(), asked))
 
 
+def found(path: str) -> Cgroup:
+    """Where the container with cgroup path ``path`` is, as far as this process may put others there."""
+    places = (Membership(entry, entry.mount + path) for entry in choose.hierarchies())
+    return tuple(place for place in places if os.access(place.directory, os.W_OK))
+
+
 def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool) -> Cgroup:
     """Makes the directories and sets the limits, and gives those memberships that could be made.
 
