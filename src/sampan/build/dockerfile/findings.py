@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from sampan.build.dockerfile.lines import Line, Piece
@@ -105,7 +106,9 @@ def hiding(finding: Finding, secrets: list[str]) -> Finding:
         return text
 
     line = finding.line
-    pieces = tuple(piece._replace(source=hidden(piece.source)) for piece in line.pieces)
+    split = any(each in line.text and not any(each in piece.source for piece in line.pieces) for each in secrets)
+    sources = (re.sub(r"\S", "*", piece.source) if split else hidden(piece.source) for piece in line.pieces)
+    pieces = tuple(piece._replace(source=source) for piece, source in zip(line.pieces, sources, strict=True))
     shown = line._replace(text=hidden(line.text), pieces=pieces)
     return finding._replace(line=shown, at=hidden(finding.at), message=hidden(finding.message)) if secrets else finding
 

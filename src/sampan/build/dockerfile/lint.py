@@ -50,7 +50,7 @@ def lint(text: bytes, filename: str, around: Surroundings, *, thorough: bool = T
     except SampanError as error:
         failure = error
     found.sort(key=lambda finding: finding.line.spot(finding.at).number)
-    secrets = _secrets(dockerfile)
+    secrets = _secrets(dockerfile, {finding.line.number for finding in found})
     shown = (findings.hiding(finding, secrets.get(finding.line.number, [])) for finding in dict.fromkeys(found))
     return Report(tuple(shown), failure, options.error)
 
@@ -61,12 +61,10 @@ def _findings(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -
     yield from _of_stages(dockerfile, around, thorough=thorough)
 
 
-def _secrets(dockerfile: Dockerfile) -> dict[int, list[str]]:
-    """By line: what must not be shown."""
-    found = (instruction for stage in dockerfile.stages for instruction in stage.body)
-    return {
-        instruction.line.number: pythonic.credentials(instruction) for instruction in (*dockerfile.preamble, *found)
-    }
+def _secrets(dockerfile: Dockerfile, numbers: set[int]) -> dict[int, list[str]]:
+    """By line, of those that are shown: what must not be."""
+    found = (*dockerfile.preamble, *(instruction for stage in dockerfile.stages for instruction in stage.body))
+    return {each.line.number: pythonic.credentials(each) for each in found if each.line.number in numbers}
 
 
 def _of_stages(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -> Iterator[Finding]:
