@@ -28,6 +28,7 @@ COMMANDS = {
     "stop": ("sampan.cli.stop", "Stop one or more running containers"),
     "tag": ("sampan.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "attach": ("sampan.cli.attach", "Attach local standard input, output, and error streams to a running container"),
+    "cp": ("sampan.cli.cp", "Copy files/folders between a container and the local filesystem"),
     "create": ("sampan.cli.create", "Create a new container"),
     "diff": ("sampan.cli.diff", "Inspect changes to files or directories on a container's filesystem"),
     "pause": ("sampan.cli.pause", "Pause all processes within one or more containers"),
@@ -79,6 +80,7 @@ ALIASES = {
     "builder du": ("cache ls",),
     "builder prune": ("cache prune",),
     "container attach": ("attach",),
+    "container cp": ("cp",),
     "container create": ("create",),
     "container diff": ("diff",),
     "container exec": ("exec",),
@@ -119,5 +121,5 @@ ALIASES = {
 }
 """Docker's verbs of two words, and what they are short for."""
 
-LATER = "commit compose cp events export import network search update"
+LATER = "commit compose events export import network search update"
 """Docker's verbs that are not built yet."""

@@ -56,6 +56,11 @@ class Context:
         if not self.quiet:
             self.print(text)
 
+    def note(self, text: str) -> None:
+        """A line for people beside the result, on standard error; left out with ``--quiet``."""
+        if not self.quiet:
+            _complain(text)
+
     def warn(self, sentence: str) -> None:
         """Something the user should know, on standard error."""
         self.warned = True
