@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 import time
+from itertools import chain
 
 from sampan.build.graph import Copy, MakeDirectory, Run
 from sampan.oci.digest import sha256
@@ -33,6 +34,7 @@ PARENT = "what it builds on"
 NO_SUCH_STEP = "it was not in the last build of this directory"
 FILE = "file "
 _SHOWN = 10
+_SEPARATOR = "\0"  # in no file's name, and no argument's
 _DIGITS = 12
 
 
@@ -73,7 +75,6 @@ class Reasons:
 
     def save(self) -> None:
         """Writes down what differs from the last build."""
-        import json
         import zlib
 
         rows = []
@@ -83,7 +84,7 @@ class Reasons:
                 continue
             inputs = describe()
             reason, made = (self.explain(step, inputs), int(time.time())) if performed else ("", 0)
-            packed = zlib.compress(json.dumps(inputs, separators=(",", ":")).encode(), 1)
+            packed = zlib.compress(_SEPARATOR.join(chain.from_iterable(inputs.items())).encode(), 1)
             rows.append((self._project, *self._places[id(step)], step.text, key, made, reason, packed))
         if rows:
             with transaction(self._db):
@@ -108,23 +109,24 @@ class Reasons:
         return differences(last.inputs, inputs) or "nothing changed, but the cache no longer has what it led to"
 
     def _inputs(self, made: Made) -> Inputs:
-        import json
         import zlib
 
         where = (self._project, made.stage, made.number)
         row = self._db.execute(
             "SELECT inputs FROM build_step WHERE project=? AND stage=? AND number=?", where
         ).fetchone()
-        found: Inputs = json.loads(zlib.decompress(row[0]))
-        return found
+        words = iter(zlib.decompress(row[0]).decode().split(_SEPARATOR))
+        return dict(zip(words, words, strict=True))
 
 
 def describe(
-    step: Step, chain: str | None, around: Mapping[str, object], shown: Mapping[str, object], files: Facts
+    step: Step, parent: str | None, around: Mapping[str, object], shown: Mapping[str, object], files: Facts
 ) -> Inputs:
-    """The inputs of ``step``, which lies on ``chain``. ``around`` are those from outside of the Dockerfile,
-    ``shown`` what is mounted or fetched."""
-    values: dict[str, object] = {PARENT: chain, **around, **shown}
+    """The inputs of ``step``, which lies on ``parent`` (a chain id).
+
+    ``around`` are those from outside of the Dockerfile, ``shown`` what is mounted or fetched.
+    """
+    values: dict[str, object] = {PARENT: parent, **around, **shown}
     if isinstance(step, Run):
         values |= {"the command": step.argv, "USER": step.user, "WORKDIR": step.cwd, "--network": step.network}
         values |= {f"the variable {entry.partition('=')[0]}": entry for entry in step.env}
@@ -145,7 +147,7 @@ def describe(
 
 def differences(old: Inputs, new: Inputs) -> str:
     """What changed from ``old`` to ``new``; empty if nothing did."""
-    changed = [name for name in sorted(old.keys() & new.keys()) if old[name] != new[name]]
+    changed = sorted(name for name, value in new.items() if old.get(name, value) != value)
     added, removed = sorted(new.keys() - old.keys()), sorted(old.keys() - new.keys())
     found = [f"{PARENT} changed"] if PARENT in changed else []
     others = [(name, "changed") for name in changed if name != PARENT]
