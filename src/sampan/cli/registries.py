@@ -51,11 +51,13 @@ def endpoint(mirror: str) -> tuple[str, bool]:
 
     scheme, separator, rest = mirror.partition("://")
     host = (rest if separator else mirror).rstrip("/")
-    if (separator and scheme not in ("http", "https")) or "/" in host or "@" in host:
-        raise Invalid(f"{mirror!r} is not a mirror's address", hint="write it as host:port, or http://host:port")
-    parsed = reference.parse(f"{host}/name")
-    if parsed.registry != host:
-        raise Invalid(f"{mirror!r} is not a host name", hint=f"write {host}:443 if it is one all the same")
+    try:
+        known = reference.parse(f"{host}/name")
+    except Invalid:
+        known = None
+    if known is None or known.name != f"{host}/name" or (separator and scheme not in ("http", "https")):
+        hint = "write it as host:port, or http://host:port; a host name without dots needs its port"
+        raise Invalid(f"{mirror!r} is not a mirror's address", hint=hint)
     return host, scheme == "http"
 
 
