@@ -195,6 +195,25 @@ def test_restored_after_an_error(anyone: Sampan, screen: Terminal, verb: tuple[s
     assert screen.is_restored
 
 
+def test_detaching_and_attaching_again(anyone: Sampan, screen: Terminal) -> None:
+    words = ("run", "-it", "--network", "none", "--name", "hull")
+    with at(screen, anyone, *words, *SHELL) as process:
+        screen.see("up\r\n")
+        screen.type("echo one$((1))\n")
+        screen.see("one1\r\n")
+        screen.type("\x10\x11")
+        assert process.wait(PATIENCE) == 0
+    assert screen.is_restored
+    assert anyone("ps", "-q").stdout
+    with at(screen, anyone, "attach", "--detach-keys", "a,b", "hull") as process:
+        screen.type("echo two$((2))\n")
+        screen.see("two2\r\n")
+        screen.type("a")
+        screen.type("b")
+        assert process.wait(PATIENCE) == 0
+    assert screen.is_restored
+
+
 def test_hanging_up_is_told(anyone: Sampan, screen: Terminal) -> None:
     """The window is closed: the container hears of it, as a program in that window would."""
     script = "trap 'echo hup; exit 1' HUP; echo up; while :; do sleep 0.05; done"

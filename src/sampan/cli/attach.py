@@ -2,15 +2,16 @@
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
+from sampan.cli.run import DETACH_KEYS
 from sampan.errors import Conflict
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER",
-    (Flag("--no-stdin", "Do not attach STDIN"),),
+    (DETACH_KEYS, Flag("--no-stdin", "Do not attach STDIN")),
     least=1,
     most=1,
     needs_userns=True,
-    later="--detach-keys --sig-proxy",
+    later="--sig-proxy",
 )
 
 
@@ -24,4 +25,4 @@ def main(arguments: Parsed, context: Context) -> int:
         raise Conflict("you cannot attach to a stopped container, start it first", hint="sampan start -a starts it")
     if state.paused:
         raise Conflict("you cannot attach to a paused container, unpause it first")
-    return attend(container, stores, interactive=not arguments.on("no-stdin"), running=True)
+    return attend(container, stores, arguments, interactive=not arguments.on("no-stdin"), running=True)

@@ -51,7 +51,7 @@ _FLAGS = (
 )
 FLAGS = tuple(sorted((*_FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
 LATER = (
-    "--attach -a --cgroup-parent --detach-keys --device-cgroup-rule --gpus --health-cmd --health-interval "
+    "--attach -a --cgroup-parent --device-cgroup-rule --gpus --health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip --ip6 --isolation "
     "--kernel-memory --link --log-driver --log-opt --mac-address --memory-swappiness --network-alias --no-healthcheck "
     "--platform --quiet -q --restart --runtime --sig-proxy --storage-opt --use-api-socket --volume-driver "

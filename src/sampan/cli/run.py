@@ -4,10 +4,12 @@ from sampan.cli import creation
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 
+DETACH_KEYS = Flag("--detach-keys string", "Override the key sequence for detaching a container", "ctrl-p,ctrl-q")
 COMMAND = Command(
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     (
         Flag("-d, --detach", "Run container in background and print container ID"),
+        DETACH_KEYS,
         *creation.FLAGS,
     ),
     least=1,
@@ -30,9 +32,11 @@ def main(arguments: Parsed, context: Context) -> int:
     # First of all, so that the monitor's start goes on beside everything below.
     monitor = prelaunch()
     from sampan.containers import lifecycle, session
+    from sampan.containers.keys import parse
 
     detach = arguments.on("detach")
     try:
+        keys = parse(arguments.text("detach-keys") or "")
         stores, container = creation.create(arguments, context)
     except BaseException:
         monitor.close()
@@ -51,7 +55,9 @@ def main(arguments: Parsed, context: Context) -> int:
         context.print(container.id)
         return 0
     with monitor.end:
-        code = session.attach(monitor.end, interactive=options.interactive, tty=options.terminal)
+        code = session.attach(monitor.end, interactive=options.interactive, tty=options.terminal, keys=keys)
+        if code is None:
+            return 0  # from now on the monitor removes what is to be removed
         if options.auto_remove:
             lifecycle.take_over_removal(monitor)
     if options.auto_remove:

@@ -2,6 +2,7 @@
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
+from sampan.cli.run import DETACH_KEYS
 from sampan.errors import Invalid
 
 TYPE_CHECKING = False
@@ -13,12 +14,13 @@ COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     (
         Flag("-a, --attach", "Attach STDOUT/STDERR and forward signals"),
+        DETACH_KEYS,
         Flag("-i, --interactive", "Attach container's STDIN"),
     ),
     least=1,
     most=None,
     needs_userns=True,
-    later="--checkpoint --checkpoint-dir --detach-keys",
+    later="--checkpoint --checkpoint-dir",
 )
 
 
@@ -30,7 +32,7 @@ def main(arguments: Parsed, context: Context) -> int:
         if len(names) > 1:
             raise Invalid("you cannot start and attach multiple containers at once")
         container = stores.containers.find(names[0])
-        return attend(container, stores, interactive=arguments.on("interactive"), running=False)
+        return attend(container, stores, arguments, interactive=arguments.on("interactive"), running=False)
 
     def start(name: str) -> None:
         container = stores.containers.find(name)
@@ -44,17 +46,25 @@ def main(arguments: Parsed, context: Context) -> int:
     return context.each(names, start)
 
 
-def attend(container: "Container", stores: "Stores", *, interactive: bool, running: bool) -> int:
-    """Serves a container, which is started unless it is ``running``, until it ends, and gives its exit code."""
+def attend(container: "Container", stores: "Stores", arguments: Parsed, *, interactive: bool, running: bool) -> int:
+    """Serves a container, which is started unless it is ``running``, until it ends, and gives its exit code.
+
+    The exit code is 0 if the user detaches.
+    """
     from sampan.containers import again, lifecycle, session
+    from sampan.containers.keys import parse
 
     options = container.options
+    keys = parse(arguments.text("detach-keys") or "")
+    interactive = interactive and options.interactive
     if running or container.state().status == "running":
         with lifecycle.connect(container, attach=True) as end:
-            return session.attach(end, interactive=interactive and options.interactive, tty=options.terminal)
+            return session.attach(end, interactive=interactive, tty=options.terminal, keys=keys) or 0
     monitor = again.start(container, stores, attach=True)
     with monitor.end:
-        code = session.attach(monitor.end, interactive=interactive and options.interactive, tty=options.terminal)
+        code = session.attach(monitor.end, interactive=interactive, tty=options.terminal, keys=keys)
+        if code is None:
+            return 0
         if options.auto_remove:
             lifecycle.take_over_removal(monitor)
     if options.auto_remove:

@@ -11,6 +11,7 @@ import os
 from _socket import MSG_DONTWAIT
 
 from sampan.containers import streams
+from sampan.containers.keys import Detector
 from sampan.errors import Unavailable
 from sampan.linux import terminal
 from sampan.linux.poll import READ, WRITE, Poll
@@ -25,12 +26,13 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 _PATIENCE = 3
 
 
-def attach(end: Connection, *, interactive: bool, tty: bool) -> int:
+def attach(end: Connection, *, interactive: bool, tty: bool, keys: bytes = b"") -> int | None:
     """Serves a container through the connection with its monitor, and gives its exit code.
 
+    None if ``keys`` were typed (``keys.parse``), which leave a container with a terminal running by itself.
     Raises Unavailable if the monitor goes away before its container.
     """
-    session = _Attached(end)
+    session = _Attached(end, keys if tty else b"")
     if tty:
         session.resize()
     with terminal.raw(0 if tty and interactive else -1), Signals(session.on_signal) as signals:
@@ -43,9 +45,11 @@ class _Input:
     A terminal or a pipe is waited for; a regular file is always ready, and epoll(7) refuses it.
     """
 
-    def __init__(self, poll: Poll, *, wanted: bool) -> None:
+    def __init__(self, poll: Poll, *, wanted: bool, keys: bytes = b"") -> None:
         self._poll = poll
         self._open = wanted
+        self._detector = Detector(keys)
+        self.detached = False
         self._pollable = wanted and _can_watch(poll, 0)
         self.pending: list[bytes] = []
 
@@ -62,8 +66,10 @@ class _Input:
             return
         except OSError:  # EIO: the terminal is gone
             data = b""
-        self.pending.append(data)
         self._open = bool(data)
+        passed, self.detached = self._detector.feed(data)
+        if passed or not data:
+            self.pending.append(passed)
         self.wait()
 
     def wait(self) -> None:
@@ -75,14 +81,15 @@ class _Input:
 class _Attached:
     """One connection with a monitor (see ``streams``)."""
 
-    def __init__(self, end: Connection) -> None:
+    def __init__(self, end: Connection, keys: bytes) -> None:
         self._end = end
+        self._keys = keys
         self._interrupts = 0
 
-    def serve(self, signals: Signals, *, interactive: bool) -> int:
+    def serve(self, signals: Signals, *, interactive: bool) -> int | None:
         poll, end = Poll(), self._end.fileno()
         signals.watch(poll)
-        source = _Input(poll, wanted=interactive)
+        source = _Input(poll, wanted=interactive, keys=self._keys)
         while True:
             source.fill()
             poll.watch(end, READ | (WRITE if source.pending else 0), _ignore)
@@ -90,6 +97,8 @@ class _Attached:
                 action(fd, events)
                 if fd == 0:
                     source.read()
+                if source.detached:
+                    return None
                 if fd == end and events & WRITE:
                     self._pass_on(source)
                 if fd == end and events & READ:
