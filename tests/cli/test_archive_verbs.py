@@ -1,5 +1,6 @@
 """save and load, over real stores."""
 
+import lzma
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -193,3 +194,83 @@ def test_wrong_words(engine: Engine, run: Sampan, tmp_path: Path) -> None:
         assert (code, out) == (1, ""), words
         assert message in err
     assert not (tmp_path / "x").exists()
+
+
+def test_copy_between_all_places(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+    here, foreign = put(engine), put(engine, tars=(OTHER,), platform=S390X)
+    target = put_index(engine, "a:1", here, foreign)
+    stops = [f"oci:{tmp_path}/l:t", f"oci-archive:{tmp_path}/o.tar:x:1", f"dir:{tmp_path}/d", f"oci:{tmp_path}/l:two"]
+    stops.append("copied:1")
+    for source, destination in zip(["a:1", *stops], stops, strict=False):
+        assert run(engine, "copy", "-q", source, destination) == (0, f"{target.digest}\n", "")
+    assert engine.images.names()[1].target == target
+    assert engine.images.find("copied:1") == engine.images.find("a:1")
+    assert run(engine, "copy", f"oci:{tmp_path}/l:t", f"docker-archive:{tmp_path}/a.tar:b:2")[0] == 0
+    assert run(engine, "load", "-q", "-i", tmp_path / "a.tar")[1] == "Loaded image: b:2\n"
+    assert run(engine, "copy", "-q", "--platform", "linux/s390x", f"dir:{tmp_path}/d", "foreign:1")[0] == 0
+    assert engine.images.find("foreign:1").id == foreign.id
+
+
+def test_what_only_passed_through_is_not_kept(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+    put(engine, "a:1")
+    run(engine, "copy", "a:1", f"dir:{tmp_path}/d")
+    assert run(other, "copy", "-q", f"dir:{tmp_path}/d", f"oci:{tmp_path}/l")[0] == 0
+    assert is_empty(other)
+
+
+def test_copy_that_cannot_be(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+    put(engine, "a:1")
+    run(engine, "copy", "-q", "a:1", f"oci:{tmp_path}/l:t")
+    for source, destination, message in (
+        ("nosuch", "b", "nosuch cannot be read: no such image: nosuch:latest"),
+        (f"oci:{tmp_path}/l:u", "b", "cannot be read: there is no image 'u' in it"),
+        (f"oci:{tmp_path}/none", "b", "cannot be read: there is no directory"),
+        ("a:1", f"dir:{tmp_path}", "cannot be written: the directory is not empty"),
+        ("a:1", f"b@{sha256(b'')}", "has a digest, and an image cannot be given one"),
+        ("a:1", "docker-daemon:x", "images cannot be copied from or to docker-daemon"),
+        ("a:1", "oci:", "does not say where"),
+    ):
+        code, out, err = run(engine, "copy", "-q", source, destination)
+        assert (code, out) == (1, ""), destination
+        assert message in err
+
+
+def test_import(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(TAR)
+    words = ("-m", "by hand", "-c", 'CMD ["/hello"]', "-c", "ENV A=1", "--platform", "linux/s390x")
+    code, out, err = run(engine, "import", *words, tmp_path / "x.tar", "imported")
+    assert (code, err) == (0, "")
+    image = engine.images.find("imported")
+    assert out == f"{image.id}\n"
+    assert image.platform == S390X
+    assert image.chain is not None
+    assert (Path(engine.snapshots.stack(image.chain)[0]) / "hello").read_text() == "hello\n"
+    text = engine.blobs.read(image.id).decode()
+    assert '"Cmd":["/hello"]' in text
+    assert '"Env":["A=1"]' in text
+    assert '"comment":"by hand"' in text
+    (tmp_path / "y").write_bytes(lzma.compress(TAR))
+    assert run(engine, "import", tmp_path / "y")[0] == 0
+
+
+def test_import_of_what_is_no_archive(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"no archive" * 100)
+    code, out, err = run(engine, "import", tmp_path / "x", "imported")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"sampan: {tmp_path / 'x'} cannot be imported: ")
+    assert is_empty(engine)
+    assert run(engine, "import", "-c", "RUN x", tmp_path / "x")[2].startswith("sampan: RUN is not a valid change")
+    assert run(engine, "import", tmp_path / "nosuch")[0] == 1
+
+
+def test_a_part_of_an_index_is_not_told_apart(engine: Engine, run: Sampan) -> None:
+    here, foreign, lone = put(engine), put(engine, tars=(OTHER,), platform=S390X), put(engine, tars=(TAR, OTHER))
+    put_index(engine, "a:1", here, foreign)
+    assert sorted(run(engine, "images", "-q")[1].split()) == sorted((here.id.short, lone.id.short))
+    assert run(engine, "images", "-q", "-f", "dangling=true")[1].split() == [lone.id.short]
+
+
+def test_a_tag_of_an_index_means_all_of_it(engine: Engine, run: Sampan) -> None:
+    target = put_index(engine, "a:1", put(engine), put(engine, tars=(OTHER,), platform=S390X))
+    assert run(engine, "tag", "a:1", "b:1")[0] == 0
+    assert [name.target for name in engine.images.names()] == [target, target]

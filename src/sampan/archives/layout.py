@@ -202,9 +202,19 @@ def _kept(root: int, offered: Sequence[Offer]) -> list[Offer]:
     kept = []
     for offer in existing:
         labels = tuple(label for label in offer.labels if label not in taken)
-        if offer.target.digest not in new and (labels or not offer.labels):
+        if labels or not (offer.labels or offer.target.digest in new):
             kept.append(offer._replace(labels=labels))
     return kept
+
+
+def check_empty(root: int) -> None:
+    """Raises Invalid if there is anything in the directory behind ``root``."""
+    fd = beneath.reopen(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if os.listdir(fd):
+            raise Invalid("the directory is not empty", hint="name a new one")
+    finally:
+        os.close(fd)
 
 
 def _spellings(offer: Offer) -> Iterator[str]:

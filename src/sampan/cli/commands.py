@@ -18,6 +18,10 @@ COMMANDS = {
     "info": ("sampan.cli.info", "Display system-wide information"),
     "history": ("sampan.cli.history", "Show the history of an image"),
     "inspect": ("sampan.cli.inspect", "Return low-level information on containers, images and volumes"),
+    "commit": ("sampan.cli.commit", "Create a new image from a container's changes"),
+    "copy": ("sampan.cli.copy", "Copy an image between registries, archives, layouts and the store"),
+    "export": ("sampan.cli.export", "Export a container's filesystem as a tar archive"),
+    "import": ("sampan.cli.imports", "Import the contents from a tarball to create a filesystem image"),
     "kill": ("sampan.cli.kill", "Kill one or more running containers"),
     "load": ("sampan.cli.load", "Load images from a tar archive, an image layout or STDIN"),
     "lint": ("sampan.cli.lint", "Check a Dockerfile without building it"),
@@ -83,7 +87,9 @@ ALIASES = {
     "container cp": ("cp",),
     "container create": ("create",),
     "container diff": ("diff",),
+    "container commit": ("commit",),
     "container exec": ("exec",),
+    "container export": ("export",),
     "container inspect": ("inspect", "--type=container"),
     "container kill": ("kill",),
     "container list": ("ps",),
@@ -107,6 +113,8 @@ ALIASES = {
     "image history": ("history",),
     "image inspect": ("inspect", "--type=image"),
     "image list": ("images",),
+    "image copy": ("copy",),
+    "image import": ("import",),
     "image load": ("load",),
     "image ls": ("images",),
     "image pull": ("pull",),
@@ -121,5 +129,5 @@ ALIASES = {
 }
 """Docker's verbs of two words, and what they are short for."""
 
-LATER = "commit compose events export import network search update"
+LATER = "compose events network search update"
 """Docker's verbs that are not built yet."""

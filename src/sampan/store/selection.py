@@ -7,6 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sampan.oci.digest import Digest
     from sampan.store.blobs import Blobs
     from sampan.store.filters import Filters
     from sampan.store.images import Image, Images, Name
@@ -32,12 +33,16 @@ def select(
 ) -> "list[tuple[Image, list[Name]]]":
     """The images that the filters leave, the newest first, each with those of its names that they leave.
 
+    An image for another platform in the index that a name means is part of what has that name, and not told apart.
     Raises NotFound when ``before`` or ``since`` name an image that there is not.
     """
     named: dict[str, list[Name]] = {}
     for name in images.names():
         named.setdefault(name.image_id, []).append(name)
     found = [(image, named.get(image.id, [])) for image in images.all()]
+    if any(not names for _, names in found):
+        parts = _parts(named, blobs)
+        found = [(image, names) for image, names in found if names or image.manifest.digest not in parts]
     if not chosen:
         return found
     dangling = filters.boolean(chosen, "dangling")
@@ -50,6 +55,25 @@ def select(
     found = _within(found, images, chosen, now)
     if "label" in chosen or "label!" in chosen:
         found = [(image, names) for image, names in found if filters.labels_match(chosen, labels(image, blobs))]
+    return found
+
+
+def _parts(named: "dict[str, list[Name]]", blobs: "Blobs") -> "set[Digest]":
+    """The manifests that the indexes list which names point at."""
+    from sampan.errors import NotFound
+    from sampan.oci import manifest as manifests
+    from sampan.oci import media
+
+    targets = {name.target.digest: name.target for names in named.values() for name in names}
+    found: set[Digest] = set()
+    for target in targets.values():
+        if target.media_type in media.INDEXES:
+            try:
+                document = manifests.parse(blobs.read(target.digest), target.media_type)
+            except NotFound:
+                continue
+            if isinstance(document, manifests.Index):
+                found.update(entry.digest for entry in document.manifests)
     return found
 
 
