@@ -131,6 +131,12 @@ def test_configs_that_are_refused(config: object) -> None:
         configs.parse(encoded({"os": "linux", "architecture": "amd64", "config": config}))
 
 
+@pytest.mark.parametrize("diff_ids", [1, "sha256:x", {"a": "b"}, [1], ["x"]])
+def test_diff_ids_that_are_refused(diff_ids: object) -> None:
+    with pytest.raises(Invalid):
+        configs.parse(encoded({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": diff_ids}}))
+
+
 def test_old_configs_with_a_command_as_text() -> None:
     assert configs.from_container_json({"Cmd": "run me"}).cmd == ("run me",)
 

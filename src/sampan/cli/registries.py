@@ -55,7 +55,8 @@ def endpoint(mirror: str) -> tuple[str, bool]:
         known = reference.parse(f"{host}/name")
     except Invalid:
         known = None
-    if known is None or known.name != f"{host}/name" or (separator and scheme not in ("http", "https")):
+    bare = known is not None and known.repository == "name" and known.registry == host
+    if not bare or (separator and scheme not in ("http", "https")):
         hint = "write it as host:port, or http://host:port; a host name without dots needs its port"
         raise Invalid(f"{mirror!r} is not a mirror's address", hint=hint)
     return host, scheme == "http"

@@ -82,7 +82,7 @@ def parse(data: bytes) -> ImageConfig:
     return ImageConfig(
         Platform(*(_text(value, key) for key in ("os", "architecture", "variant"))),
         _container_config(value.get("config")),
-        tuple(Digest(_checked(item, str, "diff_ids")) for item in diff_ids or ()),
+        tuple(Digest(each) for each in _texts(diff_ids, "diff_ids") or ()),
         tuple(dict(entry) for entry in history if isinstance(entry, dict)) if isinstance(history, list) else (),
         _text(value, "created"),
         _text(value, "author"),
