@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_HEX = frozenset("0123456789abcdef")
+_HEX = "0123456789abcdef"
 _LENGTH = {"sha256": 64, "sha512": 128}
 
 
@@ -33,7 +33,7 @@ class Digest(str):
         if text.__class__ is cls:
             return text
         algorithm, colon, encoded = text.partition(":") if isinstance(text, str) else ("", "", "")
-        if not colon or _LENGTH.get(algorithm) != len(encoded) or not _HEX.issuperset(encoded):
+        if not colon or _LENGTH.get(algorithm) != len(encoded) or encoded.strip(_HEX):
             raise Invalid(f"not a digest: {text!r}", hint="a digest is sha256: and 64 hexadecimal digits")
         return super().__new__(cls, text)
 
