@@ -110,7 +110,7 @@ def _container_config(value: object) -> ContainerConfig:
         working_dir=_text(config, "WorkingDir"),
         labels={str(key): str(text) for key, text in _checked(labels or {}, dict, "Labels").items()},
         stop_signal=_text(config, "StopSignal"),
-        shell=_texts(config.get("Shell"), "Shell"),
+        shell=_texts(config.get("Shell"), "Shell") or None,  # Docker reads an empty one as none
         healthcheck=_checked(health, dict, "Healthcheck") if health else None,
         on_build=_texts(config.get("OnBuild"), "OnBuild") or (),
     )
