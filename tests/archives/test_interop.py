@@ -144,3 +144,43 @@ def test_what_umoci_makes_is_loaded(box: Sampan, peers: Peers, archive: Path, pl
     peers("umoci", "config", "--image", f"{layout}:x", "--config.cmd", "cat", "--config.cmd", "/added")
     identifier = box("load", "-i", layout).stdout.rpartition(" ")[2].strip()
     assert box("run", "--rm", "--network=none", identifier).stdout == "added by umoci\n"
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "uncompressed"])
+def test_what_is_built_is_read(box: Sampan, peers: Peers, place: Path, tmp_path: Path, compression: str) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM box:1\nCOPY hello /hello\n")
+    (tmp_path / "hello").write_text("built\n")
+    options = f"compression={compression},force-compression=true"
+    layout, archive = place / f"built-{compression}", place / f"built-{compression}.tar"
+    box("build", "-t", "made:1", "-o", f"type=oci,dest={layout},tar=false,{options}", tmp_path)
+    box("build", "-t", "made:1", "-o", f"type=docker,dest={archive},{options}", tmp_path)
+    peers("skopeo", "copy", f"oci:{layout}:1", f"dir:{place}/read-{compression}")
+    name = peers.podman("load", "-i", archive).split()[-1]
+    assert peers.podman("run", "--rm", "--network=none", name, *HELLO) == "built\n"
+    if compression != "zstd":  # of which this docker (20.10) knows nothing
+        peers("docker", "load", "-i", archive)
+        assert peers("docker", "run", "--rm", "--network=none", "made:1", *HELLO) == "built\n"
+        peers("umoci", "unpack", "--image", f"{layout}:1", place / f"unpacked-{compression}")
+        assert (place / f"unpacked-{compression}/rootfs/hello").read_text() == "built\n"
+    assert box("load", "-i", archive).stdout == "Loaded image: made:1\n"
+    assert box("run", "--rm", "--network=none", "made:1", *HELLO).stdout == "built\n"
+
+
+def test_an_index_of_two_platforms(box: Sampan, peers: Peers, place: Path, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /arch\n")
+    for architecture in ("amd64", "arm64"):
+        (tmp_path / architecture).write_text(architecture)
+    archive, layout, copied = place / "two.tar", place / "two", place / "two-copied"
+    box("build", "--platform", "linux/amd64,linux/arm64", "-t", "two:1", "-o", f"type=oci,dest={archive}", tmp_path)
+    for architecture in ("amd64", "arm64"):
+        arguments = ("skopeo", "inspect", "--override-arch", architecture, "--config", f"oci-archive:{archive}:1")
+        assert json.loads(peers(*arguments))["architecture"] == architecture
+    peers("skopeo", "copy", "--all", f"oci-archive:{archive}:1", f"oci:{copied}:1")
+    box("copy", "-q", f"oci:{copied}:1", f"oci:{layout}:1")
+    for architecture in ("amd64", "arm64"):
+        box("copy", "-q", "--platform", f"linux/{architecture}", f"oci:{layout}:1", f"two-{architecture}:1")
+        assert json.loads(box("inspect", f"two-{architecture}:1").stdout)[0]["Architecture"] == architecture
+    peers("skopeo", "copy", "--all", f"oci:{layout}:1", f"dir:{place}/two-dir")
+    assert box("copy", "-q", f"dir:{place}/two-dir", "again:1").stdout.startswith("sha256:")
+    box("copy", "-q", "again:1", f"dir:{place}/two-ours")
+    assert "linux" in peers("skopeo", "inspect", f"dir:{place}/two-ours")
