@@ -55,7 +55,6 @@ def main(arguments: Parsed, context: Context) -> int:
 
 
 def _columns(*, whole: bool) -> "Columns":
-    unknown = ("", lambda shown: "N/A")  # what Docker has there, too, unless it has counted: see ``system df -v``
     return {
         "Repository": ("REPOSITORY", lambda shown: shown[1].reference.familiar_name if shown[1] else _NONE),
         "Tag": ("TAG", lambda shown: (shown[1].reference.tag if shown[1] else None) or _NONE),
@@ -64,9 +63,10 @@ def _columns(*, whole: bool) -> "Columns":
         "CreatedAt": ("CREATED AT", lambda shown: output.moment(shown[0].created)),
         "CreatedSince": ("CREATED", lambda shown: output.ago(shown[0].created)),
         "Size": ("SIZE", lambda shown: output.size(shown[0].size)),
-        "Containers": ("CONTAINERS", unknown[1]),
-        "SharedSize": ("SHARED SIZE", unknown[1]),
-        "UniqueSize": ("UNIQUE SIZE", unknown[1]),
+        # As with Docker, unless it has counted: see ``system df -v``.
+        "Containers": ("CONTAINERS", lambda shown: "N/A"),
+        "SharedSize": ("SHARED SIZE", lambda shown: "N/A"),
+        "UniqueSize": ("UNIQUE SIZE", lambda shown: "N/A"),
         "VirtualSize": ("SIZE", lambda shown: output.size(shown[0].size)),
     }
 

@@ -1,5 +1,6 @@
 """``sampan stats``: what running containers use."""
 
+import sys
 import time
 
 from sampan.cli import listing, output
@@ -43,7 +44,7 @@ def main(arguments: Parsed, context: Context) -> int:
             before.setdefault(container.id, resources.sample(container))
         time.sleep(_INTERVAL)
         shown: list[Shown] = [(each, before.get(each.id), resources.sample(each)) for each in chosen]
-        if not arguments.on("no-stream") and template is None:
+        if not arguments.on("no-stream") and template is None and sys.stdout.isatty():
             context.print(_CLEAR)
         listing.show(context, shown, columns, _SHOWN, template)
         if arguments.on("no-stream"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.cli.templates import printing
-from sampan.cli.templates.values import NO_VALUE, Absent, Map, plain
+from sampan.cli.templates.values import NO_VALUE, Absent, Map, Record, plain
 from sampan.errors import Invalid
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ def call(name: str, arguments: list[Any], *, header: bool = False) -> Any:
 
 def truth(value: Any) -> bool:
     """Whether ``if`` takes it for true: all but false, 0, what is empty and what is not there."""
-    return not isinstance(value, Absent) and (bool(value) or type(value).__name__ == "Record")
+    return not isinstance(value, Absent) and (bool(value) or isinstance(value, Record))
 
 
 def _amount(least: int, most: int) -> str:
