@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shutil
+import struct
 import subprocess
 import tarfile
 from pathlib import Path
@@ -207,3 +209,42 @@ def test_push(builder: Builder, tmp_path: Path) -> None:
         zstd = f"type=registry,name={registry.address}/z:1,compression=zstd"
         builder.sampan("build", "-o", zstd, builder.context)
         builder.sampan("pull", "-q", f"{registry.address}/z:1")
+
+
+def arm64_program() -> bytes:
+    """An executable for linux/arm64 that says hello: write(2) and exit(2), by hand (elf(5))."""
+    said = b"hello from arm64\n"
+    code = (0xD2800020, 0x100000E1, 0xD2800002 | len(said) << 5, 0xD2800808, 0xD4000001, 0xD2800000, 0xD2800BA8)
+    text = struct.pack("<8I", *code, 0xD4000001) + said
+    base, start = 0x400000, 64 + 56
+    header = struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, base + start, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = start + len(text)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
+    return b"\x7fELF" + bytes((2, 1, 1)) + bytes(9) + header + segment + text
+
+
+REGISTER = r"""
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 99
+ident='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
+mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+printf '%s' ":qemu:M::$ident:$mask:$1:F" >/proc/sys/fs/binfmt_misc/register
+shift
+exec "$@"
+"""
+
+
+@as_system
+@pytest.mark.needs("qemu-aarch64-static")
+def test_a_command_through_an_emulator(builder: Builder) -> None:
+    """In a user namespace, whose handlers are its own (Linux 6.7)."""
+    (builder.context / "hello").write_bytes(arm64_program())
+    (builder.context / "hello").chmod(0o755)
+    (builder.context / "Dockerfile").write_text('FROM scratch\nCOPY hello /hello\nRUN ["/hello"]\n')
+    emulator = str(shutil.which("qemu-aarch64-static"))
+    options = ("--network=none", "--platform=linux/arm64", "--progress=plain", str(builder.context))
+    words = ["unshare", "-r", "-m", "-p", "-f", "--mount-proc", "sh", "-ec", REGISTER, "sh", emulator]
+    done = commands.run([*words, *builder.sampan.command("build", *options)], check=False)
+    if done.returncode == 99:
+        pytest.skip("the kernel has no binfmt_misc for user namespaces")
+    assert done.returncode == 0, done.stderr
+    assert "hello from arm64" in done.stderr
