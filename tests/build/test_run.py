@@ -30,7 +30,7 @@ def test_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
         unkeyed=(("B", "proxy"), ("no_proxy", "x")),
     )
     assert sorted(environment(step, "/h", {"PIP_CERT": "/p", "EMPTY": "extra"})) == [
-        "A=image", "B=arg", "EMPTY=", "EQ=a=b", "HOME=/h",
+        "A=arg", "B=arg", "EMPTY=", "EQ=a=b", "HOME=/h",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "PIP_CERT=/p", "no_proxy=x",
     ]  # fmt: skip
 

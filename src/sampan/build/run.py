@@ -116,10 +116,11 @@ def compose(
 def environment(
     step: Run, home: str, extra: Mapping[str, str], mounted: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """The command's environment, nothing of the builder's own: the ARGs, over them the image's ENV, and over all what
+    """The command's environment, nothing of the builder's own: the image's ENV, over it the ARGs, and over all what
     ``--mount`` has ``mounted``."""
-    values = {"PATH": defaults.PATH, "HOME": home, **extra, **dict(step.unkeyed), **dict(step.args)}
+    values = {"PATH": defaults.PATH, "HOME": home, **extra, **dict(step.unkeyed)}
     values |= dict(entry.split("=", 1) for entry in step.env if "=" in entry)
+    values |= dict(step.args)
     values |= mounted
     return [f"{name}={value}" for name, value in values.items()]
 
