@@ -26,6 +26,7 @@ from sampan.oci.digest import sha256
 from trees import Directory, File, Hard, Link
 
 BUSYBOX = Path("/bin/busybox")
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\n"
 GROUP = "root:x:0:\nbobs:x:1001:\nstaff:x:50:bob\nother:x:60:alice,bob\n"
 
@@ -68,7 +69,7 @@ def content(layers: list[bytes], config: Mapping[str, Any]) -> dict[str, faulty.
     """What a registry answers that has this one image: every repository and tag has it."""
     stored = [isal.igzip.compress(tar, 1, mtime=0) for tar in layers]
     value = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "created": "2024-01-02T03:04:05Z",
         "config": config,
@@ -95,9 +96,14 @@ def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
 def layer(nodes: Mapping[str, Node]) -> bytes:
     """A layer's tar. Names are taken as they are; parents are not made."""
     output = io.BytesIO()
+    made: dict[str, tarfile.TarInfo] = {}
     with tarfile.open(fileobj=output, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, node in nodes.items():
             entry, data = _entry(name, node)
+            if isinstance(node, Hard) and node.path in made:  # as every tar writes it
+                first = made[node.path]
+                entry.mode, entry.uid, entry.gid = first.mode, first.uid, first.gid
+            made[name] = entry
             archive.addfile(entry, io.BytesIO(data))
     return output.getvalue()
 

@@ -45,8 +45,15 @@ class Peers:
 
     def __call__(self, *command: str | Path, check: bool = True) -> str:
         """What the command writes to its standard output. Fails the test if it fails."""
+        done = self.run(*command)
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def run(self, *command: str | Path) -> "subprocess.CompletedProcess[str]":
+        """The command, when it has ended in one way or another."""
         words = ["nsenter", f"--target={self._pid}", *_NAMESPACES, "--wd=/", "--", *map(str, command)]
-        done = subprocess.run(
+        return subprocess.run(
             words,
             check=False,
             text=True,
@@ -55,9 +62,6 @@ class Peers:
             env=self._environment,
             stdin=subprocess.DEVNULL,
         )
-        if check and done.returncode:
-            pytest.fail(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
 
     def docker_answers(self) -> bool:
         return bool(self("docker", "version", "--format={{.Server.Version}}", check=False).strip())

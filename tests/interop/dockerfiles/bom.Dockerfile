@@ -1,0 +1,3 @@
+﻿FROM busybox
+RUN echo bom >/bom
+ENV A="ünï"

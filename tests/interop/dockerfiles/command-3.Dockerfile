@@ -1,0 +1,3 @@
+FROM everything
+
+CMD ["one", "t wo"]

@@ -1,0 +1,3 @@
+FROM everything
+ENTRYPOINT exec  top -b
+CMD ["one", "t wo"]

@@ -1,0 +1,3 @@
+FROM everything
+ENTRYPOINT ["exec", "top", "a b"]
+CMD ["one", "t wo"]

@@ -1,0 +1,5 @@
+FROM busybox
+COPY . /context
+COPY . /context
+COPY ./ /again/
+COPY / /root-of-context

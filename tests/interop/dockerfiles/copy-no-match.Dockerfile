@@ -1,0 +1,4 @@
+FROM busybox
+COPY *.nothing /nothing/
+COPY file *.nothing /something/
+COPY dir/*.nothing /nothing

@@ -1,0 +1,2 @@
+FROM everything
+HEALTHCHECK CMD true

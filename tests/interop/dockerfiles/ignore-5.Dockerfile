@@ -1,0 +1,4 @@
+FROM busybox
+COPY . /all
+COPY dir /dir
+ADD *.txt /txt/

@@ -1,0 +1,3 @@
+# build: --label given=option --label base=option
+FROM everything
+LABEL base=dockerfile

@@ -1,0 +1,3 @@
+FROM triggers
+RUN echo own >/own
+LABEL own=yes

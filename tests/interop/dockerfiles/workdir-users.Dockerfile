@@ -1,0 +1,10 @@
+FROM busybox
+USER bob
+WORKDIR /home/bob/made
+RUN { id -u; id -g; id -G | tr ' ' '\n' | sort; } >id && stat -c '%U %a' . >mode
+USER 5:6
+WORKDIR deeper/still
+USER root
+WORKDIR /root/x
+USER bob:staff
+WORKDIR /home/bob/made/again
