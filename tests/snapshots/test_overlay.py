@@ -90,6 +90,14 @@ def test_numbers_are_not_used_again(snapshots: Overlay) -> None:
     assert snapshots.prepare("two", None) != first
 
 
+def test_what_a_killed_writer_left_is_in_nobody_s_way(snapshots: Overlay) -> None:
+    """It made the directory, and died before its number was taken."""
+    Path(f"{snapshots.root}/1/fs/left").mkdir(parents=True)
+    directory = Path(snapshots.prepare("one", None))
+    assert directory == Path(f"{snapshots.root}/1/fs")
+    assert list(directory.iterdir()) == []
+
+
 def test_remove_tree_follows_no_link_and_minds_no_mode(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     canary.mkdir()

@@ -99,6 +99,7 @@ def test_a_command_that_fails(anyone: Sampan, context: Path) -> None:
     assert done.stdout == ""
     assert "reason" in done.stderr
     assert "9" in next(line for line in done.stderr.splitlines() if line.startswith("sampan: "))
+    anyone("image", "prune", "-f")  # what the command ran on was kept to be looked at
     only_the_image(anyone)
 
 

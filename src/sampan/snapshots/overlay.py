@@ -58,7 +58,11 @@ class Overlay:
             except sqlite3.IntegrityError:
                 raise Conflict(f"the snapshot {key} is being written already") from None
             directory = f"{self.root}/{number}"
-            os.makedirs(directory, mode=0o700)
+            try:
+                os.makedirs(directory, mode=0o700)
+            except FileExistsError:  # of one who was killed just here, so that the number was never taken
+                remove_tree(directory)
+                os.mkdir(directory, 0o700)
             os.mkdir(f"{directory}/fs")
             os.chmod(f"{directory}/fs", 0o755)
             os.mkdir(f"{directory}/work", 0o700)

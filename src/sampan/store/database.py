@@ -23,15 +23,15 @@ def connect(path: str) -> sqlite3.Connection:
     The connection is in autocommit mode: several statements that belong together go into ``with transaction(db):``.
     Raises Invalid if a newer sampan made the file.
     """
+    directory = os.path.dirname(path)
     try:
-        db = _open(path)
-    except sqlite3.OperationalError:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        try:
-            os.unlink(_reserve(path))  # the disk may be full: without room for its index even reading fails
-        except FileNotFoundError:
-            pass
-        db = _open(path)
+        room = os.statvfs(directory)
+    except FileNotFoundError:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    else:
+        if room.f_bavail * room.f_frsize < _RESERVE:
+            _give_reserve(path)
+    db = _open(path)
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != len(MIGRATIONS):
         _migrate(db, path)
@@ -44,6 +44,14 @@ def keep_reserve(path: str) -> None:
         with open(_reserve(path), "xb") as file:
             file.write(bytes(_RESERVE))
     except FileExistsError:
+        pass
+
+
+def _give_reserve(path: str) -> None:
+    """The disk is full: without room for its index even reading fails, and without room for its log removing does."""
+    try:
+        os.unlink(_reserve(path))
+    except FileNotFoundError:
         pass
 
 
