@@ -226,6 +226,18 @@ def test_malformed_pattern(case: Case, source: str) -> None:
         case.copy(source, dest="/new")
 
 
+@pytest.mark.parametrize(("owner", "made"), [(None, (0, 6)), ((7, 8), (7, 8))])
+def test_directories_that_are_made_take_after_a_set_group_id_directory(
+    case: Case, owner: tuple[int, int] | None, made: tuple[int, int]
+) -> None:
+    os.chmod(f"{case.stack[0]}/exist", 0o2771)
+    case.copy("dir/x", dest="/exist/new/deep/", owner=owner)
+    made_directory = Directory(0o2755, made)
+    found = case.result()
+    assert (found["exist/new"], found["exist/new/deep"]) == (made_directory, made_directory)
+    assert found["exist"] == Directory(0o2771, (5, 6))
+
+
 def test_owner_and_mode_reach_directories_that_are_made(case: Case) -> None:
     case.copy("a", dest="/n1/f", owner=(50, 60), mode=0o711)
     assert case.result() == {"n1": Directory(0o711, (50, 60)), "n1/f": File("a", 0o711, (50, 60))}

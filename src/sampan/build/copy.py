@@ -39,17 +39,17 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Attributes(NamedTuple):
     """What a copy changes on what it copies: ``owner`` (user and group id) and ``mode`` (permission bits) unless None.
 
-    ``xattrs`` says whether extended attributes come along.
+    ``original`` says whether owners and extended attributes come along; those of a context mean nothing in an image.
     """
 
     owner: tuple[int, int] | None
     mode: Mode | None
-    xattrs: bool
+    original: bool
 
     @property
-    def for_parents(self) -> tuple[tuple[int, int], int]:
+    def for_parents(self) -> tuple[tuple[int, int] | None, int]:
         """Owner and mode of directories that are made on the way (since 2025 BuildKit's follow --chmod, too)."""
-        return self.owner or (0, 0), 0o755 if self.mode is None else modes.apply(self.mode, 0o755, True)
+        return self.owner, 0o755 if self.mode is None else modes.apply(self.mode, 0o755, True)
 
 
 class Destination:
@@ -103,11 +103,12 @@ class Destination:
             os.close(self._upper)
             self.tree.close()
 
-    def directory(self, path: bytes, owner: tuple[int, int], mode: int) -> int:
+    def directory(self, path: bytes, owner: tuple[int, int] | None, mode: int) -> int:
         """A descriptor of the directory at ``path`` (free of links) in the upper directory.
 
-        It and its parents are made if need be: as they are in the tree, else with ``owner`` and ``mode``. Raises
-        Invalid if one is something else than a directory.
+        It and its parents are made if need be: as they are in the tree, else with ``owner`` and ``mode``, which in a
+        set-group-ID directory are what mkdir(2) gives: the bit, and without an ``owner`` the group too. Raises Invalid
+        if one is something else than a directory.
         """
         missing = []
         while (fd := self._open_directory(path)) < 0:
@@ -252,11 +253,14 @@ class Destination:
         except NotADirectoryError:
             raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory") from None
 
-    def _make_missing(self, above: int, path: bytes, owner: tuple[int, int], mode: int) -> int:
+    def _make_missing(self, above: int, path: bytes, owner: tuple[int, int] | None, mode: int) -> int:
         """Makes a directory that the upper one lacks: as it is in the tree, else anew."""
         existing = self.tree.stat(path)
         if existing is None:
-            return self.make_directory(above, path, owner, mode, (self._now, self._now))
+            parent = os.fstat(above)
+            inherited = parent.st_mode & stat.S_ISGID
+            owner = owner or (0, parent.st_gid if inherited else 0)
+            return self.make_directory(above, path, owner, mode | inherited, (self._now, self._now))
         if not stat.S_ISDIR(existing.st_mode):
             raise Invalid(f"cannot copy into {_shown(path)}: it is not a directory")
         return self._copy_up(above, path, existing)
@@ -362,7 +366,7 @@ def _place_directory(
     else:
         raise Invalid(f"cannot copy the directory {_shown(origin)} to {_shown(path)}: it is not a directory")
     try:
-        if attributes.xattrs:
+        if attributes.original:
             opened = view.open(origin, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 to.copy_xattrs(opened, fd)
@@ -407,7 +411,7 @@ def _place_regular(
             to.settled = to.settled and same_file(os.fstat(reading), status)
             owner, mode = _wanted(status, attributes)
             to.describe(writing, owner, mode)
-            if attributes.xattrs:
+            if attributes.original:
                 to.copy_xattrs(reading, writing)
             elif content is not None:
                 to.remember(path, content)
@@ -463,7 +467,8 @@ def _wanted(status: os.stat_result, attributes: Attributes) -> tuple[tuple[int, 
     mode = stat.S_IMODE(status.st_mode)
     if attributes.mode is not None:
         mode = modes.apply(attributes.mode, mode, stat.S_ISDIR(status.st_mode))
-    return attributes.owner or (status.st_uid, status.st_gid), mode
+    owner = (status.st_uid, status.st_gid) if attributes.original else (0, 0)
+    return attributes.owner or owner, mode
 
 
 def _shown(path: bytes) -> str:

@@ -156,7 +156,7 @@ def _copy(origin: Origin, match: Selected, directory: str, rootless: bool) -> No
     """Copies a file, or what a directory holds, to ``it`` in a new directory."""
     os.mkdir(directory, 0o700)
     from_step = origin.stack is not None
-    attributes = Attributes(None if from_step else (0, 0), None, xattrs=from_step)
+    attributes = Attributes(None, None, original=from_step)
     with Destination(directory, (), rootless=rootless, now=time.time()) as to:
         if match.is_directory:
             mode = stat.S_IMODE(match.status.st_mode)

@@ -495,12 +495,12 @@ def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> Attribute
     from sampan.snapshots import users
     from sampan.snapshots.lookup import Tree
 
-    from_stage = isinstance(step.origin, STEPS)
-    owner = None if from_stage else (0, 0)
+    owner = None
     if step.chown:
         with Tree(stack, rootless) as tree:
             owner = users.resolve_owner(step.chown, tree.read_file)
-    return Attributes(owner, modes.parse(step.chmod) if step.chmod else None, xattrs=from_stage)
+    mode = modes.parse(step.chmod) if step.chmod else None
+    return Attributes(owner, mode, original=isinstance(step.origin, STEPS))
 
 
 def _make_directory(step: MakeDirectory, to: Destination) -> None:
@@ -511,6 +511,6 @@ def _make_directory(step: MakeDirectory, to: Destination) -> None:
     found = resolve_destination(to, step.path)
     if found.status is None:
         user = users.resolve(step.user, to.tree.read_file)
-        os.close(to.directory(found.path, (user.uid, user.gid), 0o755))
+        os.close(to.directory(found.path, (user.uid, user.gid) if step.user else None, 0o755))
     elif not found.is_directory:
         raise Invalid(f"{step.path} in the image is not a directory")
