@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,23 @@ def test_a_whole_run_and_what_follows_stay_light(sampan: commands.Sampan) -> Non
     assert too_much(loaded(sampan.root, "exec", "web", "/sleep", "0")) == []
     assert too_much(loaded(sampan.root, "ps")) == []
     assert too_much(loaded(sampan.root, "rm", "-f", "web")) == []
+
+
+@pytest.mark.root
+def test_a_build_that_was_done_before_loads_no_builder(tmp_path: Path) -> None:
+    context, root = tmp_path / "context", tmp_path / "root"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    while time.time() - context.stat().st_ctime < 0.5:  # what has just changed is not trusted
+        time.sleep(0.02)
+    words = ("build", "-q", "-t", "x", str(context))
+    first = loaded(root, *words)
+    assert "sampan.build.solve" in first
+    assert "typing" not in first
+    again = loaded(root, *words)
+    assert heavy(again) == []
+    assert again.isdisjoint(("typing", "re", "json"))
+    assert {name for name in again if name.startswith("sampan.build")} == {"sampan.build", "sampan.build.repeat"}
 
 
 def test_ps_loads_nothing_that_starts_containers(tmp_path: Path) -> None:
