@@ -1,7 +1,9 @@
 """RUN, and whole builds: on a real kernel, with a static busybox as the whole file system."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -236,8 +238,31 @@ def test_pull_asks_the_registry_first(builder: Builder) -> None:
 def test_a_dockerfile_alone_gets_no_privilege(builder: Builder) -> None:
     """CVE-2024-23653: the one who builds has to agree."""
     assert "RUN --network=host is not allowed" in _failure(builder, "RUN --network=host true")
-    assert "there are no steps with all privileges" in _failure(builder, "RUN --security=insecure true")
-    assert "is not supported" in _failure(builder, "RUN true", "--allow", "security.insecure")
+    assert "--allow security.insecure" in _failure(builder, "RUN --security=insecure true")
+    assert "is not supported" in _failure(builder, "RUN true", "--allow", "device")
+
+
+@as_system
+@pytest.mark.root
+def test_all_privileges_where_the_builder_agrees(builder: Builder) -> None:
+    lines = "RUN {}grep Seccomp: /proc/self/status; mkdir /m; mount -t tmpfs none /m && echo mounted || true\n"
+    ordinary = builder.build(lines.format("")).stderr
+    opened = builder.build(lines.format("--security=insecure "), "--allow", "security.insecure").stderr
+    seccomp = re.compile(r"Seccomp:\s+(\d)")
+    assert seccomp.findall(ordinary) == ["2"]
+    assert seccomp.findall(opened) == ["0"]
+    assert any(line.endswith(" mounted") for line in opened.splitlines())
+    assert not any(line.endswith(" mounted") for line in ordinary.splitlines())
+
+
+@as_system
+def test_progress_for_programs(builder: Builder) -> None:
+    lines = [json.loads(line) for line in builder.build("RUN echo said\n", "--progress", "rawjson").stderr.splitlines()]
+    logs = [base64.b64decode(log["data"]) for line in lines for log in line.get("logs", ())]
+    assert b"".join(logs) == b"said\n"
+    last = {vertex["name"]: vertex for line in lines for vertex in line.get("vertexes", ())}
+    assert all(vertex["completed"] >= vertex["started"] for vertex in last.values())
+    assert any(name.endswith("RUN echo said") for name in last)
 
 
 @as_system

@@ -128,6 +128,8 @@ class Run(NamedTuple):
     stage: str = ""
     text: str = ""
     line: int = 0
+    insecure: bool = False
+    """With all the privileges of whoever builds."""
 
     @property
     def inputs(self) -> tuple[Step, ...]:

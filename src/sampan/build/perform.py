@@ -226,7 +226,8 @@ class Build:
             mounts = [self._mount_key(step, mount, inputs) for mount in step.mounts]
             self._seen[id(step)] = (_at(zip(step.mounts, mounts, strict=True)), [])
             command = (step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
-            yield _key(*about, *command, self._host.hosts, *mounts, *self._unusual())
+            opened = ("insecure",) if step.insecure else ()
+            yield _key(*about, *command, self._host.hosts, *mounts, *self._unusual(), *opened)
         elif isinstance(step, MakeDirectory):
             self._seen[id(step)] = ({}, [])
             yield _key(*about, step.path, step.user)

@@ -129,6 +129,7 @@ def describe(
     values: dict[str, object] = {PARENT: parent, **around, **shown}
     if isinstance(step, Run):
         values |= {"the command": step.argv, "USER": step.user, "WORKDIR": step.cwd, "--network": step.network}
+        values |= {"--security": "insecure"} if step.insecure else {}
         values |= {f"the variable {entry.partition('=')[0]}": entry for entry in step.env}
         values |= {f"the argument {name}": value for name, value in step.args}
     elif isinstance(step, MakeDirectory):

@@ -106,6 +106,8 @@ def compose(
         network=network,
         shm_bytes=host.shm_bytes,
     )
+    if step.insecure:
+        defaults.open_up(spec)
     if host.limits:
         spec["process"]["rlimits"] = [
             {"type": limit.name, "soft": limit.soft, "hard": limit.hard} for limit in host.limits

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sampan.build.make import Caches
     from sampan.build.mounts import Secret
     from sampan.build.repeat import Outcome, Repeat
+    from sampan.cli.raw import Raw
     from sampan.cli.source import Source
     from sampan.cli.steps import Live, Plain
     from sampan.engine import Engine
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from sampan.oci.platform import Platform
     from sampan.oci.reference import Reference
     from sampan.store.images import Image
+
+    Display = Plain | Live | Raw
 
 _UNTOLD = frozenset(("iidfile", "progress", "quiet"))
 """Flags that an image does not depend on."""
@@ -51,7 +54,7 @@ COMMAND = Command(
     "[OPTIONS] PATH | URL | -",
     (
         Flag("--add-host list", "Add a custom host-to-IP mapping (name:ip), for the steps alone"),
-        Flag("--allow list", "Allow a step what it may not otherwise have: network.host"),
+        Flag("--allow list", "Allow a step what it may not otherwise have: network.host, security.insecure"),
         Flag("--annotation list", "Add annotation to the image ([index:|manifest:]KEY=VALUE)"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag(
@@ -81,7 +84,7 @@ COMMAND = Command(
         ),
         Flag("--package-cache", "Show RUN steps what pip and uv have fetched before; no image holds it", True),
         Flag("--platform stringArray", "Set target platform for build; several make an index", repeat=True),
-        Flag("--progress string", "Set type of progress output: auto, plain, tty or quiet", "auto"),
+        Flag("--progress string", "Set type of progress output: auto, plain, tty, quiet or rawjson", "auto"),
         Flag("--push", "Push the image to the registries of its names; the same as --output=type=registry"),
         Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
@@ -221,7 +224,7 @@ def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
     return outcome.image
 
 
-def _note_result(display: "Plain | Live", image_id: str, names: "Sequence[str]") -> None:
+def _note_result(display: "Display", image_id: str, names: "Sequence[str]") -> None:
     display.note(f"writing image {image_id}")
     for name in names:
         display.note(f"naming to {name}")
@@ -404,11 +407,11 @@ def _caches(arguments: Parsed) -> "Caches":
 
 
 def _allowed(entitlements: list[str]) -> list[str]:
-    from sampan.build.dockerfile.apply import HOST_NETWORK
+    from sampan.build.dockerfile.apply import HOST_NETWORK, INSECURE
 
     for entitlement in entitlements:
-        if entitlement != HOST_NETWORK:
-            raise Unsupported(f"--allow {entitlement} is not supported", hint=f"only {HOST_NETWORK} is")
+        if entitlement not in (HOST_NETWORK, INSECURE):
+            raise Unsupported(f"--allow {entitlement} is not supported", hint=f"{HOST_NETWORK} and {INSECURE} are")
     return entitlements
 
 
@@ -581,8 +584,8 @@ def _pull(name: str, platform: "Platform", context: Context) -> "Image":
 
 def _style(arguments: Parsed, context: Context) -> str:
     style = arguments.text("progress") or "auto"
-    if style not in ("auto", "plain", "tty", "quiet"):
-        raise Invalid(f"invalid --progress {style!r}", hint="auto, plain, tty or quiet")
+    if style not in ("auto", "plain", "tty", "quiet", "rawjson"):
+        raise Invalid(f"invalid --progress {style!r}", hint="auto, plain, tty, quiet or rawjson")
     if context.quiet:
         return "quiet"
     if style == "auto":
@@ -590,7 +593,11 @@ def _style(arguments: Parsed, context: Context) -> str:
     return style
 
 
-def _display(style: str, called: "Sequence[str]") -> "Plain | Live":
+def _display(style: str, called: "Sequence[str]") -> "Display":
+    if style == "rawjson":
+        from sampan.cli.raw import Raw
+
+        return Raw(sys.stderr, called)
     from sampan.cli.steps import Live, Plain
 
     if style == "plain":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from sampan.containers.options import Security
 from sampan.errors import Invalid, NotFound, Unsupported
@@ -14,8 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
-
-_OWN_DEVICES = ("pts", "shm", "mqueue", "console", "fd", "stdin", "stdout", "stderr", "ptmx", *defaults.DEVICES)
 
 
 def granted(security: Security) -> list[str]:
@@ -107,61 +104,31 @@ def parse_device(text: str) -> tuple[str, str, str]:
     return parts[0], parts[-1], permissions
 
 
-def device_nodes(source: str, target: str) -> list[tuple[str, str]]:
-    """The devices below ``source`` (itself, if it is no directory) with their paths inside, links resolved."""
-    source = os.path.realpath(source)
-    if not os.path.isdir(source):
-        mode = os.stat(source).st_mode
-        if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
-            raise Invalid(f"{source} is not a device")
-        return [(source, target)]
-    found = []
-    for directory, directories, names in os.walk(source):
-        if directory == "/dev":  # file systems of their own, which a container has too
-            directories[:] = [name for name in directories if name not in _OWN_DEVICES]
-        for path in (os.path.join(directory, name) for name in sorted(names)):
-            try:
-                mode = os.lstat(path).st_mode
-            except FileNotFoundError:
-                continue
-            if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-                found.append((path, target + path[len(source) :]))
-    return found
-
-
-def _all_devices() -> list[tuple[str, str]]:
-    """What a privileged container sees of the host's /dev."""
-    nodes = device_nodes("/dev", "/dev")
-    return [(path, target) for path, target in nodes if path.split("/")[2] not in _OWN_DEVICES]
-
-
-def apply(security: Security, spec: dict[str, Any], *, rootless: bool) -> None:
-    """Puts security options into a runtime spec. Raises Invalid and NotFound."""
+def apply(security: Security, spec: dict[str, Any]) -> None:
+    """Puts security options into a runtime spec. Raises Invalid and Unsupported."""
     process, linux = spec["process"], spec["linux"]
+    if security.privileged:
+        defaults.open_up(spec)
     names = granted(security)
-    sets = process["capabilities"]
-    sets["bounding"] = names
-    sets["effective"] = sets["permitted"] = names if process["user"]["uid"] == 0 else []
+    effective = names if process["user"]["uid"] == 0 else []
+    process["capabilities"] |= {"bounding": names, "effective": effective, "permitted": effective}
     if security.no_new_privileges:
         process["noNewPrivileges"] = True
     spec["root"]["readonly"] = security.read_only
-    _apply_seccomp(security, linux, names)
-    if security.open_system_paths or security.privileged:
+    if security.seccomp or not security.privileged:
+        _apply_seccomp(security, linux, names)
+    if security.open_system_paths:
         linux["maskedPaths"], linux["readonlyPaths"] = [], []
-    nodes = _all_devices() if security.privileged else []
+    nodes = {entry["path"]: entry for entry in linux.get("devices") or ()}
     for source, target, permissions in security.devices:
-        nodes += [(path, inside) for path, inside in device_nodes(source, target)]
         if "w" not in permissions:
             raise Unsupported(f"--device {source}: permissions without w need the devices controller, not built yet")
-    linux["devices"] = [{"path": target, "source": source} for source, target in dict(nodes).items()]
-    if security.privileged:
-        for mount in spec["mounts"]:
-            if mount["type"] in ("sysfs", "cgroup"):
-                mount["options"] = [option for option in mount["options"] if option != "ro"]
+        nodes |= {inside: {"path": inside, "source": path} for path, inside in defaults.device_nodes(source, target)}
+    linux["devices"] = list(nodes.values())
 
 
 def _apply_seccomp(security: Security, linux: dict[str, Any], names: list[str]) -> None:
-    if security.seccomp == "unconfined" or (security.privileged and not security.seccomp):
+    if security.seccomp == "unconfined":
         linux["seccomp"] = None
         return
     from sampan import plainjson

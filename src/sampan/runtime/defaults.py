@@ -94,6 +94,20 @@ def seccomp(capabilities: Sequence[str], given: object = None) -> dict[str, Any]
     return profile.seccomp(capabilities, machine) if given is None else profile.resolve(given, capabilities, machine)
 
 
+def open_up(spec: dict[str, Any]) -> None:
+    """Gives a container all the privileges of whoever starts it."""
+    from sampan.runtime import privileged
+
+    privileged.open_up(spec)
+
+
+def device_nodes(source: str, target: str) -> list[tuple[str, str]]:
+    """The devices below ``source``, or itself, with their paths inside. Raises Invalid if it is neither."""
+    from sampan.runtime import privileged
+
+    return privileged.nodes_below(source, target)
+
+
 def bind(source: str, destination: str, *options: str) -> dict[str, Any]:
     """A bind mount of a path of the host."""
     return _mount(destination, "bind", *(options or ("rbind", "rprivate")), source=source)

@@ -29,7 +29,8 @@ else:
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DEFAULT_SHELL = ("/bin/sh", "-c")
 HOST_NETWORK = "network.host"
-"""What --allow calls the host's network."""
+INSECURE = "security.insecure"
+"""What --allow calls the host's network, and all privileges."""
 _SCRIPTS = "/dev/pipes"
 _COMMENT = "buildkit.dockerfile.v0"
 
@@ -190,6 +191,7 @@ def apply_run(state: StageState, run: instructions.Run, origins: Sequence[Origin
         state.label,
         state.shown(run.line),
         run.line.number,
+        run.security == "insecure",
     )
     seen = [f"{name}={state.variables.get(name, '')}" for name in state.args]
     counted = [f"|{len(seen)}", *seen] if seen else []
@@ -373,12 +375,9 @@ def _refuse_unbuilt(state: StageState, run: instructions.Run) -> None:
         raise run.line.fault("RUN --network=host is not allowed", "--network", hint=hint, kind=Denied)
     if run.security not in ("", "sandbox", "insecure"):
         raise run.line.fault(f"unknown security mode {run.security}", "--security", hint="sandbox or insecure")
-    if run.security == "insecure":
-        hint = "every step has Docker's default capabilities and seccomp filter"
-        raise run.line.fault(
-            "RUN --security=insecure is not supported: there are no steps with all privileges",
-            "--security", hint=hint, kind=Unsupported,
-        )  # fmt: skip
+    if run.security == "insecure" and INSECURE not in state.scope.allowed:
+        hint = f"the one who builds has to agree to it: --allow {INSECURE}"
+        raise run.line.fault("RUN --security=insecure is not allowed", "--security", hint=hint, kind=Denied)
 
 
 def _source(state: StageState, transfer: Transfer, source: str) -> str | Remote:
