@@ -93,8 +93,7 @@ class StageState:
 
     def enter(self, path: str) -> None:
         """Changes the working directory, from the present one if ``path`` is relative."""
-        if path:
-            self.config = self.config._replace(working_dir=values.joined(self.directory, path))
+        self.config = self.config._replace(working_dir=values.joined(self.directory, path))
 
     def final_config(self) -> ContainerConfig:
         return self.config._replace(env=self.environment())
@@ -146,7 +145,8 @@ def apply(state: StageState, instruction: Instruction, origins: Sequence[Origin]
 
 def apply_arg(state: StageState, arg: instructions.Arg) -> None:
     declared = []
-    for name, default in arg.definitions:
+    for written, default in arg.definitions:
+        name = state.expand(arg.line, written)
         # One after the other: unlike in ENV, a definition sees those before it on the same line.
         value = state.scope.build_args.get(name)
         if value is None and default is not None:

@@ -335,7 +335,7 @@ def parse_onbuild(statement: Statement) -> OnBuild:
     pieces = tuple(piece._replace(start=piece.start - start) for piece in statement.line.pieces)
     parse(statement.line._replace(text=statement.rest, pieces=pieces), statement.escape)
     contents = (f"\n{document.content}{document.name}" for document in statement.line.heredocs)
-    return OnBuild(statement.line, statement.rest + "".join(contents))
+    return OnBuild(statement.line, statement.line.text[start:] + "".join(contents))
 
 
 _TRANSFER_FLAGS = {"chown": TEXT, "chmod": TEXT, "link": SWITCH, "exclude": TEXTS}

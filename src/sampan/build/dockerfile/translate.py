@@ -176,7 +176,8 @@ class _Build:
         image = value.removeprefix(_IMAGE)
         _, config, step = self._image(stage, line, image, self._stage_platform(stage), label)
         state = StageState(self._scope, label, step, config.config, config.platform)
-        state.enter(config.config.working_dir)
+        if config.config.working_dir:
+            state.enter(config.config.working_dir)
         state.history = _history(config)
         state.author = config.author
         return state

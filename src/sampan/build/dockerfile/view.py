@@ -85,7 +85,8 @@ class View:
         self.body.append(instruction)
         self.own.append(instruction)
         if isinstance(instruction, instructions.Arg):
-            for argument, default in instruction.definitions:
+            for written, default in instruction.definitions:
+                argument = self.expand(instruction.line, written)
                 self.args[argument] = self._argument(instruction.line, argument, default)
         elif isinstance(instruction, instructions.Env):
             line = instruction.line

@@ -1,0 +1,3 @@
+FROM busybox
+USER nobody-here
+WORKDIR /made
