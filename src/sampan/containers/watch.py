@@ -8,7 +8,7 @@ import os
 
 from sampan.containers import logs, streams
 from sampan.containers.state import State, reserve_state, write_state
-from sampan.linux import syscalls, terminal
+from sampan.linux import memory, syscalls, terminal
 from sampan.linux.poll import READ, WRITE, Poll
 
 TYPE_CHECKING = False
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sampan.linux.sockets import Connection
     from sampan.runtime.parent import Process
 
+_STARTED = 1.0
+"""Seconds of quiet after which what the start needed of memory is given back."""
 _BACKLOG = 1 << 20
 """Bytes that may wait for one slow client before the container's output is left in its pipe."""
 
@@ -91,8 +93,11 @@ class Watch:
         # It was off while modules were loaded (see launch.spawn); what lives by now stays for good.
         gc.freeze()
         gc.enable()
+        waiting: float | None = _STARTED
         while self._exit_code is None:
-            self._poll.serve()
+            if not self._poll.serve(waiting):
+                memory.give_back()
+                waiting = None
         self._drain()
         self._finish(self._exit_code)
 

@@ -50,7 +50,9 @@ class Poll:
                 ready.append((fd, mask & known[0], known[1]))
         return ready
 
-    def serve(self, seconds: float | None = None) -> None:
-        """Waits, and does what is to be done."""
-        for fd, mask, action in self.wait(seconds):
+    def serve(self, seconds: float | None = None) -> bool:
+        """Waits, and does what is to be done; False if nothing was to be done in time."""
+        ready = self.wait(seconds)
+        for fd, mask, action in ready:
             action(fd, mask)
+        return bool(ready)
