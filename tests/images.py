@@ -12,7 +12,8 @@ import json
 import platform
 import subprocess
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,12 +58,19 @@ def put(
     layers = [busybox_layer()] if base else []
     if nodes or not base:
         layers.append(layer(nodes))
-    default = {"Env": ["PATH=/bin"], "Cmd": ["sh"]}
-    with faulty.registry(content(layers, {**default, **config})) as registry:
-        pulled = f"{registry.address}/{name}"
+    with served(layers, config) as address:
+        pulled = f"{address}/{name}"
         sampan("pull", "-q", pulled)
         sampan("tag", pulled, name)
         sampan("rmi", pulled)
+
+
+@contextmanager
+def served(layers: list[bytes], config: Mapping[str, Any] = {}) -> Iterator[str]:
+    """The address of a registry in which every name is an image of these layers (tars), while the block lasts."""
+    default = {"Env": ["PATH=/bin"], "Cmd": ["sh"]}
+    with faulty.registry(content(layers, {**default, **config})) as registry:
+        yield registry.address
 
 
 def content(layers: list[bytes], config: Mapping[str, Any]) -> dict[str, faulty.Answer]:

@@ -55,9 +55,7 @@ def export(
 ) -> Image:
     """Stores the image that a product makes (``assemble``), and names it. ``names`` have a tag."""
     image = assemble(Product(config, state, annotations), stores, epoch=epoch)
-    images.add(image)
-    for name in names:
-        images.name(name, image)
+    images.put(image, names)
     return image
 
 

@@ -98,7 +98,6 @@ def _publish(built: "Built", references: "Sequence[Reference]", context: Context
     """Unpacks the image and gives it its names: from here on it is like one that was pulled."""
     from sampan.events import quiet
     from sampan.snapshots import unpack
-    from sampan.store.database import transaction
     from sampan.store.images import Image
 
     engine = context.engine
@@ -108,10 +107,7 @@ def _publish(built: "Built", references: "Sequence[Reference]", context: Context
         chain = unpacking.finish()
     config, size = built.config, engine.snapshots.size(chain)
     image = Image(built.manifest.config.digest, built.target, chain, config.platform, config.created, size)
-    with transaction(engine.database):
-        engine.images.add(image)
-        for reference in references:
-            engine.images.name(reference, image)
+    engine.images.put(image, references)
     if context.quiet:
         context.print(image.id)
     else:

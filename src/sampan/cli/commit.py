@@ -65,13 +65,9 @@ def store(target: "Descriptor", reference: "Reference | None", engine: "Engine")
     """Unpacks an image and puts it into the tables, under ``reference`` if there is one."""
     from sampan.events import quiet
     from sampan.snapshots.admit import admit
-    from sampan.store.database import transaction
 
     image = admit(target, engine.blobs, engine.snapshots, quiet)
-    with transaction(engine.database):
-        engine.images.add(image)
-        if reference:
-            engine.images.name(reference, image)
+    engine.images.put(image, (reference,) if reference else ())
     return image
 
 

@@ -222,16 +222,13 @@ def _store(name: str, target: "Descriptor", engine: "Engine", report: "Report") 
     from sampan.archives import places, stored
     from sampan.cli.load import chosen
     from sampan.snapshots.admit import admit
-    from sampan.store.database import transaction
 
     reference = stored.parse_tagged(name)
     entries = places.images(target, engine.blobs)
     if not entries:
         raise NotFound("there is no image in it")
     image = admit(chosen(entries), engine.blobs, engine.snapshots, report)
-    with transaction(engine.database):
-        engine.images.add(image)
-        engine.images.name(reference, image, target)
+    engine.images.put(image, (reference,), target)
 
 
 def _push(name: str, target: "Descriptor", engine: "Engine", report: "Report") -> None:

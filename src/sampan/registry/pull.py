@@ -72,8 +72,7 @@ def pull(
         _fetch_layers(manifest, source, unpacking, jobs)
         chain = unpacking.finish()
     image = Image(manifest.config.digest, entry, chain, config.platform, config.created, measure(chain))
-    images.add(image)
-    images.name(reference, image, target)
+    images.put(image, (reference,), target)
     return image
 
 

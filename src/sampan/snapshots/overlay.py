@@ -150,9 +150,10 @@ class Overlay:
         return bool(self._db.execute("SELECT 1 FROM snapshot WHERE key NOT LIKE 'container-%'").fetchone())
 
     def newest(self) -> int:
-        """The highest number of a snapshot; 0 if there is none."""
-        number: int = self._db.execute("SELECT coalesce(max(number), 0) FROM snapshot").fetchone()[0]
-        return number
+        """The highest number that a snapshot ever had; 0 if there was none."""
+        # Not the highest that there is: directories outlive their rows if their remover is killed.
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name='snapshot'").fetchone()
+        return row[0] if row else 0
 
     def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> int:
         """Removes every snapshot that neither is kept nor lies below one that is, and directories without a row; gives

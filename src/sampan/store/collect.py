@@ -42,7 +42,7 @@ def collect(
         if not alone:
             return None
         newest = snapshots.newest()  # asked first: a container has its row before its snapshot
-        keep_blobs, keep_chains = _roots(db, blobs)
+        keep_blobs, keep_chains = roots(db, blobs)
         keep_blobs |= _conversions(db, keep_blobs)
         keys = {f"container-{identifier}" for (identifier,) in db.execute("SELECT id FROM container")}
         freed = snapshots.sweep(keep_chains, keys, newest)
@@ -54,7 +54,7 @@ def collect(
         return freed
 
 
-def _roots(db: sqlite3.Connection, blobs: Blobs) -> tuple[set[Digest], set[Digest]]:
+def roots(db: sqlite3.Connection, blobs: Blobs) -> tuple[set[Digest], set[Digest]]:
     """The blobs and the chain ids that images, containers and the build cache name."""
     keep: set[Digest] = set()
     chains: set[Digest] = set()

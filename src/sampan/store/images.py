@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
+from collections.abc import Iterable
 
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.oci import reference as references
@@ -74,15 +75,26 @@ class Images:
             ),
         )
 
+    def put(self, image: Image, references: Iterable[Reference], target: Descriptor | None = None) -> None:
+        """Adds an image with these names, all at once. Not to be called within a transaction."""
+        with transaction(self._db):
+            self.add(image)
+            for reference in references:
+                self.name(reference, image, target)
+
     def name(self, reference: Reference, image: Image, target: Descriptor | None = None) -> None:
-        """Makes ``reference`` name ``image``, whatever it named before. Raises Invalid without tag and digest."""
+        """Makes ``reference`` name ``image``, whatever it named before. Raises Invalid without tag and digest, NotFound
+        if the image was removed meanwhile."""
         if not (reference.tag or reference.digest):
             raise Invalid(f"{reference} has neither tag nor digest")
         target = target or image.manifest
-        self._db.execute(
-            "INSERT OR REPLACE INTO name VALUES (?,?,?,?,?)",
-            (reference.canonical(), image.id, target.media_type, target.digest, target.size),
-        )
+        try:
+            self._db.execute(
+                "INSERT OR REPLACE INTO name VALUES (?,?,?,?,?)",
+                (reference.canonical(), image.id, target.media_type, target.digest, target.size),
+            )
+        except sqlite3.IntegrityError:
+            raise NotFound(f"no such image: {image.id}", hint="it was removed just now") from None
 
     def unname(self, reference: Reference) -> None:
         """Removes a name; the image stays. Raises NotFound."""
