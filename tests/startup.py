@@ -131,6 +131,20 @@ def test_ps_loads_nothing_that_starts_containers(tmp_path: Path) -> None:
     assert not modules & {"sampan.containers.lifecycle", "sampan.runtime.launch", "sampan.snapshots.overlay", "socket"}
 
 
+def test_a_monitor_starts_with_the_least() -> None:
+    """Its start is what every container waits for: each of these would cost more than the rest together."""
+    program = (
+        "import sys; sys.path.append(sys.argv[1]); before = set(sys.modules)\n"
+        "import sampan.containers.monitor, sampan.containers.watch; print(*set(sys.modules) - before)"
+    )
+    source = str(Path(__file__).parents[1] / "src")
+    run = subprocess.run([sys.executable, "-SIc", program, source], capture_output=True, text=True, check=True)
+    found = set(run.stdout.split())
+    assert "sampan.runtime.init" in found
+    costly = {"collections", "contextlib", "ctypes", "enum", "functools", "json", "re", "selectors", "signal", "socket"}
+    assert found & (costly | {"typing", "types", "datetime", "dataclasses", "sqlite3"}) == set()
+
+
 def test_the_package_itself_loads_nothing(tmp_path: Path) -> None:
     probe = "import sys; before = set(sys.modules); import sampan; print(*sorted(set(sys.modules) - before))"
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=tmp_path)
