@@ -114,6 +114,11 @@ class Storing:
 
     def __enter__(self) -> None:
         self._lease.__enter__()
+        try:
+            self._engine.snapshots.distrust()
+        except BaseException:
+            self._lease.__exit__()
+            raise
 
     def __exit__(self, kind: object, *rest: object) -> None:
         import sqlite3

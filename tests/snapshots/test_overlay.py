@@ -1,6 +1,7 @@
 """Snapshots: a key is being written, a name is committed, and nothing changes a committed one."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sampan.snapshots.overlay import Overlay
 from sampan.store import database
 from sampan.store.trees import remove_tree
 
-A, B = sha256(b"a"), sha256(b"b")
+A, B, C = sha256(b"a"), sha256(b"b"), sha256(b"c")
 
 
 @pytest.fixture
@@ -96,6 +97,24 @@ def test_what_a_killed_writer_left_is_in_nobody_s_way(snapshots: Overlay) -> Non
     directory = Path(snapshots.prepare("one", None))
     assert directory == Path(f"{snapshots.root}/1/fs")
     assert list(directory.iterdir()) == []
+
+
+def test_what_a_crash_of_the_machine_may_have_torn_is_forgotten(snapshots: Overlay, tmp_path: Path) -> None:
+    for key, name, parent in (("one", A, None), ("two", B, None), ("three", C, B)):
+        snapshots.prepare(key, None)
+        snapshots.commit(key, name, 1, parent)
+        if name == A:
+            snapshots.settle()
+    snapshots.prepare("container-x", C)
+    snapshots.distrust()
+    assert snapshots.has(C)  # it is still the same boot
+    torn = [*snapshots.stack(C), snapshots.directory("container-x")]
+    with closing(database.connect(str(tmp_path / "sampan.db"))) as db:
+        db.execute("UPDATE snapshot SET boot='another' WHERE boot IS NOT NULL")
+    snapshots.distrust()
+    assert [snapshots.has(name) for name in (A, B, C)] == [True, False, False]
+    assert not any(map(os.path.exists, torn))
+    assert os.path.isdir(snapshots.stack(A)[0])
 
 
 def test_remove_tree_follows_no_link_and_minds_no_mode(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ from commands import Sampan
 from crafted import layer_tar, make_image, open_store
 from sampan.engine import open_engine
 from sampan.oci.digest import Digest
-from sampan.snapshots.verify import Verifier
-from sampan.store import collect
+from stores import half_done, problems
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
 
@@ -133,26 +132,6 @@ def listed(sampan: Sampan) -> dict[str, str]:
     """The images that have a name."""
     with open_engine(str(sampan.root)) as engine:
         return {name.reference.familiar(): name.image_id for name in engine.images.names()}
-
-
-def problems(sampan: Sampan) -> list[object]:
-    """What ``image verify --all`` has to say."""
-    with open_engine(str(sampan.root)) as engine:
-        verifier = Verifier(engine.images, engine.blobs, engine.snapshots)
-        of_images = [problem for image in engine.images.all() for problem in verifier.image(image)]
-        return [*of_images, *verifier.store(engine.database)]
-
-
-def half_done(sampan: Sampan) -> list[str]:
-    """What is on the disk and nothing keeps: it should have been freed."""
-    with open_engine(str(sampan.root)) as engine:
-        begun = [key for (key,) in engine.database.execute("SELECT key FROM snapshot WHERE key IS NOT NULL")]
-        rows = {str(number) for (number,) in engine.database.execute("SELECT number FROM snapshot")}
-        places = (engine.blobs.aside, engine.blobs.partial, engine.paths.temporary, engine.paths.containers)
-        files = [f"{place}/{name}" for place in places if os.path.isdir(place) for name in os.listdir(place)]
-        kept = collect.roots(engine.database, engine.blobs)[0]
-        kept |= {Digest(digest) for (digest,) in engine.database.execute("SELECT digest FROM conversion")}
-        return [*begun, *files, *(set(os.listdir(engine.snapshots.root)) - rows), *(set(engine.blobs.all()) - kept)]
 
 
 def test_what_was_half_done_is_freed_by_a_prune(sampan: Sampan) -> None:

@@ -73,6 +73,7 @@ def assemble(product: Product, stores: Stores, *, epoch: int | None = None) -> I
     described = Descriptor(media.OCI_CONFIG, digest, len(encoded))
     manifest = Manifest(media.OCI_MANIFEST, described, layers, product.annotations).encode()
     target = Descriptor(media.OCI_MANIFEST, _put(stores.blobs, manifest), len(manifest))
+    stores.snapshots.settle()
     return Image(digest, target, state.chain, config.platform, config.created, stores.snapshots.size(state.chain))
 
 

@@ -5,8 +5,9 @@ the kernel's working directory while it is written. Short numbers keep the mount
 page that mount(2) takes.
 
 Laws. A *key* names a snapshot that is being written, a *name* (a chain id) a committed one; no snapshot has both. A
-committed one never changes. Removal forgets the row first and the directory afterwards: a crash between the two leaves
-an orphaned directory, which ``sweep`` removes.
+committed one never changes. It is on the disk for good before an image stands on it (``settle``): until then its row
+says in which boot of the machine it was made, and another boot does not trust it (``distrust``). Removal forgets the
+row first and the directory afterwards: a crash between the two leaves an orphaned directory, which ``sweep`` removes.
 """
 
 from __future__ import annotations
@@ -97,13 +98,48 @@ class Overlay:
             else:
                 below = None if parent is None else self._number("name", parent)
                 self._db.execute(
-                    "UPDATE snapshot SET key=NULL, name=?, size=?, parent=coalesce(?, parent) WHERE number=?",
-                    (name, size, below, number),
+                    "UPDATE snapshot SET key=NULL, name=?, size=?, parent=coalesce(?, parent), boot=? WHERE number=?",
+                    (name, size, below, _boot(), number),
                 )
         if superfluous is not None:
             remove_tree(f"{self.root}/{superfluous}")
         else:
             remove_tree(f"{self.root}/{number}/work")
+
+    def settle(self) -> None:
+        """Has all that was committed survive a crash of the machine from now on. To be called before an image is named
+        that stands on it."""
+        rows = self._db.execute("SELECT number FROM snapshot WHERE boot IS NOT NULL").fetchall()
+        if not rows:
+            return
+        from sampan.linux import syscalls
+
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # One for all files: a sync for each would take the disk minutes for an image.
+            syscalls.named("syncfs", fd)
+        finally:
+            os.close(fd)
+        with transaction(self._db):
+            self._db.executemany("UPDATE snapshot SET boot=NULL WHERE number=?", rows)
+
+    def distrust(self) -> None:
+        """Forgets what was committed, and not settled, before the machine was started anew: files of it may be empty.
+
+        What lies on it goes too: no image does.
+        """
+        if not self._db.execute("SELECT 1 FROM snapshot WHERE boot IS NOT NULL").fetchone():
+            return
+        with transaction(self._db):
+            self._db.execute("PRAGMA defer_foreign_keys=ON")
+            found = self._db.execute(
+                "WITH RECURSIVE lost(number) AS (SELECT number FROM snapshot WHERE boot != ? UNION "
+                "SELECT s.number FROM snapshot s JOIN lost ON s.parent=lost.number) "
+                "DELETE FROM snapshot WHERE number IN lost RETURNING number",
+                (_boot(),),
+            ).fetchall()
+        for (number,) in found:
+            remove_tree(f"{self.root}/{number}")
 
     def remove(self, key: str) -> None:
         """Removes a snapshot that was being written. Nothing happens if there is none."""
@@ -200,6 +236,12 @@ class Overlay:
     def _stack(self, number: int) -> tuple[str, ...]:
         rows = self._db.execute(_ANCESTRY + "SELECT number FROM ancestry ORDER BY depth", (number,))
         return tuple(f"{self.root}/{found}/fs" for (found,) in rows)
+
+
+def _boot() -> str:
+    """What tells one run of the machine's kernel from the next (random(4), boot_id)."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
 
 
 _ANCESTRY = (

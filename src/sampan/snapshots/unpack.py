@@ -77,7 +77,7 @@ class Unpacking:
         self._report(Unpacked(self._layers[index].digest))
 
     def finish(self) -> Digest | None:
-        """Commits every layer upon the one below it, and gives the chain id of the top one (None without layers)."""
+        """Commits every layer upon the one below it, for good, and gives the chain id of the top one (None without)."""
         for index, chain in enumerate(self._chain):
             if not self._snapshots.has(chain):
                 if index not in self._applied:
@@ -89,6 +89,7 @@ class Unpacking:
                     self._snapshots.commit(key, chain, applied.size, parent)
                     del self._applied[index]
         self.abandon()
+        self._snapshots.settle()
         return self._chain[-1] if self._chain else None
 
     def abandon(self) -> None:

@@ -194,3 +194,10 @@ def m007_download(db: sqlite3.Connection) -> None:
         """CREATE TABLE download (
             url TEXT PRIMARY KEY, digest TEXT NOT NULL, etag TEXT NOT NULL, modified TEXT NOT NULL)"""
     )
+
+
+@MIGRATIONS.append
+def m008_unsettled_snapshots(db: sqlite3.Connection) -> None:
+    """In which boot of the machine a snapshot was committed whose files may not be on the disk yet."""
+    db.execute("ALTER TABLE snapshot ADD COLUMN boot TEXT")
+    db.execute("CREATE INDEX snapshot_boot ON snapshot(boot) WHERE boot IS NOT NULL")
