@@ -24,6 +24,7 @@ from peers import Peers
 from sampan.oci.digest import sha256
 from trees import Directory, File, Hard, Link
 
+_BUILD = ("build", "--network=none", "--no-cache", "-t", "built")
 HTTP = "127.0.0.1:8000"
 """Serves the context to ADD."""
 
@@ -244,11 +245,25 @@ class Kitchen:
 
     def build(self, recipe: Recipe) -> tuple[Served, Served]:
         """Builds with both at once; with success the images are called "built"."""
+        words = (*_BUILD, *recipe.options, "-f")
+        return self._both(
+            ["/usr/bin/docker", *words, recipe.docker, recipe.context],
+            self._words(*words, recipe.ours, recipe.context),
+        )
+
+    def build_url(self, url: str) -> tuple[Served, Served]:
+        """The same with what is behind a URL as the context."""
+        return self._both(["/usr/bin/docker", *_BUILD, url], self._words(*_BUILD, url))
+
+    def build_input(self, file: Path) -> tuple[Served, Served]:
+        """The same with a file on standard input as the context."""
+        begin = ("sh", "-c", 'exec "$@" <"$0"', file)
+        return self._both([*begin, "/usr/bin/docker", *_BUILD, "-"], [*begin, *self._words(*_BUILD, "-")])
+
+    def _both(self, theirs: list[str | Path], ours: list[str | Path]) -> tuple[Served, Served]:
         with concurrent.futures.ThreadPoolExecutor(2) as executor:
-            words = ("build", "--network=none", "--no-cache", "-t", "built", *recipe.options)
-            theirs = executor.submit(self._run, "/usr/bin/docker", *words, "-f", recipe.docker, recipe.context)
-            ours = executor.submit(self._run, *self._words(*words, "-f", recipe.ours, recipe.context))
-            return theirs.result(), ours.result()
+            one, other = executor.map(lambda words: self._run(*words), (theirs, ours))
+        return one, other
 
     def differences(self, *, history: bool) -> list[str]:
         """Between the two images that were built last."""
