@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sampan.build.graph import Copy, Run, Scratch
-from sampan.cli import build, buildargs
+from sampan.cli import buildargs, buildshow, buildwords
 from sampan.cli.main import main
 from sampan.errors import Invalid, SampanError
 from sampan.oci import reference
@@ -16,7 +16,7 @@ def test_labels_count_within_stages() -> None:
     first = Run(base, ("a",), (), "", "/", stage="base", text="RUN a \\\n  b")
     other = Scratch("", "FROM scratch")
     target = Copy(other, ("/",), first, "/", text="COPY --from=base / /")
-    assert build.labels([base, first, other, target]) == [
+    assert buildshow.labels([base, first, other, target]) == [
         "[base 1/2] FROM scratch",
         "[base 2/2] RUN a \\ b",
         "[1/2] FROM scratch",
@@ -38,27 +38,27 @@ def test_build_args(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names() -> None:
-    assert build._names(["app", "host:1/app:2"]) == [reference.parse("app:latest"), reference.parse("host:1/app:2")]
+    assert buildwords.names(["app", "host:1/app:2"]) == [reference.parse("app:latest"), reference.parse("host:1/app:2")]
     for wrong in ("App", "app@sha256:" + "0" * 64, "app:"):
         with pytest.raises(Invalid):
-            build._names([wrong])
+            buildwords.names([wrong])
 
 
 def test_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
-    assert build._epoch(buildargs.parse([])) == 5
-    assert build._epoch(buildargs.parse(["SOURCE_DATE_EPOCH=6"])) == 6
-    assert build._epoch({"SOURCE_DATE_EPOCH": "7"}) == 7
-    assert build._epoch({"SOURCE_DATE_EPOCH": ""}) is None
+    assert buildwords.epoch(buildargs.parse([])) == 5
+    assert buildwords.epoch(buildargs.parse(["SOURCE_DATE_EPOCH=6"])) == 6
+    assert buildwords.epoch({"SOURCE_DATE_EPOCH": "7"}) == 7
+    assert buildwords.epoch({"SOURCE_DATE_EPOCH": ""}) is None
     for wrong in ("-1", "1.5", "now", "9" * 20):
         with pytest.raises(Invalid):
-            build._epoch({"SOURCE_DATE_EPOCH": wrong})
+            buildwords.epoch({"SOURCE_DATE_EPOCH": wrong})
 
 
 @pytest.mark.parametrize("text", ["x", "=docker-image://x", "x="])
 def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
     with pytest.raises(SampanError):
-        build._contexts([text])
+        buildwords.contexts([text])
 
 
 @pytest.mark.parametrize(

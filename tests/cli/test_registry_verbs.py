@@ -162,7 +162,7 @@ def test_an_interrupted_pull(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert stalled.wait(20)
+        assert stalled.wait(60)
         pull.send_signal(signal.SIGINT)
         _, complaint = pull.communicate(timeout=60)
         assert registry.left == 1

@@ -1,36 +1,23 @@
 """``sampan build``: an image from a Dockerfile and its context."""
 
 import os
-import sys
 from contextlib import suppress
 
-from sampan.cli import buildargs, buildinput
+from sampan.cli import buildargs, buildbases, buildinput, buildshow, buildwords
 from sampan.cli.buildargs import EPOCH
 from sampan.cli.buildinput import Input
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Invalid, NotFound, Unavailable, Unsupported
+from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sampan.build.graph import Graph, Step
-    from sampan.build.host import Host
-    from sampan.build.make import Caches
-    from sampan.build.mounts import Secret
+    from sampan.build.graph import Graph
     from sampan.build.repeat import Outcome, Repeat
-    from sampan.cli.raw import Raw
     from sampan.cli.source import Source
-    from sampan.cli.steps import Live, Plain
-    from sampan.engine import Engine
-    from sampan.events import Event
     from sampan.oci.config import ImageConfig
     from sampan.oci.platform import Platform
-    from sampan.oci.reference import Reference
     from sampan.store.images import Image
-
-    Display = Plain | Live | Raw
 
 _UNTOLD = frozenset(("iidfile", "progress", "quiet"))
 """Flags that an image does not depend on."""
@@ -141,7 +128,7 @@ def main(arguments: Parsed, context: Context) -> int:
 
 
 def _input(arguments: Parsed, context: Context, build_args: dict[str, str]) -> Input:
-    secrets, agents = _secrets(arguments.texts("secret")), _agents(arguments.texts("ssh"))
+    secrets, agents = buildwords.secrets(arguments.texts("secret")), buildwords.agents(arguments.texts("ssh"))
     return Input(arguments, context, build_args, secrets, agents)
 
 
@@ -151,7 +138,7 @@ def _answer(call: str, arguments: Parsed, context: Context) -> int:
 
     method, form = calls.method(call)
     build_args = buildargs.parse(arguments.texts("build-arg"))
-    contexts = _contexts(arguments.texts("build-context"))
+    contexts = buildwords.contexts(arguments.texts("build-context"))
     with _input(arguments, context, build_args) as given:
         source = given.source()
         around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
@@ -169,8 +156,8 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
     if arguments.on("no-cache") or arguments.texts("no-cache-filter"):
         raise Invalid("--why is about the cache, and --no-cache does without", hint="leave out one of them")
     build_args = buildargs.parse(arguments.texts("build-arg"))
-    contexts, engine = _contexts(arguments.texts("build-context")), context.engine
-    host = _host(arguments, engine)
+    contexts, engine = buildwords.contexts(arguments.texts("build-context")), context.engine
+    host = buildwords.host(arguments, engine)
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
         platform = platforms_of(arguments.texts("platform"))[0]
@@ -178,8 +165,10 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
         steps = distinct(graph.target)[0]
         reasons = Reasons(engine.database, _project(arguments, given), steps)
         stores = Stores(engine.database, engine.blobs, engine.snapshots)
-        with Build(stores, host, lambda event: _tell(event, context), epoch=_epoch(build_args), fresh=False) as work:
-            why.tell(wanted, graph, labels(steps), work, reasons, context)
+        with Build(
+            stores, host, lambda event: buildshow.tell(event, context), epoch=buildwords.epoch(build_args), fresh=False
+        ) as work:
+            why.tell(wanted, graph, buildshow.labels(steps), work, reasons, context)
     return 0
 
 
@@ -211,28 +200,17 @@ def _repeat(arguments: Parsed, context: Context) -> "Repeat | None":
 
 def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
     """Shows a build that was done before as what it is: one whose steps are all cached."""
-    style = _style(arguments, context)
+    style = buildshow.style(arguments, context)
     if style != "quiet":
         from sampan import events
 
-        with _display(style, outcome.labels) as display:
+        with buildshow.display(style, outcome.labels) as display:
             for number in range(1, len(outcome.labels) + 1):
                 display(events.StepStarted(number, len(outcome.labels), "", ""))
                 display(events.StepCached(number))
-            _note_result(display, outcome.image, outcome.names)
-        _tell_findings(outcome.findings)
+            buildshow.note_result(display, outcome.image, outcome.names)
+        buildshow.tell_findings(outcome.findings)
     return outcome.image
-
-
-def _note_result(display: "Display", image_id: str, names: "Sequence[str]") -> None:
-    display.note(f"writing image {image_id}")
-    for name in names:
-        display.note(f"naming to {name}")
-
-
-def _tell_findings(text: str) -> None:
-    if text:
-        print(f"\n{text}", file=sys.stderr)
 
 
 def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
@@ -242,16 +220,16 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     from sampan.build.solve import distinct
     from sampan.cli.delivery import Wanted, deliver
 
-    labelled = _labels(arguments.texts("label"))
-    names = _names(arguments.texts("tag"))
+    labelled = buildwords.labels(arguments.texts("label"))
+    names = buildwords.names(arguments.texts("tag"))
     wanted = Wanted(arguments, names)
     build_args = buildargs.parse(arguments.texts("build-arg"))
-    epoch = _epoch(build_args)
-    contexts = _contexts(arguments.texts("build-context"))
-    wish = Wish(epoch, arguments.on("no-cache"), (), _jobs(arguments), _caches(arguments))
-    style = _style(arguments, context)
+    epoch = buildwords.epoch(build_args)
+    contexts = buildwords.contexts(arguments.texts("build-context"))
+    wish = Wish(epoch, arguments.on("no-cache"), (), buildwords.jobs(arguments), buildwords.caches(arguments))
+    style = buildshow.style(arguments, context)
     engine = context.engine
-    host = _host(arguments, engine)
+    host = buildwords.host(arguments, engine)
     stores = Stores(engine.database, engine.blobs, engine.snapshots)
     products = []
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
@@ -269,16 +247,16 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
             own = graph.config.config
             config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
             graph = graph._replace(config=config)
-            called = labels(distinct(graph.target)[0], str(platform) if len(wanted.platforms) > 1 else "")
+            called = buildshow.labels(distinct(graph.target)[0], str(platform) if len(wanted.platforms) > 1 else "")
             if repeat:
                 repeat.labels, repeat.findings = called, findings
             wish = wish._replace(fresh_stages=fresh_stages)
-            with _display(style, called) as display:
+            with buildshow.display(style, called) as display:
                 try:
                     if wanted.is_plain:
                         known = None if context.warned else repeat
                         image_id: str = make(graph, names, stores, engine.images, host, display, wish, repeat=known).id
-                        _note_result(display, image_id, [name.canonical() for name in names])
+                        buildshow.note_result(display, image_id, [name.canonical() for name in names])
                         continue
                     products.append(solved(graph, stores, engine.images, host, display, wish))
                     if len(products) == len(wanted.platforms):
@@ -287,171 +265,8 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                     display.failed()
                     raise
     if not context.quiet:
-        _tell_findings(findings)
+        buildshow.tell_findings(findings)
     return "" if wanted.writes_to_stdout else image_id
-
-
-def _jobs(arguments: Parsed) -> int:
-    jobs = arguments.number("jobs") or 0
-    if jobs < 1:
-        raise Invalid(f"invalid --jobs {jobs}: at least one step has to be performed at a time")
-    return jobs
-
-
-def labels(steps: "Sequence[Step]", platform: str = "") -> list[str]:
-    """What the steps are called, as BuildKit does: the platform, the stage, the place in it, and the instruction."""
-    totals: dict[str, int] = {}
-    for step in steps:
-        totals[step.stage] = totals.get(step.stage, 0) + 1
-    seen: dict[str, int] = {}
-    found = []
-    for step in steps:
-        seen[step.stage] = seen.get(step.stage, 0) + 1
-        stage = "".join(f"{word} " for word in (platform, step.stage) if word)
-        found.append(f"[{stage}{seen[step.stage]}/{totals[step.stage]}] {' '.join(step.text.split())}")
-    return found
-
-
-def _names(tags: list[str]) -> "list[Reference]":
-    from sampan.oci import reference as references
-
-    names = [references.parse(tag).tagged() for tag in tags]
-    for name in names:
-        if name.digest:
-            raise Invalid(f"{name} cannot be a tag: a digest is not chosen, it follows from the content")
-    return names
-
-
-def _labels(texts: list[str]) -> dict[str, str]:
-    """``NAME=VALUE``; a name alone has an empty value."""
-    pairs = dict(text.partition("=")[::2] for text in texts)
-    if "" in pairs:
-        raise Invalid("invalid --label: the name is missing", hint="write it as NAME=VALUE")
-    return pairs
-
-
-def _hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
-    """``NAME:ADDRESS`` or ``NAME=ADDRESS``; an IPv6 address may stand in brackets."""
-    from ipaddress import ip_address
-
-    found = []
-    for text in texts:
-        name, _, address = text.partition("=") if "=" in text else text.partition(":")
-        address = address[1:-1] if address.startswith("[") and address.endswith("]") else address
-        try:
-            ip_address(address)
-        except ValueError:
-            raise Invalid(
-                f"invalid --add-host {text!r}", hint="write it as NAME:ADDRESS, with a numeric address"
-            ) from None
-        if not name or not name.isprintable() or " " in name:
-            raise Invalid(f"invalid --add-host {text!r}: {name!r} is no name")
-        found.append((name, address))
-    return tuple(found)
-
-
-def _epoch(build_args: dict[str, str]) -> int | None:
-    """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
-    text = build_args.get(EPOCH, "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise Invalid(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
-    return int(text)
-
-
-def _host(arguments: Parsed, engine: "Engine") -> "Host":
-    from sampan.build.host import Host
-    from sampan.cli import limits
-    from sampan.runtime.defaults import SHM_BYTES
-
-    network = arguments.text("network") or "default"
-    if network not in ("default", "bridge", "host", "none"):
-        raise Unsupported(f"--network {network} is not supported by build", hint="default, host or none")
-    pip = None
-    if arguments.on("host-pip"):
-        from sampan.build import hostpip
-
-        pip = hostpip.read(os.environ, os.path.expanduser("~"))
-    network = "default" if network == "bridge" else network
-    paths = engine.paths
-    secrets, agents = _secrets(arguments.texts("secret")), _agents(arguments.texts("ssh"))
-    hosts = _hosts(arguments.texts("add-host"))
-    return Host(
-        paths.temporary,
-        paths.networks,
-        engine.rootless,
-        network,
-        pip,
-        paths.caches,
-        secrets,
-        agents,
-        hosts,
-        arguments.on("package-cache"),
-        limits.size(shm, "--shm-size") if (shm := arguments.text("shm-size")) else SHM_BYTES,
-        tuple(limits.limit(text) for text in arguments.texts("ulimit")),
-    )
-
-
-def _caches(arguments: Parsed) -> "Caches":
-    from sampan.build.make import Caches
-
-    sources, targets = arguments.texts("cache-from"), arguments.texts("cache-to")
-    if not sources and not targets:
-        return Caches()
-    from sampan.build import endpoints
-
-    return Caches(
-        [endpoints.parse_source(text) for text in sources], [endpoints.parse_target(text) for text in targets]
-    )
-
-
-def _allowed(entitlements: list[str]) -> list[str]:
-    from sampan.build.dockerfile.apply import HOST_NETWORK, INSECURE
-
-    for entitlement in entitlements:
-        if entitlement not in (HOST_NETWORK, INSECURE):
-            raise Unsupported(f"--allow {entitlement} is not supported", hint=f"{HOST_NETWORK} and {INSECURE} are")
-    return entitlements
-
-
-def _secrets(texts: list[str]) -> "dict[str, Secret]":
-    """``id=NAME[,src=FILE|,env=VARIABLE]``, as with buildx: without either a variable NAME, else a file NAME."""
-    from sampan.build.mounts import Secret
-
-    found = {}
-    for text in texts:
-        words = dict(word.partition("=")[::2] for word in text.split(","))
-        kind, name = words.pop("type", ""), words.pop("id", "")
-        path, variable = words.pop("src", "") or words.pop("source", ""), words.pop("env", "")
-        if words or kind not in ("", "file", "env") or not name or (path and variable):
-            raise Invalid(f"invalid --secret for {name or 'no id'}", hint="id=NAME,src=FILE or id=NAME,env=VARIABLE")
-        if not path and (variable or kind == "env" or name in os.environ):
-            variable = variable or name
-            if variable not in os.environ:
-                raise NotFound(f"the secret {name} is not there: the environment has no {variable}")
-        path = "" if variable else os.path.abspath(path or name)
-        if path and not os.path.isfile(path):
-            raise NotFound(f"the secret {name} is not there: {path} is no file")
-        found[name] = Secret(path, variable)
-    return found
-
-
-def _agents(texts: list[str]) -> dict[str, str]:
-    """``default`` or ``NAME=SOCKET``; without a socket the one in SSH_AUTH_SOCK."""
-    import stat
-
-    found = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        path = path if equals else os.environ.get("SSH_AUTH_SOCK", "")
-        if not name or not path:
-            hint = "start one (eval $(ssh-agent)), or name its socket: --ssh default=SOCKET"
-            raise NotFound(f"there is no ssh agent for --ssh {text}: SSH_AUTH_SOCK is not set", hint=hint)
-        if not os.path.exists(path) or not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise Unsupported(f"--ssh {text}: {path} is not a socket", hint="add the key to an agent: ssh-add KEY")
-        found[name] = os.path.abspath(path)
-    return found
 
 
 def _stages(names: list[str], text: bytes) -> list[str]:
@@ -480,7 +295,7 @@ def _graph(
     from sampan.oci import reference as references
 
     def resolve(name: str, platform: "Platform") -> "tuple[Image, ImageConfig]":
-        found = _resolve(name, platform, context, pull=arguments.on("pull"))
+        found = buildbases.resolve(name, platform, context, pull=arguments.on("pull"))
         if repeat:
             repeat.bases.append((references.parse(name).tagged().canonical(), found[0].id))
         return found
@@ -495,125 +310,8 @@ def _graph(
         build_args=build_args,
         target=arguments.text("target"),
         contexts=contexts,
-        report=lambda event: _tell(event, context),
-        allowed=_allowed(arguments.texts("allow")),
+        report=lambda event: buildshow.tell(event, context),
+        allowed=buildwords.allowed(arguments.texts("allow")),
         open_named=given.open_named,
     )
     return graph, _stages(arguments.texts("no-cache-filter"), source.data)
-
-
-def _contexts(texts: list[str]) -> dict[str, str]:
-    contexts = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not value:
-            raise Invalid(
-                f"invalid --build-context {text!r}", hint="write it as NAME=docker-image://IMAGE or NAME=PATH"
-            )
-        contexts[name] = value
-    return contexts
-
-
-def _resolve(name: str, platform: "Platform", context: Context, *, pull: bool) -> "tuple[Image, ImageConfig]":
-    """A base image: the store's, else the registry's; with ``pull`` the other way round.
-
-    Names below localhost are never pulled: that is no registry, but where images are that were made here.
-    """
-    from sampan.oci import reference as references
-
-    engine = context.engine
-    if name.startswith(buildinput.LAYOUT):
-        return _with_config(buildinput.image_of_layout(name, platform, engine), engine)
-    if pull and references.parse(name).registry != "localhost":
-        return _with_config(_pull(name, platform, context), engine)
-    try:
-        image = engine.images.find(name)
-        if not image.platform.satisfies(platform):
-            image = _variant(name, image, platform, context) or _pull(name, platform, context)
-    except NotFound:
-        image = _pull(name, platform, context)
-    return _with_config(image, engine)
-
-
-def _variant(name: str, image: "Image", platform: "Platform", context: Context) -> "Image | None":
-    """The image for another platform in the index that ``name`` points at, if all of it is here."""
-    from sampan.archives import stored
-    from sampan.events import quiet
-    from sampan.oci import reference as references
-    from sampan.snapshots.admit import admit
-
-    engine = context.engine
-    known = engine.images.lookup(references.parse(name).tagged())
-    if known is None or known.target.digest == image.manifest.digest:
-        return None
-    try:
-        entry = stored.target(image, known.target, engine.blobs, platform)
-    except NotFound:
-        return None
-    found = admit(entry, engine.blobs, engine.snapshots, quiet)
-    engine.images.add(found)
-    return found
-
-
-def _with_config(image: "Image", engine: "Engine") -> "tuple[Image, ImageConfig]":
-    from sampan.oci import config as configs
-
-    return image, configs.parse(engine.blobs.read(image.id))
-
-
-def _pull(name: str, platform: "Platform", context: Context) -> "Image":
-    from sampan.cli.progress import Transfers
-    from sampan.cli.pull import fetch
-    from sampan.oci import platform as platforms
-    from sampan.oci import reference as references
-
-    reference, images = references.parse(name).tagged(), context.engine.images
-    before = images.lookup(reference)
-    try:
-        with Transfers(sys.stderr, quiet=context.quiet) as transfers:
-            image = fetch(reference, context.engine, platform, transfers)
-        if before and not platforms.host().satisfies(platform):
-            # What is fetched to build for another platform must not take the name from what is run here.
-            images.name(reference, images.get(before.image_id), before.target)
-        return image
-    except (NotFound, Unavailable) as error:
-        other = f"--build-context {reference.familiar()}=docker-image://localhost/python:host"
-        way_out = f"without a registry: sampan base host, then build with {other}"
-        raise type(error)(error.message, hint=f"{error.hint}; {way_out}" if error.hint else way_out) from error
-
-
-def _style(arguments: Parsed, context: Context) -> str:
-    style = arguments.text("progress") or "auto"
-    if style not in ("auto", "plain", "tty", "quiet", "rawjson"):
-        raise Invalid(f"invalid --progress {style!r}", hint="auto, plain, tty, quiet or rawjson")
-    if context.quiet:
-        return "quiet"
-    if style == "auto":
-        return "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
-    return style
-
-
-def _display(style: str, called: "Sequence[str]") -> "Display":
-    if style == "rawjson":
-        from sampan.cli.raw import Raw
-
-        return Raw(sys.stderr, called)
-    from sampan.cli.steps import Live, Plain
-
-    if style == "plain":
-        return Plain(sys.stderr, called)
-    return Live(sys.stderr, called, _columns if style == "tty" else None)
-
-
-def _columns() -> int:
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-def _tell(event: "Event", context: Context) -> None:
-    from sampan.events import Warned
-
-    if isinstance(event, Warned):
-        context.warn(event.message)
