@@ -47,7 +47,9 @@ try:
     if case["exec"]:
         process = {**case["spec"]["process"], **case["exec"]}
         filter_ = seccomp.compile(case["spec"]["linux"]["seccomp"], os.uname().machine)
-        second = enter.create(first.pid, process, filter_, "", (null, null, null))
+        stdio = null, null, null
+        ending = init.Ending(process, (filter_, seccomp.SPEC_ALLOW), stdio, process["terminal"])
+        second = enter.create(first.pid, "", ending)
         try:
             second.ready(terminal=process["terminal"])
             second.start()

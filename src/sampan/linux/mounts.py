@@ -30,6 +30,7 @@ MOUNT_ATTR__ATIME = 0x00000070
 MOUNT_ATTR_NOATIME = 0x00000010
 MOUNT_ATTR_STRICTATIME = 0x00000020
 MOUNT_ATTR_NODIRATIME = 0x00000080
+MOUNT_ATTR_IDMAP = 0x00100000
 MOUNT_ATTR_NOSYMFOLLOW = 0x00200000
 
 AT_EMPTY_PATH = 0x1000
@@ -58,9 +59,13 @@ ATTRIBUTES = {
     "exec": (0, MOUNT_ATTR_NOEXEC),
     "noatime": (MOUNT_ATTR_NOATIME, 0),
     "strictatime": (MOUNT_ATTR_STRICTATIME, 0),
-    "relatime": (0, 0),
+    "relatime": (0, MOUNT_ATTR__ATIME),
+    "norelatime": (MOUNT_ATTR_STRICTATIME, 0),
+    "atime": (0, MOUNT_ATTR__ATIME),
     "nodiratime": (MOUNT_ATTR_NODIRATIME, 0),
+    "diratime": (0, MOUNT_ATTR_NODIRATIME),
     "nosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "symfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
 }
 PROPAGATION = {
     "private": (MS_PRIVATE, False),
@@ -116,7 +121,15 @@ def set_attributes(fd: int, set_: int = 0, clear: int = 0, *, propagation: int =
     """mount_setattr(2) on the mount behind ``fd``."""
     if set_ & (MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME):
         clear |= MOUNT_ATTR__ATIME
-    values = (set_, clear, propagation, 0)
+    _set(fd, (set_, clear, propagation, 0), recursive=recursive)
+
+
+def map_ids(fd: int, namespace: int, *, recursive: bool = False) -> None:
+    """Has the detached mount ``fd`` show its files' owners as the user namespace behind ``namespace`` maps them."""
+    _set(fd, (MOUNT_ATTR_IDMAP, 0, 0, namespace), recursive=recursive)
+
+
+def _set(fd: int, values: tuple[int, int, int, int], *, recursive: bool) -> None:
     attributes = b"".join(value.to_bytes(8, sys.byteorder) for value in values)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     call("mount_setattr", syscalls.SYS_MOUNT_SETATTR, fd, b"", flags, attributes, len(attributes))

@@ -131,7 +131,18 @@ def _enter_with_ranges(uids: list[IdRange], gids: list[IdRange]) -> bool:
     return True
 
 
-def _write_map(tool: str, pid: int, ranges: list[IdRange]) -> bool:
+def map_by_tool(name: str, pid: int, ranges: tuple[IdRange, ...]) -> None:
+    """Has newuidmap(1) or newgidmap(1) write a map of process ``pid``'s user namespace. Raises Unavailable."""
+    tool = _find(name)
+    if not tool:
+        raise Unavailable(f"mapping more than one's own id needs {name}", hint="install the package uidmap")
+    if not _write_map(tool, pid, ranges):
+        raise Unavailable(
+            f"{name} refused the container's id map", hint="/etc/subuid and /etc/subgid list what is ours"
+        )
+
+
+def _write_map(tool: str, pid: int, ranges: list[IdRange] | tuple[IdRange, ...]) -> bool:
     arguments = [tool, str(pid), *(str(number) for entry in ranges for number in entry)]
     child = os.posix_spawn(tool, arguments, os.environ)
     return os.waitpid(child, 0)[1] == 0

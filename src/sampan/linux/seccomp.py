@@ -118,7 +118,10 @@ def filter_flags(profile: dict[str, Any]) -> int:
     return flags
 
 
-def install(program: bytes, flags: int = _FILTER_FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]) -> None:
+SPEC_ALLOW = _FILTER_FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+
+
+def install(program: bytes, flags: int = SPEC_ALLOW) -> None:
     """seccomp(2) SECCOMP_SET_MODE_FILTER on the calling thread; raises OSError.
 
     EACCES: needs no_new_privs or CAP_SYS_ADMIN in the thread's user namespace.

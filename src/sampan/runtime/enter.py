@@ -9,46 +9,35 @@ from sampan.errors import NotFound
 from sampan.linux import beneath, namespaces, sockets, syscalls
 from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import prctl
-from sampan.runtime import handshake, init
+from sampan.runtime import attributes, handshake, init
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.parent import Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NamedTuple, NoReturn
+    from typing import NamedTuple, NoReturn
 else:
     from sampan.values import NamedTuple
 
 # The user namespace first: it gives the right to join the others. The pid namespace counts for children only.
-_ORDER = ("user", "cgroup", "ipc", "uts", "network", "pid", "mount")
+_ORDER = ("user", "cgroup", "ipc", "uts", "network", "pid", "time", "mount")
 
 
 class Entry(NamedTuple):
     """What the joining process needs, opened on the host."""
 
-    process: dict[str, Any]
     namespaces: tuple[tuple[int, int], ...]
     cgroup: Cgroup
-    seccomp: bytes | None
-    stdio: tuple[int, int, int]
-    terminal: bool
+    ending: init.Ending
 
 
-def create(pid: int, process: dict[str, Any], filter_: bytes, cgroup_path: str, stdio: tuple[int, int, int]) -> Process:
+def create(pid: int, cgroup_path: str, ending: init.Ending) -> Process:
     """Makes a process beside ``pid``, the first one of a running container; start it as one starts that.
 
-    ``filter_`` is its seccomp filter, compiled. The caller must have a single thread. Raises NotFound
-    if the container is not running any more.
+    The caller must have a single thread. Raises NotFound if the container is not running any more.
     """
-    entry = Entry(
-        process,
-        _open_namespaces(pid),
-        container.found(cgroup_path) if cgroup_path else (),
-        filter_ or None,
-        stdio,
-        bool(process.get("terminal")),
-    )
+    entry = Entry(_open_namespaces(pid), container.found(cgroup_path) if cgroup_path else (), ending)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()
@@ -87,31 +76,31 @@ def _join(entry: Entry, end: Connection) -> NoReturn:
         init.settle_signals()
         prctl(syscalls.PR_SET_DUMPABLE, 0)
         container.join(entry.cgroup)
+        attributes.set_early(entry.ending.process, namespace=True)
+        label = attributes.open_label(entry.ending.process)
         init.shut_doors()
         loaded = len(sys.modules)
         own = os.stat("/proc/self/exe")
         for fd, flag in entry.namespaces:
             syscalls.setns(fd, flag)
             if flag == syscalls.CLONE_NEWUSER:
-                os.setresgid(0, 0, 0)
-                os.setresuid(0, 0, 0)
+                init.become_root()
         init.fork_and_tell(end)
         os.setsid()
-        init.own_keyring()
-        _run(entry, end, own, loaded)
+        if entry.ending.keyring:
+            init.own_keyring()
+        _run(entry.ending, end, own, loaded, label)
     except BaseException as error:
         handshake.tell_failure(end, error)
         os._exit(1)
 
 
-def _run(entry: Entry, end: Connection, own: os.stat_result, loaded: int) -> NoReturn:
-    stdio = entry.stdio
-    if entry.terminal:
-        master, slave = init.open_terminal()
-        handshake.tell_console(end, master)
-        os.close(master)
-        stdio = (slave, slave, slave)
+def _run(
+    ending: init.Ending, end: Connection, own: os.stat_result, loaded: int, label: tuple[int, bytes] | None
+) -> NoReturn:
+    if ending.terminal:
+        ending = ending._replace(stdio=init.console(ending.process, end, bind=False))
     root = beneath.open_root("/")
-    cwd_fd = init.working_directory(root, entry.process, make=False)
+    cwd_fd = init.working_directory(root, ending.process, make=False)
     os.close(root)
-    init.finish(entry.process, entry.seccomp, stdio, entry.terminal, cwd_fd, end, own, loaded)
+    init.finish(ending, cwd_fd, end, own, loaded, label)

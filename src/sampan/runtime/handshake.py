@@ -1,9 +1,13 @@
 """What the processes of a container that is being made say to each other, over a SOCK_SEQPACKET socket.
 
+    child → parent    user         it is in a new user namespace; the parent writes the id maps, and says
+    parent → child    go
     child → parent    pid N        N is the container's init, in the parent's pid namespace; namespaces exist
+    child → parent    mounted      (where hooks wait for it) all is mounted, the host still in view; after them
+    parent → child    go
     child → parent    console      with the descriptor of the terminal's master side (only where one was asked for)
     child → parent    ready        all is set up; only the program is missing
-    parent → child    start
+    parent → child    start        or    later: a command that comes to the container's gate will say it
     child → parent    (end of file: the program runs)    or    failed KIND MESSAGE HINT at any moment
 
 The init may import nothing after the pivot, so messages are plain bytes.
@@ -18,6 +22,10 @@ from sampan.linux.sockets import Connection
 START = b"start"
 READY = b"ready"
 CONSOLE = b"console"
+USER = b"user"
+MOUNTED = b"mounted"
+GO = b"go"
+LATER = b"later"
 _LIMIT = 1 << 16
 
 
@@ -40,6 +48,12 @@ def tell_failure(end: Connection, error: BaseException) -> None:
 
 def tell_console(end: Connection, fd: int) -> None:
     end.send_descriptor(CONSOLE, fd)
+
+
+def await_word(end: Connection, word: bytes) -> None:
+    """Waits for the parent; if it says anything else, or is gone, this process ends."""
+    if end.recv(64) != word:
+        os._exit(1)
 
 
 def expect(end: Connection, word: bytes) -> tuple[bytes, list[int]]:

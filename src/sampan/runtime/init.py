@@ -12,7 +12,6 @@ import _socket as socket
 import errno
 import fcntl
 import os
-import resource
 import stat
 import struct
 import sys
@@ -22,7 +21,7 @@ from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
 from sampan.linux import beneath, capabilities, mounts, seccomp, syscalls
 from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import named, prctl
-from sampan.runtime import handshake, rootfs
+from sampan.runtime import attributes, handshake, hooks, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.rootfs import Operation
@@ -42,6 +41,24 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
 
+class Ending(NamedTuple):
+    """The last steps of a process before it becomes the program, and what it takes along.
+
+    ``filter_`` is its seccomp filter, with flags. ``tied``: it is killed when the process that made it dies. ``gate``
+    is a socket at which it waits for a later command's ``start`` (-1: for none); descriptors from 3 on up to
+    ``preserved`` stay open.
+    """
+
+    process: dict[str, Any]
+    filter_: tuple[bytes, int] | None
+    stdio: tuple[int, int, int]
+    terminal: bool
+    tied: bool = True
+    gate: int = -1
+    preserved: int = 0
+    keyring: bool = True
+
+
 class Job(NamedTuple):
     """All that the first process needs, worked out by its parent while imports and the host's files are at hand."""
 
@@ -55,9 +72,13 @@ class Job(NamedTuple):
     cgroup: Cgroup
     flags: int
     joined: tuple[tuple[int, int], ...]
-    seccomp: bytes | None
-    stdio: tuple[int, int, int]
-    terminal: bool
+    ending: Ending
+    user: int | None = None
+    """Who it is in a user namespace of its own: 0, or None where no such id is mapped."""
+    offsets: bytes = b""
+    hooks: hooks.Inside = hooks.NONE_INSIDE
+    propagation: int = 0
+    """Of the root (``rootfsPropagation``), as mount(2)'s flags."""
 
 
 def begin(job: Job, end: Connection) -> NoReturn:
@@ -67,18 +88,50 @@ def begin(job: Job, end: Connection) -> NoReturn:
     """
     try:
         settle_signals()
-        # Nobody in the container may trace this process or use its open files (CVE-2016-9962).
-        prctl(syscalls.PR_SET_DUMPABLE, 0)
         # The cgroup comes before its namespace, whose root it becomes.
         container.join(job.cgroup)
-        for fd, flag in job.joined:
-            syscalls.setns(fd, flag)
-        syscalls.unshare(job.flags)
+        attributes.set_early(job.process, namespace=bool(job.flags & syscalls.CLONE_NEWUSER))
+        if not job.overlay:
+            os.chdir(job.root)  # followed into the mount namespace, whoever may search the directories above it
+        job = job._replace(operations=rootfs.opened(job.operations))
+        _enter_namespaces(job, end)
         fork_and_tell(end)
         _first_process(job, end)
     except BaseException as error:
         handshake.tell_failure(end, error)
         os._exit(1)
+
+
+def _enter_namespaces(job: Job, end: Connection) -> None:
+    # Nobody in the container may trace this process or use its open files (CVE-2016-9962).
+    prctl(syscalls.PR_SET_DUMPABLE, 0)
+    for fd, flag in job.joined:
+        if flag == syscalls.CLONE_NEWNS:
+            shut_doors()  # files are someone else's from here on
+        syscalls.setns(fd, flag)
+        if flag == syscalls.CLONE_NEWUSER:
+            become_root()
+    if job.flags & syscalls.CLONE_NEWUSER:
+        prctl(syscalls.PR_SET_DUMPABLE, 1)  # nobody else is in it yet, and its maps are to be written
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        end.send(handshake.USER)
+        handshake.await_word(end, handshake.GO)
+        if job.user is not None:
+            become_root()
+    if job.offsets:
+        prctl(syscalls.PR_SET_DUMPABLE, 1)
+        syscalls.unshare(syscalls.CLONE_NEWTIME)
+        with open("/proc/self/timens_offsets", "wb", buffering=0) as file:
+            file.write(job.offsets)
+    prctl(syscalls.PR_SET_DUMPABLE, 0)
+    made = job.flags & ~syscalls.CLONE_NEWUSER & ~(syscalls.CLONE_NEWTIME if job.offsets else 0)
+    syscalls.unshare(made)
+
+
+def become_root() -> None:
+    """After a user namespace was entered: root's ids in it."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def fork_and_tell(end: Connection) -> None:
@@ -94,67 +147,92 @@ def fork_and_tell(end: Connection) -> None:
 
 
 def _first_process(job: Job, end: Connection) -> NoReturn:
+    ending = job.ending
     os.setsid()
-    own_keyring()
+    if ending.keyring:
+        own_keyring()
     own = os.stat("/proc/self/exe")
-    if job.flags & syscalls.CLONE_NEWUTS:
+    if job.flags & syscalls.CLONE_NEWUTS or job.ending.gate >= 0:
         _set_names(job)
     if job.flags & syscalls.CLONE_NEWNET:
         _raise_loopback()
-    # What is mounted here must not show on the host, nor the other way round while things are being moved.
-    mounts.mount(b"", b"/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    if job.flags & syscalls.CLONE_NEWNS:
+        # What is mounted here must not show on the host, nor the other way round while things are being moved.
+        mounts.mount(b"", b"/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     root_fd = _open_root(job)
     rootfs.perform(list(job.operations), root_fd, job.cgroup)
+    if job.hooks.waits:
+        end.send(handshake.MOUNTED)
+        handshake.await_word(end, handshake.GO)
+    hooks.perform(job.hooks.create, hooks.state(job.hooks.state, b"creating", os.getpid()))
+    label = attributes.open_label(job.process)
     cwd_fd = working_directory(root_fd, job.process)
     shut_doors()
     loaded = len(sys.modules)
-    master = -1
     _pivot(root_fd)
-    stdio = job.stdio
-    if job.terminal:
-        master, slave = open_terminal()
-        _bind_console(slave)
-        stdio = (slave, slave, slave)
-        handshake.tell_console(end, master)
-        os.close(master)
+    if ending.terminal:
+        ending = ending._replace(stdio=console(ending.process, end, bind=True))
+    if job.propagation:
+        mounts.mount(b"", b"/", None, job.propagation)
     if job.root_readonly:
         mounts.set_attributes(os.open("/", os.O_PATH | os.O_DIRECTORY), mounts.MOUNT_ATTR_RDONLY)
-    finish(job.process, job.seccomp, stdio, job.terminal, cwd_fd, end, own, loaded)
+    finish(ending, cwd_fd, end, own, loaded, label, job.hooks)
+
+
+def console(process: dict[str, Any], end: Connection, *, bind: bool) -> tuple[int, int, int]:
+    """A terminal of the container's own, whose other side is sent to the parent, as standard descriptors."""
+    master, slave = open_terminal()
+    if bind:
+        _bind_console(slave)
+    size = process.get("consoleSize") or {}
+    if size.get("height") and size.get("width"):
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
+    uid = (process.get("user") or {}).get("uid", 0)
+    if os.fstat(slave).st_uid != uid:
+        os.fchown(slave, uid, -1)
+    handshake.tell_console(end, master)
+    os.close(master)
+    return slave, slave, slave
 
 
 def finish(
-    process: dict[str, Any],
-    filter_: bytes | None,
-    stdio: tuple[int, int, int],
-    terminal: bool,
+    ending: Ending,
     cwd_fd: int,
     end: Connection,
     own: os.stat_result,
     loaded: int,
+    label: tuple[int, bytes] | None,
+    inside: hooks.Inside = hooks.NONE_INSIDE,
 ) -> NoReturn:
     """From a process that is in its namespaces and root to the program: the order of the steps is law."""
-    _set_limits(process)
-    _place_stdio(stdio, terminal)
+    process = ending.process
+    attributes.set_limits(process)
+    attributes.set_priorities(process)
+    _place_stdio(ending.stdio, ending.terminal)
+    attributes.give_stdio((process.get("user") or {}).get("uid", 0))
     no_new_privileges = bool(process.get("noNewPrivileges"))
     sets = process.get("capabilities") or {}
-    if filter_ and not no_new_privileges:
+    if ending.filter_ and not no_new_privileges:
         # Without no_new_privs loading a filter is privileged, so it comes before the capabilities go.
-        seccomp.install(filter_)
+        seccomp.install(*ending.filter_)
     capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or ()))
     _become(process.get("user") or {})
     _enter(process, cwd_fd)
     _take_capabilities(sets)
     if no_new_privileges:
         prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    if filter_ and no_new_privileges:
-        seccomp.install(filter_)
+    if label:
+        os.write(*label)
+    if ending.filter_ and no_new_privileges:
+        seccomp.install(*ending.filter_)
     program, environment = _program(process, own)
     end.send(handshake.READY)
-    if end.recv(64) != handshake.START:
-        os._exit(1)  # the parent gave up, or is gone
-    # Last, because a change of user clears it: the container does not outlive who watches it.
-    prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    syscalls.close_range(3, flags=syscalls.CLOSE_RANGE_CLOEXEC)
+    _await_start(ending, end)
+    if ending.tied:
+        # Last, because a change of user clears it: the container does not outlive who watches it.
+        prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    hooks.perform(inside.start, hooks.state(inside.state, b"created", os.getpid()))
+    syscalls.close_range(3 + ending.preserved, flags=syscalls.CLOSE_RANGE_CLOEXEC)
     if len(sys.modules) != loaded:
         raise SampanError("a module was loaded after the pivot; the program was not started")
     if process.get("init"):
@@ -163,6 +241,20 @@ def finish(
         os.execve(program, process["args"], environment)
     except OSError as error:
         raise _not_executable(process["args"][0], error) from None
+
+
+def _await_start(ending: Ending, end: Connection) -> None:
+    """Waits for the word to begin: the parent's, or that of a later command where the parent is to go away first.
+
+    That command's connection takes the place of the parent's, and hears of what goes wrong from here on.
+    """
+    word = end.recv(64)
+    while word != handshake.START:
+        if word != handshake.LATER:
+            os._exit(1)  # the parent gave up, or is gone
+        with Connection(os.dup(ending.gate)) as gate, gate.accept() as caller:
+            os.dup2(caller.fileno(), end.fileno(), inheritable=False)
+        word = end.recv(64) or handshake.LATER  # one who went away before he said it is not the last to come
 
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -268,9 +360,12 @@ def _open_root(job: Job) -> int:
     """Mounts the snapshot, or the root itself so that it is a mount point (pivot_root(2) wants one), and opens it."""
     if job.overlay:
         _mount_overlay(job.root, *job.overlay)
-    else:
-        mounts.mount(job.root, job.root, None, 0x1000 | mounts.MS_REC)  # MS_BIND
-    return beneath.open_root(job.root)
+        return beneath.open_root(job.root)
+    root_fd = mounts.open_tree(b".", recursive=True)
+    here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    mounts.attach(root_fd, here)
+    os.close(here)
+    return root_fd
 
 
 def _mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool) -> None:
@@ -335,18 +430,6 @@ def _place_stdio(stdio: tuple[int, int, int], terminal: bool) -> None:
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in stdio]
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=True)
-
-
-def _set_limits(process: dict[str, Any]) -> None:
-    for limit in process.get("rlimits") or ():
-        kind = getattr(resource, limit["type"], None)
-        if kind is None:
-            raise Invalid(f"unknown resource limit {limit['type']}")
-        resource.setrlimit(kind, (limit["soft"], limit["hard"]))
-    adjustment = process.get("oomScoreAdj")
-    if adjustment is not None:
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-            file.write(b"%d" % adjustment)
 
 
 def _become(user: dict[str, Any]) -> None:

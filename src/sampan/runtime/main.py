@@ -4,14 +4,20 @@ It makes one container or one further process in one, lets it run when told, say
 connection ends.
 """
 
+from __future__ import annotations
+
 import os
 import select
 
 from sampan import plainjson
-from sampan.linux import syscalls
+from sampan.linux import seccomp, syscalls
 from sampan.linux.sockets import Connection
 from sampan.runtime import handshake
 from sampan.runtime.parent import Process, exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def main() -> None:
@@ -44,18 +50,19 @@ def main() -> None:
     os._exit(0)
 
 
-def _create(job: dict[str, object]) -> Process:
+def _create(job: dict[str, Any]) -> Process:
     if "pid" in job:
-        from sampan.runtime import enter
+        from sampan.runtime import enter, init
 
-        filter_ = bytes.fromhex(job["filter"])  # type: ignore[arg-type]
-        return enter.create(job["pid"], job["process"], filter_, job["cgroup"], (0, 1, 2))  # type: ignore[arg-type]
+        filter_ = (bytes.fromhex(job["filter"]), seccomp.SPEC_ALLOW) if job["filter"] else None
+        ending = init.Ending(job["process"], filter_, (0, 1, 2), bool(job["terminal"]))
+        return enter.create(job["pid"], job["cgroup"], ending)
     from sampan.runtime import parent
 
     bundle, overlay = job["bundle"], job["overlay"]
     with open(f"{bundle}/config.json", "rb") as file:
         spec = plainjson.loads(file.read())
-    return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))  # type: ignore[arg-type]
+    return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))
 
 
 def _watch(process: Process, end: Connection) -> None:

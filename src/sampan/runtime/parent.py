@@ -19,7 +19,10 @@ from sampan.runtime.defaults import DEVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from sampan.runtime.idmaps import Maps
 
 
 class Process:
@@ -32,14 +35,26 @@ class Process:
         self._cgroup = cgroup
         self._leads = leads
 
-    def ready(self, *, terminal: bool = False) -> int:
-        """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for)."""
+    def ready(self, *, terminal: bool = False, mounted: Callable[[], None] | None = None) -> int:
+        """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for).
+
+        ``mounted`` is called when all is mounted, if the first process was told to wait for that.
+        """
         console = -1
+        if mounted:
+            handshake.expect(self._end, handshake.MOUNTED)
+            mounted()
+            self._end.send(handshake.GO)
         if terminal:
             _, fds = handshake.expect(self._end, handshake.CONSOLE)
             console = fds[0]
         handshake.expect(self._end, handshake.READY)
         return console
+
+    def leave(self) -> None:
+        """Leaves it to whoever comes to its gate to let it run."""
+        self._end.send(handshake.LATER)
+        self._end.close()
 
     def start(self) -> None:
         """Lets the program run. Raises CommandMissing or NotExecutable if it cannot be."""
@@ -104,7 +119,36 @@ def create(
     ``overlay`` (lower directories, upper, work, userxattr) is mounted on the spec's root before all else; ``filter_``
     is the spec's seccomp profile, if somebody compiled it already.
     """
-    job = _job(spec, bundle, overlay, stdio, filter_)
+    if not (spec.get("process") or {}).get("args"):
+        raise Invalid("no command was given, and the image has none")
+    linux = spec.get("linux") or {}
+    if linux.get("seccomp") and not filter_:
+        filter_ = seccomp.compile(linux["seccomp"], os.uname().machine)
+    resources = linux.get("resources") or {}
+    cgroup = container.plan(linux["cgroupsPath"], resources) if linux.get("cgroupsPath") else ()
+    job = init.Job(
+        process=spec["process"],
+        hostname=spec.get("hostname") or "",
+        domainname=spec.get("domainname") or "",
+        root=os.fsencode(os.path.join(bundle, spec["root"]["path"])),
+        root_readonly=bool(spec["root"].get("readonly")),
+        overlay=overlay,
+        operations=tuple(rootfs.plan(spec, DEVICES)),
+        flags=flags(linux),
+        joined=joined(linux),
+        cgroup=container.make(cgroup, resources, required=bool(resources)),
+        ending=init.Ending(
+            spec["process"],
+            (filter_, seccomp.SPEC_ALLOW) if filter_ else None,
+            stdio,
+            bool(spec["process"].get("terminal")),
+        ),
+    )
+    return begin(job)
+
+
+def begin(job: init.Job, maps: Maps | None = None) -> Process:
+    """Forks the first process of a container; ``maps`` are the ids of its user namespace, if it gets one."""
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()
@@ -115,6 +159,12 @@ def create(
     for fd, _ in job.joined:
         os.close(fd)
     try:
+        if maps:
+            handshake.expect(ours, handshake.USER)
+            from sampan.runtime import idmaps
+
+            idmaps.write(child, maps)
+            ours.send(handshake.GO)
         message, _ = handshake.expect(ours, b"pid ")
     except BaseException:
         ours.close()
@@ -125,56 +175,30 @@ def create(
     return Process(int(message[4:]), ours, job.cgroup, leads=bool(job.flags & syscalls.CLONE_NEWPID))
 
 
-def _job(
-    spec: dict[str, Any],
-    bundle: str,
-    overlay: tuple[tuple[str, ...], str, str, bool] | None,
-    stdio: tuple[int, int, int],
-    filter_: bytes,
-) -> init.Job:
-    linux = spec.get("linux") or {}
-    if not (spec.get("process") or {}).get("args"):
-        raise Invalid("no command was given, and the image has none")
-    operations = tuple(rootfs.plan(spec, DEVICES))
-    if linux.get("seccomp") and not filter_:
-        filter_ = seccomp.compile(linux["seccomp"], os.uname().machine)
-    resources = linux.get("resources") or {}
-    cgroup = container.plan(linux["cgroupsPath"], resources) if linux.get("cgroupsPath") else ()
-    return init.Job(
-        process=spec["process"],
-        hostname=spec.get("hostname") or "",
-        domainname=spec.get("domainname") or "",
-        root=os.fsencode(os.path.join(bundle, spec["root"]["path"])),
-        root_readonly=bool(spec["root"].get("readonly")),
-        overlay=overlay,
-        operations=operations,
-        flags=_flags(linux),
-        joined=_joined(linux),
-        seccomp=filter_ or None,
-        stdio=stdio,
-        terminal=bool(spec["process"].get("terminal")),
-        cgroup=container.make(cgroup, resources, required=bool(resources)),
-    )
-
-
-def _flags(linux: dict[str, Any]) -> int:
+def flags(linux: dict[str, Any]) -> int:
     """The flags of the namespaces that are made."""
-    flags = 0
+    made = 0
+    seen = set()
     for namespace in linux.get("namespaces") or ():
         kind = namespace["type"]
         if kind not in namespaces.FLAGS:
             raise Invalid(f"unknown kind of namespace: {kind}")
-        if kind == "user" or (kind == "mount" and namespace.get("path")):
-            raise Unsupported(f"a {kind} namespace given by path, or with id maps, is not supported yet")
+        if kind in seen:
+            raise Invalid(f"the {kind} namespace is given twice")
+        seen.add(kind)
         if not namespace.get("path"):
-            flags |= namespaces.FLAGS[kind]
-    return flags
+            made |= namespaces.FLAGS[kind]
+    if "mount" not in seen:
+        raise Unsupported("a container without a mount namespace is not supported")
+    return made
 
 
-def _joined(linux: dict[str, Any]) -> tuple[tuple[int, int], ...]:
+def joined(linux: dict[str, Any]) -> tuple[tuple[int, int], ...]:
     """Descriptors of the namespaces that are given by path, with their flags. Raises Invalid if one is not there."""
     found = []
-    for namespace in linux.get("namespaces") or ():
+    # The user namespace first: it gives the right to join the others. The mount namespace last: paths are its own.
+    given = sorted(linux.get("namespaces") or (), key=lambda each: (each["type"] == "mount", each["type"] != "user"))
+    for namespace in given:
         path = namespace.get("path")
         if not path:
             continue

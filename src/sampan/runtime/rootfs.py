@@ -7,6 +7,7 @@ openat2(RESOLVE_IN_ROOT), so whatever links an image contains, nothing lands out
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -23,17 +24,22 @@ else:
 
 
 class Filesystem(NamedTuple):
-    """Mount a new file system of ``kind``."""
+    """Mount a new file system of ``kind``; with ``copy_up`` it begins with what is in the directory below it."""
 
     target: str
     kind: str
     options: tuple[tuple[str, str | None], ...]
     attributes: int
     propagation: tuple[int, bool] | None = None
+    copy_up: bool = False
 
 
 class Bind(NamedTuple):
-    """Show a path of the host. ``set_``/``clear`` are mount attributes, of all mounts below it where ``deep``."""
+    """Show a path of the host. ``set_``/``clear`` are mount attributes, of all mounts below it where ``deep``.
+
+    ``fd`` is the detached copy of the source once that is opened, ``ids`` a user namespace that maps its owners (-1: as
+    they are), for all mounts below it where ``deep_ids``.
+    """
 
     target: str
     source: str
@@ -42,6 +48,9 @@ class Bind(NamedTuple):
     clear: int
     deep: bool
     propagation: tuple[int, bool]
+    ids: int = -1
+    deep_ids: bool = False
+    fd: int = -1
 
 
 class Device(NamedTuple):
@@ -49,6 +58,15 @@ class Device(NamedTuple):
 
     target: str
     source: str
+
+
+class Node(NamedTuple):
+    """Make a device node or a FIFO (mknod(2)), unless something is there. ``mode`` includes the file type."""
+
+    target: str
+    mode: int
+    device: int
+    owner: tuple[int, int]
 
 
 class Link(NamedTuple):
@@ -59,10 +77,11 @@ class Link(NamedTuple):
 
 
 class Cgroups(NamedTuple):
-    """Show the container's own cgroup below ``target``."""
+    """Show the container's own cgroup below ``target``; ``namespace`` is whether it is its namespace's root."""
 
     target: str
     attributes: int
+    namespace: bool = True
 
 
 class Mask(NamedTuple):
@@ -84,9 +103,9 @@ class Sysctl(NamedTuple):
     value: str
 
 
-Operation = Filesystem | Bind | Device | Link | Cgroups | Mask | ReadOnly | Sysctl
+Operation = Filesystem | Bind | Device | Node | Link | Cgroups | Mask | ReadOnly | Sysctl
 
-_DEVICE_LINKS = (
+DEVICE_LINKS = (
     ("/dev/ptmx", "pts/ptmx"),
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -96,27 +115,50 @@ _DEVICE_LINKS = (
 )
 # Never through a link: an image that has one there would have its own files taken for the kernel's (CVE-2019-19921).
 _KERNEL = ("proc", "sysfs")
-# Kept by the ipc and uts namespaces (runtime-spec, config-linux.md, "Sysctl"; net.* by the network namespace).
+# Kept by the ipc namespace (runtime-spec, config-linux.md, "Sysctl"; net.* by the network namespace).
 _OWN_SYSCTLS = (
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-    "kernel.shmmni", "kernel.shm_rmid_forced", "kernel.domainname",
+    "kernel.shmmni", "kernel.shm_rmid_forced",
 )  # fmt: skip
 
 
+_BIND_WORDS = {"bind", "rbind", "idmap", "ridmap", "remount", "sync", "async", "dirsync", "lazytime", "nolazytime"}
+_SILENT = ("defaults", "silent", "loud", "nostrictatime", "nomand", "noiversion")
+
+
 def plan(spec: dict[str, Any], devices: tuple[str, ...]) -> list[Operation]:
-    """The operations that turn an image's tree into the container's root, in order. Raises Invalid."""
+    """The operations that turn an image's tree into the container's root, in order. Raises Invalid.
+
+    ``devices`` are the names in /dev that every container of the engine's has, shown on the spec's own tmpfs there.
+    """
     operations: list[Operation] = []
     for mount in spec.get("mounts") or ():
-        operations.append(_planned(mount))
+        operations.append(_without_devices(planned(mount)))
         if mount["destination"] == "/dev" and mount["type"] == "tmpfs":
             operations += [Device(f"/dev/{name}", f"/dev/{name}") for name in devices]
-            operations += [Link(*link) for link in _DEVICE_LINKS]
+            operations += [Link(*link) for link in DEVICE_LINKS]
     linux = spec.get("linux") or {}
     operations += [Device(entry["path"], entry.get("source", entry["path"])) for entry in linux.get("devices") or ()]
-    operations += [_sysctl(key, value) for key, value in (linux.get("sysctl") or {}).items()]
-    operations += [ReadOnly(path) for path in linux.get("readonlyPaths") or ()]
-    operations += [Mask(path) for path in linux.get("maskedPaths") or ()]
-    return operations
+    return operations + hidden(linux)
+
+
+def hidden(linux: dict[str, Any]) -> list[Operation]:
+    """The operations that come last: settings, then what is read-only and what is out of sight."""
+    kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
+    return [
+        *(_sysctl(key, value, kinds) for key, value in (linux.get("sysctl") or {}).items()),
+        *(ReadOnly(path) for path in linux.get("readonlyPaths") or ()),
+        *(Mask(path) for path in linux.get("maskedPaths") or ()),
+    ]
+
+
+def opened(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+    """The operations with the sources of bind mounts opened by this process, as far as it may.
+
+    On the host itself, so that a source that the container's root may not reach can be shown, and one that is to follow
+    the host's mounts still belongs to them.
+    """
+    return tuple(_opened(each) if isinstance(each, Bind) else each for each in operations)
 
 
 def perform(operations: list[Operation], root_fd: int, cgroup: Cgroup) -> None:
@@ -128,30 +170,50 @@ def perform(operations: list[Operation], root_fd: int, cgroup: Cgroup) -> None:
             raise SampanError(f"cannot set up {operation.target} in the container: {error}") from error
 
 
-def _planned(mount: dict[str, Any]) -> Operation:
-    """One entry of the spec's mounts as an operation."""
+def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operation:
+    """One entry of the spec's mounts as an operation (runtime-spec, config.md, "Mounts"). Raises Invalid."""
     target, kind = mount["destination"], mount.get("type") or "bind"
     if not target.startswith("/"):
         raise Invalid(f"a mount's destination is not absolute: {target!r}")
     set_, clear, deep, propagation, data = _options(mount.get("options") or ())
     words = {key for key, _ in data}
     if kind == "bind" or words & {"bind", "rbind"}:
-        source = mount["source"]
+        if words - _BIND_WORDS:
+            raise Invalid(f"unknown option {min(words - _BIND_WORDS)!r} of the bind mount at {target}")
+        source = mount.get("source")
+        if not source:
+            raise Invalid(f"the bind mount at {target} has no source")
         recursive = "rbind" in words or not words & {"bind"}
-        return Bind(target, source, recursive, set_, clear, deep, propagation or (mounts.MS_PRIVATE, True))
+        propagation = propagation or (mounts.MS_PRIVATE, True)
+        return Bind(target, source, recursive, set_, clear, deep, propagation, mount.get("ids", -1), "ridmap" in words)
     if kind == "cgroup":
-        return Cgroups(target, set_)
-    # A container with CAP_MKNOD must not get at the host's disks through a node that it made.
-    if kind != "devpts":
-        set_ |= MOUNT_ATTR_NODEV
-    return Filesystem(target, kind, data, set_, propagation)
+        return Cgroups(target, set_, cgroup_namespace)
+    options = tuple(pair for pair in data if pair[0] != "tmpcopyup")
+    return Filesystem(target, kind, options, set_, propagation, copy_up="tmpcopyup" in words)
 
 
-def _sysctl(key: str, value: str) -> Sysctl:
-    """A setting, if it is one that a namespace keeps to itself (CVE-2022-0811: nothing smuggled into key or value)."""
-    own = key.startswith(("net.", "fs.mqueue.")) or key in _OWN_SYSCTLS
-    if not own or any(character in key + value for character in "+=\n\0/"):
+def _without_devices(operation: Operation) -> Operation:
+    """What a container makes on its file systems, or on a directory shared with it, is no way to the host's devices."""
+    if isinstance(operation, Filesystem) and operation.kind != "devpts":
+        return operation._replace(attributes=operation.attributes | MOUNT_ATTR_NODEV)
+    if isinstance(operation, Bind):
+        return operation._replace(set_=operation.set_ | MOUNT_ATTR_NODEV)
+    return operation
+
+
+def _sysctl(key: str, value: str, kinds: set[str]) -> Sysctl:
+    """A setting, if it is one that a namespace of the container's keeps to itself (CVE-2022-0811: nothing smuggled into
+    key or value)."""
+    if key.startswith("net."):
+        keeper = "network"
+    elif key in ("kernel.domainname", "kernel.hostname"):
+        keeper = "uts"
+    else:
+        keeper = "ipc" if key.startswith("fs.mqueue.") or key in _OWN_SYSCTLS else ""
+    if not keeper or any(character in key + value for character in "+=\n\0/"):
         raise Invalid(f"the setting {key} is not one that a container may change")
+    if keeper not in kinds:
+        raise Invalid(f"the setting {key} would be the host's: the container has no {keeper} namespace of its own")
     return Sysctl("/proc/sys/" + key.replace(".", "/"), value)
 
 
@@ -171,7 +233,7 @@ def _options(
             set_, clear = set_ & ~removes | adds, clear & ~adds | removes
         elif word in mounts.PROPAGATION:
             propagation = mounts.PROPAGATION[word]
-        else:
+        elif word not in _SILENT:
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
     return set_, clear, deep, propagation, tuple(data)
@@ -215,17 +277,32 @@ def _real_directory(root_fd: int, target: str) -> int:
         return beneath.make_directories(root_fd, path)
 
 
-def _bind(operation: Bind, root_fd: int, cgroup: Cgroup) -> None:
-    source = mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
+def _opened(operation: Bind) -> Bind:
     try:
-        # What a container makes on a shared directory must not become a device of the host.
-        set_ = operation.set_ | MOUNT_ATTR_NODEV
-        mounts.set_attributes(source, set_, operation.clear, recursive=operation.recursive and operation.deep)
-        flags, recursive = operation.propagation
-        mounts.set_attributes(source, propagation=flags, recursive=recursive)
-        _attach(source, root_fd, operation.target)
+        source = mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
+    except PermissionError:
+        return operation  # without privileges here: the container's own process opens it, as root of its namespace
+    except OSError as error:
+        raise SampanError(
+            f"cannot mount {operation.source} at {operation.target}: {os.strerror(error.errno or 0)}"
+        ) from None
+    mounts.set_attributes(source, operation.set_, operation.clear, recursive=operation.recursive and operation.deep)
+    if operation.ids >= 0:
+        mounts.map_ids(source, operation.ids, recursive=operation.deep_ids)
+    flags, recursive = operation.propagation
+    mounts.set_attributes(source, propagation=flags, recursive=recursive)
+    return operation._replace(fd=source)
+
+
+def _bind(operation: Bind, root_fd: int, cgroup: Cgroup) -> None:
+    if operation.fd < 0:
+        operation = _opened(operation)
+    if operation.fd < 0:
+        raise PermissionError(errno.EPERM, f"cannot open {operation.source}")
+    try:
+        _attach(operation.fd, root_fd, operation.target)
     finally:
-        os.close(source)
+        os.close(operation.fd)
 
 
 def _device(operation: Device, root_fd: int, cgroup: Cgroup) -> None:
@@ -266,6 +343,24 @@ def _make_file(root_fd: int, path: bytes) -> int:
         return beneath.open_in(root_fd, path, os.O_PATH)
 
 
+def _node(operation: Node, root_fd: int, cgroup: Cgroup) -> None:
+    directory, _, name = operation.target.rpartition("/")
+    if name in ("", ".", ".."):
+        raise Invalid(f"{operation.target!r} is no name for a device")
+    fd = beneath.make_directories(root_fd, os.fsencode(directory))
+    try:
+        os.mknod(name, operation.mode, operation.device, dir_fd=fd)
+        os.chown(name, *operation.owner, dir_fd=fd, follow_symlinks=False)
+        # By way of the node itself: the name could be a link by now, and fchmodat(2) follows one.
+        node = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        os.chmod(f"/proc/self/fd/{node}", stat.S_IMODE(operation.mode))
+        os.close(node)
+    except FileExistsError:
+        return
+    finally:
+        os.close(fd)
+
+
 def _link(operation: Link, root_fd: int, cgroup: Cgroup) -> None:
     directory, _, name = operation.target.rpartition("/")
     fd = beneath.open_directory(root_fd, os.fsencode(directory))
@@ -287,10 +382,17 @@ def _cgroups(operation: Cgroups, root_fd: int, cgroup: Cgroup) -> None:
     # The directory for v1's hierarchies must still be writable while their mount points are made.
     writable = operation.attributes & ~MOUNT_ATTR_RDONLY
     _filesystem(Filesystem(operation.target, "tmpfs", (("mode", "755"),), writable), root_fd, cgroup)
-    for hierarchy, _ in cgroup:
+    for hierarchy, directory in cgroup:
         options = tuple((controller, None) for controller in hierarchy.controllers)
         target = f"{operation.target}/{hierarchy.name}"
-        _filesystem(Filesystem(target, "cgroup", options, operation.attributes), root_fd, cgroup)
+        if operation.namespace:
+            _filesystem(Filesystem(target, "cgroup", options, operation.attributes), root_fd, cgroup)
+        else:
+            _bind(
+                Bind(target, directory, False, operation.attributes, 0, False, (mounts.MS_PRIVATE, False)),
+                root_fd,
+                cgroup,
+            )
         for controller in hierarchy.controllers:
             if controller != hierarchy.name:
                 _link(Link(f"{operation.target}/{controller}", hierarchy.name), root_fd, cgroup)
@@ -361,6 +463,7 @@ _PERFORM: dict[type, Any] = {
     Filesystem: _filesystem,
     Bind: _bind,
     Device: _device,
+    Node: _node,
     Link: _link,
     Cgroups: _cgroups,
     Mask: _mask,
