@@ -41,6 +41,15 @@ RUNTIME_INSIDERS = {
     ("containers.monitor", "runtime.parent"),  # the monitor is the runtime's parent process
     ("containers.watch", "runtime.parent"),  # and holds its process
     ("containers.lifecycle", "runtime.cgroups.container"),  # takes away what a killed monitor left
+    ("cli.runtime", "runtime.command"),  # is a runtime itself: no engine takes part
+    ("cli.runtime", "runtime.state"),
+    ("cli.runtime", "runtime.bundle"),
+    ("cli.bundles", "runtime.command"),
+    ("cli.bundles", "runtime.state"),
+    ("cli.bundles", "runtime.features"),
+    ("cli.bundles", "runtime.usage"),
+    ("cli.bundles", "runtime.bundle"),
+    ("cli.bundles", "runtime.cgroups.container"),
     ("containers.resources", "runtime.cgroups.container"),  # looks at the cgroup that the runtime made, and freezes it
 }
 FRONT_DOOR = ("cli.main", "cli.commands", "cli.context", "cli.flags")

@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": ("sampan.cli.logs", "Fetch the logs of a container"),
     "rm": ("sampan.cli.rm", "Remove one or more containers"),
     "rmi": ("sampan.cli.rmi", "Remove one or more images"),
+    "runtime": ("sampan.cli.runtime", "Create and run containers from OCI bundles, with the commands of runc"),
     "save": ("sampan.cli.save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "stop": ("sampan.cli.stop", "Stop one or more running containers"),
     "tag": ("sampan.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),

@@ -147,7 +147,7 @@ class _Attached:
             return
 
 
-def pump(outputs: dict[int, int], target: int, news: Connection, signals: Signals) -> None:
+def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: Signals) -> None:
     """Copies from the descriptors in ``outputs`` to those they are mapped to, and standard input to ``target`` (-1:
     nowhere), which is closed at its end unless it is an output too.
 
@@ -158,7 +158,8 @@ def pump(outputs: dict[int, int], target: int, news: Connection, signals: Signal
     source = _Input(poll, wanted=target >= 0)
     if target >= 0:
         os.set_blocking(target, False)
-    poll.watch(news.fileno(), READ, _ignore)
+    news = news if isinstance(news, int) else news.fileno()
+    poll.watch(news, READ, _ignore)
     left, ended = set(outputs), False
     while left or not ended:
         source.fill()
@@ -170,7 +171,7 @@ def pump(outputs: dict[int, int], target: int, news: Connection, signals: Signal
             return
         for fd, events, action in ready:
             action(fd, events)
-            if fd == news.fileno():
+            if fd == news:
                 poll.watch(fd, 0, _ignore)
                 ended = True
             elif fd == 0:

@@ -29,6 +29,7 @@ class held:
         return True
 
     def __exit__(self, *rest: object) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor too
         os.close(self._fd)
 
 

@@ -106,6 +106,20 @@ def compile(profile: dict[str, Any], machine: str) -> bytes:
     return struct.pack("=" + "HBBI" * len(code), *chain.from_iterable(code))
 
 
+MACHINES = tuple(_ABIS)
+
+
+def known() -> dict[str, list[str]]:
+    """The words of profiles that ``compile`` understands, by their keys in runtime-spec's features-linux.md."""
+    return {
+        "actions": sorted(_ACTIONS),
+        "operators": sorted(_OPERATORS),
+        "archs": [name for abis in _ABIS.values() for name, _, _ in abis],
+        "knownFlags": sorted(_FILTER_FLAGS),
+        "supportedFlags": sorted(_FILTER_FLAGS),
+    }
+
+
 def filter_flags(profile: dict[str, Any]) -> int:
     """The profile's ``flags`` for ``install``; without any, what runc takes: SPEC_ALLOW."""
     flags = 0

@@ -158,17 +158,14 @@ def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Seq
     It gets ``stdio`` as its standard descriptors and ``control`` as descriptor 3, and no others, so that an open file
     of the caller's is never a container's (CVE-2024-21626).
     """
-    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    # The name is a constant of ours and the path is quoted: nothing foreign becomes code.
-    code = f"import gc,sys;gc.disable();sys.path.append({home!r});from {module} import main;main()"
-    interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    interpreter, words = _command(module)
     executable = _read_only(interpreter)
     duplicates = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(_above((*stdio, control)))]
     temporary = [fd for _, fd, _ in duplicates]
     try:
         return os.posix_spawn(
             f"/proc/self/fd/{executable}" if executable >= 0 else interpreter,
-            [interpreter, "-SI", "-c", code, *arguments],
+            [*words, *arguments],
             {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/")},
             file_actions=duplicates,
             setsid=True,
@@ -181,6 +178,25 @@ def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Seq
             os.close(fd)
         if executable >= 0:
             os.close(executable)
+
+
+def become(module: str, function: str, arguments: Sequence[str]) -> None:
+    """Has this process go on as a fresh ``python -SI`` that runs a function of ``module``, as ``spawn`` starts one."""
+    interpreter, words = _command(module, function)
+    executable = _read_only(interpreter)
+    try:
+        os.execve(f"/proc/self/fd/{executable}" if executable >= 0 else interpreter, [*words, *arguments], os.environ)
+    except OSError as error:
+        raise SampanError(f"cannot start the container runtime {interpreter}: {error.strerror}") from None
+
+
+def _command(module: str, function: str = "main") -> tuple[str, list[str]]:
+    """The interpreter, and the words that have it run a function of ``module``."""
+    home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    # The names are constants of ours and the path is quoted: nothing foreign becomes code.
+    code = f"import gc,sys;gc.disable();sys.path.append({home!r});from {module} import {function};{function}()"
+    interpreter = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+    return interpreter, [interpreter, "-SI", "-c", code]
 
 
 def _read_only(path: str) -> int:

@@ -14,6 +14,7 @@ import stat
 from sampan.errors import Invalid, SampanError
 from sampan.linux import beneath, mounts
 from sampan.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
+from sampan.runtime import copyup
 from sampan.runtime.cgroups.container import Cgroup
 
 TYPE_CHECKING = False
@@ -152,6 +153,14 @@ def hidden(linux: dict[str, Any]) -> list[Operation]:
     ]
 
 
+def propagation(word: str) -> int:
+    """``rootfsPropagation`` as mount(2)'s flags. Raises Invalid."""
+    if word not in mounts.PROPAGATION:
+        raise Invalid(f"unknown rootfsPropagation {word!r}")
+    flag, recursive = mounts.PROPAGATION[word]
+    return flag | (mounts.MS_REC if recursive else 0)
+
+
 def opened(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
     """The operations with the sources of bind mounts opened by this process, as far as it may.
 
@@ -247,6 +256,8 @@ def _filesystem(operation: Filesystem, root_fd: int, cgroup: Cgroup) -> None:
     try:
         fd = _new(operation)
         try:
+            if operation.copy_up:
+                copyup.copy(target, fd)
             mounts.attach(fd, target)
             if operation.propagation:
                 mounts.set_attributes(fd, propagation=operation.propagation[0], recursive=operation.propagation[1])

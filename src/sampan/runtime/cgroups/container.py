@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -26,15 +27,18 @@ class Membership(NamedTuple):
     directory: str
 
 
-def plan(path: str, resources: dict[str, Any] | None = None) -> Cgroup:
+def plan(path: str, resources: dict[str, Any] | None = None, *, every: bool = False) -> Cgroup:
     """Where the container with cgroup path ``path`` ("/sampan/ID") belongs on this machine. Makes nothing.
 
     ``resources`` are its limits (runtime-spec ``linux.resources``); some need hierarchies that others do without.
+    ``every`` is for whoever expects a container in all of them.
     """
     cpu = (resources or {}).get("cpu") or {}
     asked: tuple[str, ...] = ("cpuset",) if cpu.get("cpus") or cpu.get("mems") else ()
     if (resources or {}).get("blockIO"):
         asked += ("blkio",)
+    if every:
+        asked = choose.CONTROLLERS
     return tuple(Membership(entry, entry.mount + path) for entry in choose.joined(choose.hierarchies(), asked))
 
 
@@ -77,7 +81,8 @@ def join(cgroup: Cgroup) -> None:
 def remove(cgroup: Cgroup) -> None:
     """Removes the directories once their last process is gone; those that are not there are no error."""
     for membership in cgroup:
-        _remove_directory(membership.directory)
+        for directory in _tree(membership.directory):
+            _remove_directory(directory)
 
 
 def remove_path(path: str) -> None:
@@ -113,10 +118,59 @@ def freeze(cgroup: Cgroup, *, frozen: bool) -> None:
     raise Unavailable("this machine's cgroups cannot freeze processes")
 
 
+def is_frozen(cgroup: Cgroup) -> bool:
+    """Whether ``freeze`` has stopped the container."""
+    for membership in cgroup:
+        two = membership.hierarchy.version == 2
+        if two or "freezer" in membership.hierarchy.controllers:
+            name = "cgroup.freeze" if two else "freezer.state"
+            try:
+                with open(f"{membership.directory}/{name}") as file:
+                    return file.read().strip() in ("1", "FROZEN", "FREEZING")
+            except FileNotFoundError:
+                continue
+    return False
+
+
+def processes(cgroup: Cgroup) -> list[int]:
+    """The ids of all processes of the container, also those in cgroups that it made for itself."""
+    for membership in cgroup:
+        found: list[int] = []
+        for directory in _tree(membership.directory):
+            try:
+                found += v1.processes(directory)
+            except (FileNotFoundError, OSError):
+                continue  # it went away meanwhile, or is of threads (ENOTSUP)
+        return found
+    return []
+
+
+def change(cgroup: Cgroup, resources: dict[str, Any]) -> None:
+    """Sets other limits for a running container. Raises Unavailable naming the file that could not be written."""
+    for membership in cgroup:
+        try:
+            _write_limits(membership, resources)
+        except OSError as error:
+            raise Unavailable(f"cannot change the limits: {error.strerror}: {error.filename}") from None
+
+
+def _tree(directory: str) -> list[str]:
+    """A cgroup and all below it, from the bottom up."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    found += _tree(entry.path)
+    except FileNotFoundError:
+        return found
+    return [*found, directory]
+
+
 def _make_directory(membership: Membership) -> None:
     parent = os.path.dirname(membership.directory)
     if membership.hierarchy.version == 2 and not os.path.isdir(parent):
-        os.mkdir(parent)
+        os.makedirs(parent)
         _delegate(membership.hierarchy.mount, parent)
     try:
         os.makedirs(membership.directory, exist_ok=True)
@@ -127,8 +181,10 @@ def _make_directory(membership: Membership) -> None:
 
 
 def _delegate(mount: str, parent: str) -> None:
-    """Turns on, for the children of ``mount`` and ``parent``, every controller that is on offer."""
-    for directory in (mount, parent):
+    """Turns on, from ``mount`` down to the children of ``parent``, every controller that is on offer."""
+    directory = mount
+    for part in ("", *os.path.relpath(parent, mount).split("/")):
+        directory = f"{directory}/{part}" if part else directory
         with open(f"{directory}/cgroup.controllers") as file:
             available = [name for name in file.read().split() if name in choose.CONTROLLERS or name == "io"]
         for name in available:
@@ -143,12 +199,23 @@ def _write_limits(membership: Membership, resources: dict[str, Any]) -> None:
         writes = v1.limits(resources, membership.hierarchy.controllers)
     else:
         writes = v2.limits(resources)
-    for file, text in writes:
-        try:
-            _write(f"{membership.directory}/{file}", text)
-        except FileNotFoundError:
-            if file not in _SWAP:  # a kernel may count no swap; then there is nothing to limit
-                raise
+    # The limit of memory with swap may not be below that of memory: what is refused at first may fit after the rest.
+    again = [pair for pair in writes if not _written(membership.directory, *pair, patient=True)]
+    for file, text in again:
+        _written(membership.directory, file, text)
+
+
+def _written(directory: str, file: str, text: str, *, patient: bool = False) -> bool:
+    try:
+        _write(f"{directory}/{file}", text)
+    except FileNotFoundError:
+        if file not in _SWAP:  # a kernel may count no swap; then there is nothing to limit
+            raise
+    except OSError as error:
+        if not patient or error.errno != errno.EINVAL:
+            raise OSError(error.errno, os.strerror(error.errno or 0), f"{directory}/{file}") from None
+        return False
+    return True
 
 
 def _write(path: str, text: str) -> None:

@@ -32,6 +32,12 @@ def join(directory: str) -> None:
 def _memory(resources: dict[str, Any]) -> list[tuple[str, str]]:
     memory = resources.get("memory") or {}
     writes = []
+    if memory.get("kernel"):
+        writes.append(("memory.kmem.limit_in_bytes", str(memory["kernel"])))
+    if memory.get("kernelTCP"):
+        writes.append(("memory.kmem.tcp.limit_in_bytes", str(memory["kernelTCP"])))
+    if memory.get("swappiness") is not None:
+        writes.append(("memory.swappiness", str(memory["swappiness"])))
     if memory.get("limit"):
         writes.append(("memory.limit_in_bytes", str(memory["limit"])))
     if memory.get("swap"):
@@ -50,8 +56,14 @@ def _pids(resources: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _cpu(resources: dict[str, Any]) -> list[tuple[str, str]]:
     cpu = resources.get("cpu") or {}
-    names = (("shares", "cpu.shares"), ("period", "cpu.cfs_period_us"), ("quota", "cpu.cfs_quota_us"))
-    return [(file, str(cpu[key])) for key, file in names if cpu.get(key)]
+    names = (
+        ("shares", "cpu.shares"), ("period", "cpu.cfs_period_us"), ("quota", "cpu.cfs_quota_us"),
+        ("burst", "cpu.cfs_burst_us"), ("realtimePeriod", "cpu.rt_period_us"), ("realtimeRuntime", "cpu.rt_runtime_us"),
+    )  # fmt: skip
+    writes = [(file, str(cpu[key])) for key, file in names if cpu.get(key)]
+    if cpu.get("idle") is not None:
+        writes.append(("cpu.idle", str(cpu["idle"])))
+    return writes
 
 
 def _devices(resources: dict[str, Any]) -> list[tuple[str, str]]:
@@ -68,9 +80,27 @@ def _cpuset(resources: dict[str, Any]) -> list[tuple[str, str]]:
     return [(f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
 
 
+THROTTLES = (
+    ("throttleReadBpsDevice", "read_bps_device", "rbps"), ("throttleWriteBpsDevice", "write_bps_device", "wbps"),
+    ("throttleReadIOPSDevice", "read_iops_device", "riops"), ("throttleWriteIOPSDevice", "write_iops_device", "wiops"),
+)  # fmt: skip
+"""The specification's name, the end of v1's file, v2's word."""
+
+
 def _blkio(resources: dict[str, Any]) -> list[tuple[str, str]]:
-    weight = (resources.get("blockIO") or {}).get("weight")
-    return [("blkio.bfq.weight", str(weight))] if weight else []
+    block = resources.get("blockIO") or {}
+    writes = [("blkio.bfq.weight", str(block["weight"]))] if block.get("weight") else []
+    for device in block.get("weightDevice") or ():
+        writes.append(("blkio.bfq.weight_device", f"{device['major']}:{device['minor']} {device['weight']}"))
+    for key, file, _ in THROTTLES:
+        for device in block.get(key) or ():
+            writes.append((f"blkio.throttle.{file}", f"{device['major']}:{device['minor']} {device['rate']}"))
+    return writes
+
+
+def _hugetlb(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    limits = resources.get("hugepageLimits") or ()
+    return [(f"hugetlb.{each['pageSize']}.limit_in_bytes", str(each["limit"])) for each in limits]
 
 
 def inherit_cpuset(mount: str, directory: str) -> None:
@@ -86,7 +116,10 @@ def inherit_cpuset(mount: str, directory: str) -> None:
                     file.write(above.read())
 
 
-_MAKERS = {"memory": _memory, "pids": _pids, "cpu": _cpu, "devices": _devices, "cpuset": _cpuset, "blkio": _blkio}
+_MAKERS = {
+    "memory": _memory, "pids": _pids, "cpu": _cpu, "devices": _devices, "cpuset": _cpuset, "blkio": _blkio,
+    "hugetlb": _hugetlb,
+}  # fmt: skip
 
 
 def processes(directory: str) -> list[int]:

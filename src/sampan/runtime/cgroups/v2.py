@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sampan.errors import Invalid
+from sampan.runtime.cgroups.v1 import THROTTLES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -24,13 +27,26 @@ def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
     if cpu.get("quota") or cpu.get("period"):
         quota = cpu.get("quota") or -1
         writes.append(("cpu.max", f"{quota if quota > 0 else 'max'} {cpu.get('period') or 100000}"))
+    if cpu.get("burst"):
+        writes.append(("cpu.max.burst", str(cpu["burst"])))
+    if cpu.get("idle") is not None:
+        writes.append(("cpu.idle", str(cpu["idle"])))
     writes += [(f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
     block = (resources.get("blockIO") or {}).get("weight")
     if block:
         writes.append(("io.weight", f"default {1 + (block - 10) * 9999 // 990}"))
+    for key, _, word in THROTTLES:
+        for device in (resources.get("blockIO") or {}).get(key) or ():
+            writes.append(("io.max", f"{device['major']}:{device['minor']} {word}={device['rate']}"))
+    for each in resources.get("hugepageLimits") or ():
+        writes.append((f"hugetlb.{each['pageSize']}.max", str(each["limit"])))
     limit = (resources.get("pids") or {}).get("limit")
     if limit:
         writes.append(("pids.max", str(limit) if limit > 0 else "max"))
+    for file, text in (resources.get("unified") or {}).items():
+        if "/" in file or not file:
+            raise Invalid(f"{file!r} is no file of a cgroup")
+        writes.append((file, text))
     return writes
 
 

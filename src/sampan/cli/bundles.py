@@ -1,0 +1,243 @@
+"""The seldom verbs of ``sampan runtime``, and the process that ``exec`` is asked for."""
+
+import json
+import os
+import sys
+import time
+
+from sampan.cli.flags import Parsed, UsageError
+from sampan.errors import Conflict, Invalid, NotFound
+from sampan.runtime import command, state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def process_of(arguments: Parsed, root: str, name: str, words: list[str]) -> "dict[str, Any]":
+    """The runtime-spec ``process`` that ``exec`` asks for: from a file, or as the container's own but for some things.
+
+    Raises Invalid.
+    """
+    path = arguments.text("process")
+    if path:
+        return _object(path)
+    if not words:
+        raise UsageError("exec needs a command, or --process")
+    process = dict(state.spec(state.find(root, name)).get("process") or {})
+    process["args"] = words
+    process["terminal"] = arguments.on("tty")
+    process["env"] = [*(process.get("env") or ()), *arguments.texts("env")]
+    for key, flag in (("cwd", "cwd"), ("apparmorProfile", "apparmor"), ("selinuxLabel", "process-label")):
+        if arguments.text(flag):
+            process[key] = arguments.text(flag)
+    if arguments.on("no-new-privs"):
+        process["noNewPrivileges"] = True
+    _take_user(process, arguments)
+    caps = arguments.texts("cap")
+    if caps:
+        sets = {**(process.get("capabilities") or {})}
+        for kind in ("bounding", "effective", "permitted"):
+            sets[kind] = [*(sets.get(kind) or ()), *caps]
+        process["capabilities"] = sets
+    return process
+
+
+def _take_user(process: "dict[str, Any]", arguments: Parsed) -> None:
+    user = dict(process.get("user") or {})
+    asked, groups = arguments.text("user"), arguments.texts("additional-gids")
+    if asked:
+        uid, colon, gid = asked.partition(":")
+        if not (uid.isascii() and uid.isdigit()) or (colon and not (gid.isascii() and gid.isdigit())):
+            raise Invalid(f"--user {asked!r}: numbers are wanted, UID or UID:GID")
+        user["uid"] = _id(uid)
+        if colon:
+            user["gid"] = _id(gid)
+    if groups:
+        if not all(group.isascii() and group.isdigit() for group in groups):
+            raise Invalid(f"--additional-gids {' '.join(groups)}: numbers are wanted")
+        user["additionalGids"] = [*(user.get("additionalGids") or ()), *map(_id, groups)]
+    process["user"] = user
+
+
+def _id(text: str) -> int:
+    if int(text) >= 2**32 - 1:
+        raise Invalid(f"{text} is too large for an id")
+    return int(text)
+
+
+def _object(path: str) -> "dict[str, Any]":
+    from sampan.runtime import bundle
+
+    try:
+        with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
+            return bundle.parse(file.read(8 << 20), path)
+    except OSError as error:
+        raise NotFound(f"cannot read {path}: {error.strerror}") from None
+
+
+def _features(arguments: Parsed, root: str) -> int:
+    from sampan.runtime import features
+
+    _print(features.features())
+    return 0
+
+
+def _print(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def _list(arguments: Parsed, root: str) -> int:
+    shown = []
+    for name in state.names(root):
+        try:
+            place = state.find(root, name)
+            shown.append(state.shown(place, state.read(place)))
+        except NotFound:
+            continue  # it is being made, or went away just now
+    if arguments.on("quiet"):
+        sys.stdout.write("".join(f"{each['id']}\n" for each in shown))
+    elif _format(arguments) == "json":
+        sys.stdout.write(json.dumps(shown) + "\n")
+    else:
+        rows = [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
+        rows += [[str(each[key.lower()]) for key in rows[0]] for each in shown]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        for row in rows:
+            line = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            sys.stdout.write(line.rstrip() + "\n")
+    return 0
+
+
+def _format(arguments: Parsed) -> str:
+    form = arguments.text("format") or ""
+    if form not in ("table", "json"):
+        raise UsageError(f"--format {form!r}: it is table or json")
+    return form
+
+
+def _ps(arguments: Parsed, root: str) -> int:
+    name, *options = arguments.positionals
+    pids = command.processes(root, name)
+    if _format(arguments) == "json":
+        sys.stdout.write(json.dumps(pids) + "\n")
+        return 0
+    import subprocess
+
+    try:
+        done = subprocess.run(["ps", *(options or ["-ef"])], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Invalid(f"ps cannot list the processes: {error}", hint="--format json needs no ps") from None
+    head, *lines = done.stdout.splitlines()
+    if "PID" not in head.split():
+        raise Invalid("the options of ps leave out the column PID")
+    column = head.split().index("PID")
+    sys.stdout.write(f"{head}\n" + "".join(f"{line}\n" for line in lines if int(line.split()[column]) in pids))
+    return 0
+
+
+def _spec(arguments: Parsed, root: str) -> int:
+    from sampan.runtime import defaults
+
+    rootless = arguments.on("rootless")
+    spec = defaults.base_spec(
+        ["sh"],
+        [f"PATH={defaults.PATH}", "TERM=xterm"],
+        "/",
+        hostname="sampan",
+        rootless=rootless,
+        terminal=True,
+    )
+    spec["root"]["readonly"] = True
+    if rootless:
+        spec["linux"]["namespaces"].append({"type": "user"})
+        spec["linux"]["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+        spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
+    path = os.path.join(arguments.text("bundle") or ".", "config.json")
+    try:
+        with open(path, "x") as file:
+            file.write(json.dumps(spec, indent="\t") + "\n")
+    except FileExistsError:
+        raise Conflict(f"{path} exists already") from None
+    return 0
+
+
+def _events(arguments: Parsed, root: str) -> int:
+    from sampan.runtime import usage
+    from sampan.runtime.cgroups import container
+
+    (name,) = arguments.positionals
+    place = state.find(root, name)
+    seconds = _seconds(arguments.text("interval") or "")
+    while True:
+        record = state.read(place)
+        if not state.is_alive(record):
+            if arguments.on("stats"):
+                raise Conflict(f"container {name} is not running")
+            return 0
+        data = usage.usage(container.found(record.cgroup))
+        sys.stdout.write(json.dumps({"type": "stats", "id": name, "data": data}) + "\n")
+        sys.stdout.flush()
+        if arguments.on("stats"):
+            return 0
+        time.sleep(seconds)
+
+
+def _seconds(text: str) -> float:
+    for suffix, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0)):
+        number = text.removesuffix(suffix)
+        if number != text and number.replace(".", "", 1).isdigit() and float(number) > 0:
+            return float(number) * factor
+    raise UsageError(f"--interval {text!r}: write a number with ms, s or m")
+
+
+_RESOURCES = (
+    ("blkio-weight", "blockIO", "weight"),
+    ("cpu-period", "cpu", "period"),
+    ("cpu-quota", "cpu", "quota"),
+    ("cpu-share", "cpu", "shares"),
+    ("cpuset-cpus", "cpu", "cpus"),
+    ("cpuset-mems", "cpu", "mems"),
+    ("memory", "memory", "limit"),
+    ("memory-reservation", "memory", "reservation"),
+    ("memory-swap", "memory", "swap"),
+    ("pids-limit", "pids", "limit"),
+)
+
+
+def _update(arguments: Parsed, root: str) -> int:
+    path = arguments.text("resources")
+    resources = _object(path) if path else {}
+    resources.pop("devices", None)  # engines send the whole list again; it was set at the start
+    for flag, controller, key in _RESOURCES:
+        if flag not in arguments:
+            continue
+        if flag.startswith("memory"):
+            value: object = _bytes(arguments.text(flag) or "")
+        elif flag.startswith("cpuset"):
+            value = arguments.text(flag)
+        else:
+            value = arguments.number(flag)
+        resources.setdefault(controller, {})[key] = value
+    if not resources:
+        raise UsageError("update needs at least one limit")
+    command.update(root, arguments.positionals[0], resources)
+    return 0
+
+
+def _bytes(text: str) -> int:
+    """Bytes, or with a unit: 64m, 1g."""
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].isalpha() else (text, "b")
+    if unit not in "bkmgt" or not number.removeprefix("-").isdigit():
+        raise UsageError(f"{text!r} is no amount of memory")
+    return int(number) << 10 * "bkmgt".index(unit)
+
+
+VERBS = {
+    "events": _events,
+    "features": _features,
+    "list": _list,
+    "ps": _ps,
+    "spec": _spec,
+    "update": _update,
+}
