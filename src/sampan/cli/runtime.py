@@ -8,11 +8,11 @@ import sys
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed, UsageError, check_count, nearest, parse
-from sampan.errors import Invalid, SampanError, Unsupported
+from sampan.errors import Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sampan.runtime.command import Begun, Start
 
@@ -40,6 +40,7 @@ def _create(arguments: Parsed, root: str) -> int:
 
     how = _start(arguments, waited=False)
     begun = command.create(root, arguments.positionals[0], arguments.text("bundle") or ".", how)
+    _warn(begun.warnings)
     begun.process.leave()
     return 0
 
@@ -70,15 +71,16 @@ def _exec(arguments: Parsed, root: str) -> int:
     how = _start(arguments, waited=not detached)
     begun = command.execute(root, name, process, how, cgroup=arguments.text("cgroup") or "")
 
-    def start() -> list[SampanError]:
+    def start() -> list[str]:
         begun.process.start()
         return []
 
     return _attend(begun, start, detached=detached)
 
 
-def _attend(begun: "Begun", start: "Callable[[], list[SampanError]]", *, detached: bool) -> int:
+def _attend(begun: "Begun", start: "Callable[[], list[str]]", *, detached: bool) -> int:
     """Lets a program run and, unless it is left to itself, passes on what is typed and signals until it has ended."""
+    _warn(begun.warnings)
     if detached:
         _warn(start())
         return 0
@@ -317,11 +319,15 @@ def main(arguments: Parsed, context: Context) -> int:
 
         context.print(f"sampan-runtime version {__version__}\nspec: 1.2.0")
         return 0
+    global _log
+    _log = arguments.text("log") or "", arguments.text("log-format") or ""
     try:
         return _perform(arguments, context)
     except Exception as error:
-        if arguments.text("log"):
-            _log(error, arguments.text("log") or "", arguments.text("log-format") or "")
+        if _log[0]:
+            from sampan.cli import failures
+
+            _write_log("error", failures.explain(error).message)
         raise
 
 
@@ -376,25 +382,31 @@ def _perform(arguments: Parsed, context: Context) -> int:
     return perform(parsed, os.path.abspath(arguments.text("root") or default_root()))
 
 
-def _warn(failed: list[SampanError]) -> None:
-    for error in failed:
-        sys.stderr.write(f"WARNING: {error}\n")
+_log: "tuple[str, str]" = ("", "")
+"""The file and the form of the log, where there is one."""
 
 
-def _log(error: BaseException, path: str, form: str) -> None:
+def _warn(sentences: "Sequence[str]") -> None:
+    """To the log or else a terminal: any other standard error is the container's own."""
+    for sentence in sentences:
+        if _log[0]:
+            _write_log("warning", sentence)
+        elif os.isatty(2):
+            sys.stderr.write(f"WARNING: {sentence}\n")
+
+
+def _write_log(level: str, message: str) -> None:
     """Adds a line to the log, in the form that containerd and conmon read (logrus's)."""
     import time
 
-    from sampan.cli import failures
-
-    message = failures.explain(error).message
+    path, form = _log
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if form == "json":
         from sampan import plainjson
 
-        line = plainjson.dumps({"level": "error", "msg": message, "time": now})
+        line = plainjson.dumps({"level": level, "msg": message, "time": now})
     else:
-        line = f'time="{now}" level=error msg={message!r}'
+        line = f'time="{now}" level={level} msg={message!r}'
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as failure:

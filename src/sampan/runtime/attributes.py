@@ -11,6 +11,7 @@ import stat
 import struct
 
 from sampan.errors import Invalid, SampanError, Unsupported
+from sampan.linux import capabilities
 from sampan.linux.syscalls import named
 
 TYPE_CHECKING = False
@@ -77,6 +78,23 @@ def set_early(process: dict[str, Any], *, namespace: bool) -> None:
         soft, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY and (limit["hard"] > hard or limit["hard"] < 0):
             _limit(limit["type"], kind, soft, limit["hard"])
+
+
+def clamped(process: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The process with limits that this one may set, and a sentence for each that had to be lowered to that.
+
+    Raising a limit takes CAP_SYS_RESOURCE, which root of a container host often lacks, and engines ask for a million
+    processes as a matter of course.
+    """
+    limits, sentences = [], []
+    may_raise = capabilities.effective() >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1
+    for limit in process.get("rlimits") or ():
+        most = resource.getrlimit(_kind(limit["type"]))[1]
+        if not may_raise and most != resource.RLIM_INFINITY and limit["hard"] > most:
+            sentences.append(f"{limit['type']} is {most}, not {limit['hard']}: this process may not raise it")
+            limit = {**limit, "hard": most, "soft": min(limit["soft"], most)}
+        limits.append(limit)
+    return ({**process, "rlimits": limits} if limits else process), sentences
 
 
 def set_limits(process: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from _signal import SIGKILL, pidfd_send_signal
 from sampan import plainjson
 from sampan.errors import Conflict, Invalid, NotFound, SampanError
 from sampan.linux import sockets, syscalls
-from sampan.runtime import bundle, enter, handshake, hooks, init, parent, state
+from sampan.runtime import attributes, bundle, enter, handshake, hooks, init, parent, state
 from sampan.runtime.cgroups import container
 from sampan.runtime.state import Record
 
@@ -36,10 +36,12 @@ class Start(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A process that has been made. ``console`` is its terminal's master side, -1 if it is not for the caller."""
+    """A process that has been made. ``console`` is its terminal's master side, -1 if it is not for the caller;
+    ``warnings`` are what it had to do without."""
 
     process: parent.Process
     console: int
+    warnings: tuple[str, ...] = ()
 
 
 def create(root: str, name: str, directory: str, how: Start) -> Begun:
@@ -59,6 +61,7 @@ def create(root: str, name: str, directory: str, how: Start) -> Begun:
 
 
 def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Begun:
+    spec["process"], warnings = attributes.clamped(spec["process"])
     linux = spec.get("linux") or {}
     filter_ = bundle.filter_of(linux)
     if filter_:
@@ -82,7 +85,7 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
         console = process.ready(terminal=terminal, mounted=run_early if early else None)
         record = record._replace(pid=process.pid, started=state.start_time(process.pid) or 0)
         state.write(place, record)
-        return Begun(process, _publish(process.pid, console, how))
+        return Begun(process, _publish(process.pid, console, how), tuple(warnings))
     except BaseException:
         process.abandon()
         raise
@@ -166,7 +169,7 @@ def wait(process: parent.Process) -> int:
     return parent.exit_code(os.waitpid(process.pid, 0)[1])
 
 
-def start(root: str, name: str) -> list[SampanError]:
+def start(root: str, name: str) -> list[str]:
     """Lets a created container's program run, and gives what went wrong afterwards: a poststart hook fails in vain.
 
     Raises Conflict if it was started before, and what keeps the program from running.
@@ -190,7 +193,7 @@ def start(root: str, name: str) -> list[SampanError]:
         return _after_start(place, record)
 
 
-def begin(root: str, name: str, process: parent.Process) -> list[SampanError]:
+def begin(root: str, name: str, process: parent.Process) -> list[str]:
     """As ``start``, by the process that made the container."""
     place = state.find(root, name)
     with state.held(place):
@@ -199,17 +202,17 @@ def begin(root: str, name: str, process: parent.Process) -> list[SampanError]:
         return _after_start(place, state.read(place))
 
 
-def _after_start(place: str, record: Record) -> list[SampanError]:
+def _after_start(place: str, record: Record) -> list[str]:
     return _in_vain(hooks.of(state.spec(place), "poststart"), hooks.state(_told(record), b"running", record.pid))
 
 
-def _in_vain(some: tuple[hooks.Hook, ...], text: bytes) -> list[SampanError]:
+def _in_vain(some: tuple[hooks.Hook, ...], text: bytes) -> list[str]:
     failed = []
     for hook in some:
         try:
             hooks.perform((hook,), text)
         except SampanError as error:
-            failed.append(error)
+            failed.append(str(error))
     return failed
 
 
@@ -245,7 +248,7 @@ def _signal_all(cgroup: container.Cgroup, number: int) -> None:
         _signal(pid, number)
 
 
-def delete(root: str, name: str, *, force: bool = False) -> list[SampanError]:
+def delete(root: str, name: str, *, force: bool = False) -> list[str]:
     """Forgets a container that has ended, and gives what went wrong with its poststop hooks.
 
     ``force`` ends one that has not, and does not mind if there is none. Raises Conflict.
@@ -295,13 +298,14 @@ def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup
     if now != "running" and now != "created":
         raise Conflict(f"cannot exec in container {name}: it is {now}")
     bundle.check_process(process, {})
+    process, warnings = attributes.clamped(process)
     terminal = bool(process.get("terminal"))
     _check_terminal(terminal, how)
     path = os.path.normpath(f"{record.cgroup}/{cgroup}") if cgroup else record.cgroup
     ending = init.Ending(process, _kept_filter(place), _STDIO, terminal, how.waited, -1, how.preserved, how.keyring)
     begun = enter.create(record.pid, path, ending)
     try:
-        return Begun(begun, _publish(begun.pid, begun.ready(terminal=terminal), how))
+        return Begun(begun, _publish(begun.pid, begun.ready(terminal=terminal), how), tuple(warnings))
     except BaseException:
         begun.abandon()
         raise
