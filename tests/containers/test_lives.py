@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,31 @@ def test_the_end_of_logs(anyone: Sampan) -> None:
     assert anyone("logs", "-n", "0", identifier).stdout == ""
     assert anyone("logs", "-f", "--tail", "1", identifier).stdout == "no-newline"
     assert anyone("logs", "--tail", "x", identifier, check=False).returncode == 1
+
+
+def test_logs_of_a_time(anyone: Sampan) -> None:
+    identifier = start(anyone, "for word in one two three; do echo $word; sleep 0.01; done; echo up")
+    await_(lambda: state(anyone, identifier)["Status"] == "exited")
+    times = [line.split()[0] for line in anyone("logs", "-t", identifier).stdout.splitlines()]
+
+    def shown(*options: str) -> list[str]:
+        return anyone("logs", *options, identifier).stdout.splitlines()
+
+    assert shown("--since", times[1], "--until", times[2]) == ["two", "three"]
+    assert shown("-f", "--since", times[1], "--tail", "2") == ["three", "up"]
+    assert shown("--since", times[1], "--tail", "4") == ["two", "three", "up"]
+    assert shown("--until", "1h") == shown("--since", "2199-01-01") == []
+    assert shown("--since", "1h30m") == ["one", "two", "three", "up"]
+    assert shown("--details", "-t", "-n", "1") == [f"{times[3]}  up"]
+    done = anyone("logs", "--since", "yesterday", identifier, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "sampan: invalid time 'yesterday'")
+
+
+def test_logs_are_followed_until_a_moment(anyone: Sampan) -> None:
+    identifier = start(anyone, OBEDIENT)
+    moment = str(time.time() + 0.5)
+    assert anyone("logs", "-f", "--until", moment, identifier, timeout=60).stdout == "up\n"
+    assert state(anyone, identifier)["Status"] == "running"
 
 
 def test_logs_are_followed_to_the_end(anyone: Sampan) -> None:

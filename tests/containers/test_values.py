@@ -131,7 +131,7 @@ def test_a_log_has_all_of_each_stream(chunks: list[tuple[int, str]]) -> None:
         for stream, text in chunks:
             writer.write(stream, text.encode())
         writer.close()
-        lines = list(logs.read(path))
+        lines = _lines(path)
     for stream in (1, 2):
         said = "".join(text for number, text in chunks if number == stream)
         assert "".join(line.text for line in lines if line.stream == stream) == said
@@ -142,7 +142,7 @@ def test_long_lines_come_in_parts(tmp_path: Path) -> None:
     writer.write(1, b"x" * 40_000)
     writer.write(1, b"y\nend")
     writer.close()
-    texts = [line.text for line in logs.read(str(tmp_path / "log"))]
+    texts = [line.text for line in _lines(tmp_path / "log")]
     assert "".join(texts) == "x" * 40_000 + "y\nend"
     assert [len(text) for text in texts] == [logs.PART, logs.PART, 40_002 - 2 * logs.PART, 3]
 
@@ -154,8 +154,32 @@ def test_tail_and_what_a_crash_cut_off(tmp_path: Path) -> None:
     writer.close()
     with path.open("ab") as file:
         file.write(b'{"log":"half')
-    assert [line.text for line in logs.read(str(path), tail=2)] == ["2\n", "3\n"]
-    assert list(logs.read(str(tmp_path / "none"))) == []
+    assert [line.text for line in _lines(path, last=2)] == ["2\n", "3\n"]
+    assert _lines(tmp_path / "none", last=2) == []
+
+
+@pytest.mark.parametrize("last", [0, 1, 9, 1000, 4999, 5000, 5001])
+def test_the_last_lines_of_a_log_of_many_blocks(tmp_path: Path, last: int) -> None:
+    writer = logs.Writer(str(tmp_path / "log"))
+    said = [f"{number} {'x' * (number % 97)}\n" for number in range(5000)]
+    writer.write(1, "".join(said).encode())
+    writer.close()
+    assert [line.text for line in _lines(tmp_path / "log", last=last)] == said[max(0, 5000 - last) :]
+
+
+def test_the_last_lines_are_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as file:  # a terabyte that is not on the disk, and would take an hour to read
+        file.seek(1 << 40)
+        file.write(b'\n{"log":"1\\n","stream":"stdout","time":""}\n{"log":"2\\n","stream":"stdout","time":""}\n')
+    assert [line.text for line in _lines(path, last=2)] == ["1\n", "2\n"]
+
+
+def _lines(path: Path | str, last: int | None = None) -> list[logs.Line]:
+    with logs.Reader(str(path)) as reader:
+        if last is not None:
+            reader.seek_last(last)
+        return list(reader.lines())
 
 
 def test_times_are_rfc_3339() -> None:

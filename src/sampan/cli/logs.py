@@ -8,71 +8,113 @@ from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.containers.logs import Line
+    from collections.abc import Iterable
+    from typing import NamedTuple
+
+    from sampan.containers.logs import Line, Reader
     from sampan.containers.record import Container
+else:
+    from sampan.values import NamedTuple
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER",
     (
+        Flag("--details", "Show extra details provided to logs"),
         Flag("-f, --follow", "Follow log output"),
+        Flag(
+            "--since string",
+            "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)",
+        ),
         Flag("-n, --tail string", "Number of lines to show from the end of the logs", "all"),
         Flag("-t, --timestamps", "Show timestamps"),
+        Flag(
+            "--until string",
+            "Show logs before a timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)",
+        ),
     ),
     least=1,
     most=1,
-    later="--details --since --until",
+    examples=(
+        ("sampan logs -f -n 20 --since 10m web", "The last 20 lines, if no older than 10 minutes, and all to come"),
+    ),
 )
+
+
+class _Shown(NamedTuple):
+    """Which lines are shown, and how. Times are as a log has them, so that they compare as texts; "" is no limit."""
+
+    since: str
+    until: str
+    timestamps: bool
+    details: bool
 
 
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import logs
 
     container = context.engine.containers.containers.find(arguments.positionals[0])
-    timestamps = arguments.on("timestamps")
+    shown = _Shown(
+        _moment(arguments.text("since")),
+        _moment(arguments.text("until")),
+        arguments.on("timestamps"),
+        arguments.on("details"),
+    )
     tail = _tail(arguments.text("tail") or "all")
-    if arguments.on("follow"):
-        _follow(container, tail, timestamps=timestamps)
-        return 0
-    for line in logs.read(container.log, tail=tail):
-        _print(line, timestamps=timestamps)
+    with logs.Reader(container.log) as reader:
+        if tail is not None:
+            reader.seek_last(tail)
+        if arguments.on("follow"):
+            _follow(container, reader, shown)
+        else:
+            _print(reader.lines(), shown)
     return 0
 
 
 def _tail(text: str) -> int | None:
     if text == "all":
         return None
-    if not text.lstrip("-").isdigit():
+    if not text.removeprefix("-").isdecimal():
         raise Invalid(f"invalid --tail {text!r}", hint="a number of lines, or all")
-    return None if int(text) < 0 else int(text)
+    return None if text.startswith("-") else int(text)
 
 
-def _follow(container: "Container", tail: int | None, *, timestamps: bool) -> None:
-    """Prints the log as it grows, until the container has ended.
+def _moment(text: str | None) -> str:
+    """A moment as the lines of a log have it. Raises Invalid."""
+    if not text:
+        return ""
+    from sampan.containers import logs
+    from sampan.store import moments
 
-    The file is looked at when the monitor's socket says that the container ended, and else a few times a second.
-    """
+    seconds = moments.parse(text)
+    if len(text) == len("2024-01-02T15:04:05.123456789Z") and text[10] == "T" and text[-1] == "Z":
+        return text  # as -t shows them, to the nanosecond
+    return logs.timestamp(round(seconds * 1_000_000) * 1000)
+
+
+def _follow(container: "Container", reader: "Reader", shown: _Shown) -> None:
+    """Prints the log as it grows, a few times a second, until the container has ended or ``until`` is past."""
     import time
-    from collections import deque
 
     from sampan.containers import logs
 
-    with logs.Reader(container.log) as reader:
-        for line in reader.lines() if tail is None else deque(reader.lines(), maxlen=tail):
-            _print(line, timestamps=timestamps)
-        while True:
-            running = container.state().status == "running"
-            for line in reader.lines():
-                _print(line, timestamps=timestamps)
-            sys.stdout.flush()
-            if not running:
-                return
-            time.sleep(0.1)
+    while True:
+        last = container.state().status != "running" or ("" < shown.until < logs.timestamp())
+        _print(reader.lines(), shown)
+        sys.stdout.flush()
+        if last:
+            return
+        time.sleep(0.1)
 
 
-def _print(line: "Line", *, timestamps: bool) -> None:
-    file = sys.stdout if line.stream == 1 else sys.stderr
-    if line.stream == 2:
-        sys.stdout.flush()  # both may be one terminal or file: keep the order
-    file.write(f"{line.time} {line.text}" if timestamps else line.text)
-    if line.stream == 2:
-        file.flush()
+def _print(lines: "Iterable[Line]", shown: _Shown) -> None:
+    for line in lines:
+        if line.time < shown.since or "" < shown.until < line.time:
+            continue
+        # No log has attributes yet (--log-opt labels=…): their place stays empty, as with Docker.
+        text = f" {line.text}" if shown.details else line.text
+        file = sys.stdout if line.stream == 1 else sys.stderr
+        if line.stream == 2:
+            sys.stdout.flush()  # both may be one terminal or file: keep the order
+        file.write(f"{line.time} {text}" if shown.timestamps else text)
+        if line.stream == 2:
+            file.flush()

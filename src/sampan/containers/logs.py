@@ -18,6 +18,7 @@ else:
     from sampan.values import NamedTuple
 
 PART = 16 << 10
+_BLOCK = 64 << 10
 STREAMS = {1: "stdout", 2: "stderr"}
 
 
@@ -75,19 +76,6 @@ def timestamp(nanoseconds: int | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}Z"
 
 
-def read(path: str, *, tail: int | None = None) -> Iterator[Line]:
-    """The lines of a log that are there now, all or the last ``tail``."""
-    reader = Reader(path)
-    with reader:
-        lines = reader.lines()
-        if tail is None:
-            yield from lines
-            return
-        from collections import deque
-
-        yield from deque(lines, maxlen=tail)
-
-
 class Reader:
     """Reads a log while it grows; a context manager."""
 
@@ -103,6 +91,20 @@ class Reader:
 
     def __exit__(self, *rest: object) -> None:
         os.close(self._fd)
+
+    def seek_last(self, count: int) -> None:
+        """Goes on with the last ``count`` lines that are there now, found from the end backwards."""
+        end = position = os.lseek(self._fd, 0, os.SEEK_END)
+        # The newline that ends the last line is none before it.
+        left, start = count + 1, end
+        while position and left:
+            size = min(position, _BLOCK)
+            position -= size
+            block = os.pread(self._fd, size, position)
+            at = len(block)
+            while left and (at := block.rfind(b"\n", 0, at)) >= 0:
+                left, start = left - 1, position + at + 1
+        os.lseek(self._fd, 0 if left else start, os.SEEK_SET)
 
     def lines(self) -> Iterator[Line]:
         """The lines that have come since the last call."""
