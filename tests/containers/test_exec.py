@@ -125,3 +125,37 @@ def test_many_at_once(hull: Sampan) -> None:
     finally:
         for each in running:
             each.__exit__(None, None, None)
+
+
+def test_detached(hull: Sampan) -> None:
+    done = hull("exec", "-dt", "hull", "sh", "-c", "seq 20000; echo all >/tmp/said; exec sleep 3000", timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert await_(lambda: hull("exec", "hull", "cat", "/tmp/said", check=False).stdout == "all\n")
+    assert "sleep 3000" in hull("exec", "hull", "ps", "-o", "args").stdout
+    hull("exec", "-d", "hull", "true")
+    assert await_(lambda: "[true]" not in hull("exec", "hull", "ps", "-o", "args").stdout)
+    missing = hull("exec", "--detach", "hull", "nothing", check=False)
+    assert (missing.returncode, missing.stderr) == (
+        127, 'sampan: exec: "nothing": executable file not found in $PATH\n',
+    )  # fmt: skip
+    hull("kill", "hull")
+    assert await_(lambda: not processes(hull))
+
+
+def test_environment_from_a_file(hull: Sampan) -> None:
+    file = hull.root / "variables"
+    file.write_text("# none\nMINE=file\nALSO=a b\nFROM_RUN=2\n")
+    file.chmod(0o644)
+    done = hull("exec", "--env-file", file, "-e", "MINE=flag", "hull", "sh", "-c", "echo $FROM_RUN $MINE $ALSO")
+    assert done.stdout == "2 flag a b\n"
+    done = hull("exec", "--env-file", "/not/there", "hull", "true", check=False)
+    assert (done.returncode, done.stderr) == (
+        1, "sampan: cannot read the environment file /not/there: No such file or directory\n",
+    )  # fmt: skip
+
+
+def test_privileged(hull: Sampan) -> None:
+    script = "grep CapBnd /proc/self/status"
+    plain = hull("exec", "hull", "sh", "-c", script).stdout
+    full = hull("exec", "--privileged", "hull", "sh", "-c", script).stdout
+    assert int(full.split()[1], 16) & ~int(plain.split()[1], 16) & 1 << 21  # CAP_SYS_ADMIN

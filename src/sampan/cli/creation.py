@@ -134,7 +134,7 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
     return Options(
         command=tuple(arguments.positionals[1:]) or None,
         entrypoint=_entrypoint(arguments),
-        env=tuple(_environment(arguments)),
+        env=tuple(environment(arguments)),
         mounts=(*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)),
         workdir=_workdir(arguments.text("workdir")),
         user=arguments.text("user") or "",
@@ -197,7 +197,7 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _environment(arguments: "Parsed") -> list[str]:
+def environment(arguments: "Parsed") -> list[str]:
     """``--env-file`` first, then ``-e``; a name without "=" has the value that it has here, if any."""
     entries = [entry for path in arguments.texts("env-file") for entry in _read_env_file(path)]
     return resolve_environment(entries + arguments.texts("env"))

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS] CONTAINER COMMAND [ARG...]",
     (
+        Flag("-d, --detach", "Detached mode: run command in the background"),
         Flag("-e, --env list", "Set environment variables"),
+        Flag("--env-file list", "Read in a file of environment variables"),
         Flag("-i, --interactive", "Keep STDIN open even if not attached"),
+        Flag("--privileged", "Give extended privileges to the command"),
         Flag("-t, --tty", "Allocate a pseudo-TTY"),
         Flag("-u, --user string", "Username or UID (format: <name|uid>[:<group|gid>])"),
         Flag("-w, --workdir string", "Working directory inside the container"),
@@ -22,7 +25,7 @@ COMMAND = Command(
     least=2,
     most=None,
     interspersed=False,
-    later="-d --detach --detach-keys --env-file --privileged",
+    later="--detach-keys",
     examples=(("sampan exec -it web sh", "A shell beside a running server"),),
 )
 
@@ -30,11 +33,12 @@ COMMAND = Command(
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers.exec import Entering
 
-    interactive, tty = arguments.on("interactive"), arguments.on("tty")
+    detach = arguments.on("detach")
+    interactive, tty = arguments.on("interactive") and not detach, arguments.on("tty")
     if tty and interactive and not os.isatty(0):
         raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
     # First of all, so that its start goes on beside everything below.
-    entering = Entering(interactive=interactive, terminal=tty)
+    entering = Entering(interactive=interactive, terminal=tty, detach=detach)
     try:
         return _execute(entering, arguments, context)
     finally:
@@ -42,11 +46,12 @@ def main(arguments: Parsed, context: Context) -> int:
 
 
 def _execute(entering: "Entering", arguments: Parsed, context: Context) -> int:
-    from sampan.cli.creation import resolve_environment
+    from sampan.cli.creation import environment
     from sampan.containers.exec import Request
 
     name, *command = arguments.positionals
     container = context.engine.containers.containers.find(name)
-    environment = tuple(resolve_environment(arguments.texts("env")))
     user, workdir = arguments.text("user") or "", arguments.text("workdir") or ""
-    return entering.execute(container, Request(tuple(command), environment, user, workdir, arguments.on("tty")))
+    terminal, privileged = arguments.on("tty"), arguments.on("privileged")
+    request = Request(tuple(command), tuple(environment(arguments)), user, workdir, terminal, privileged)
+    return entering.execute(container, request)

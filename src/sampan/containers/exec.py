@@ -19,23 +19,26 @@ else:
 
 
 class Request(NamedTuple):
-    """What to execute, and how; "" and () mean: as the container itself."""
+    """What to execute, and how; "" and () mean: as the container itself. ``privileged`` is with all capabilities."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
     terminal: bool = False
+    privileged: bool = False
 
 
 class Entering:
     """A process that is to enter a container, started before it is known which: that takes as long as the rest."""
 
-    def __init__(self, *, interactive: bool, terminal: bool) -> None:
+    def __init__(self, *, interactive: bool, terminal: bool, detach: bool = False) -> None:
+        """With ``detach`` the program is let go once it runs: it has no input, and its output goes nowhere."""
         self.interactive = interactive
+        self.detach = detach
         self._outputs: dict[int, int] = {}
         self._input = -1
-        if terminal:
+        if terminal or detach:
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
             theirs = null, null, null
         else:
@@ -64,7 +67,8 @@ class Entering:
         self._runtime.close()
 
     def execute(self, container: Container, request: Request) -> int:
-        """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code.
+        """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code: 0 if it is
+        let go.
 
         Raises Conflict if the container is not running, CommandMissing and NotExecutable.
         """
@@ -79,8 +83,12 @@ class Entering:
             spec = plainjson.loads(file.read())
         process = _process(spec["process"], request, state.pid)
         seccomp = (spec.get("linux") or {}).get("seccomp")
-        entered = self._runtime.enter(state.pid, process, seccomp, container.cgroup)
+        entered = self._runtime.enter(state.pid, process, seccomp, container.cgroup, alone=self.detach)
         try:
+            if self.detach:
+                entered.start()
+                entered.leave()
+                return 0
             return self._with_terminal(entered) if request.terminal else self._with_pipes(entered)
         finally:
             entered.close()
@@ -120,6 +128,12 @@ def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]
             values["HOME"] = user.home
         granted = base["capabilities"]["bounding"] if user.uid == 0 else []
         process["capabilities"] = {**base["capabilities"], "effective": granted, "permitted": granted}
+    if request.privileged:
+        from sampan.containers import security
+        from sampan.containers.options import Security
+
+        known = security.granted(Security(privileged=True))
+        process["capabilities"] = {"bounding": known, "effective": known, "permitted": known}
     process["env"] = [f"{key}={value}" for key, value in values.items()]
     process["cwd"] = request.workdir or base["cwd"]
     return process

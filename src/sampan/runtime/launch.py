@@ -67,6 +67,11 @@ class Process:
         except ProcessLookupError:
             return
 
+    def leave(self) -> None:
+        """Leaves a program that was made to run alone to itself."""
+        self.end.close()
+        self._runtime = 0
+
     def close(self) -> None:
         """Ends what is left of the container and waits until it is gone. May be called again."""
         if self._runtime:
@@ -115,12 +120,15 @@ class Runtime:
         job = {"bundle": bundle, "overlay": rootfs, "terminal": bool(spec["process"].get("terminal"))}
         return self._perform(job)
 
-    def enter(self, pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str) -> Process:
-        """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``."""
-        terminal = bool(process.get("terminal"))
-        return self._perform(
-            {"pid": pid, "process": process, "filter": compiled(seccomp), "cgroup": cgroup, "terminal": terminal}
-        )
+    def enter(
+        self, pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str, *, alone: bool = False
+    ) -> Process:
+        """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``.
+
+        With ``alone`` it goes on after ``Process.leave``, and has its terminal, if any, for itself.
+        """
+        job = {"pid": pid, "process": process, "filter": compiled(seccomp), "cgroup": cgroup, "alone": alone}
+        return self._perform({**job, "terminal": bool(process.get("terminal"))})
 
     def _perform(self, job: dict[str, Any]) -> Process:
         self._end.send(plainjson.dumps(job).encode())

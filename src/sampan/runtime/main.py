@@ -35,15 +35,18 @@ def main() -> None:
         os._exit(1)
     try:
         handshake.tell_pid(end, process.pid)
-        terminal = bool(job.get("terminal"))
+        terminal, alone = bool(job.get("terminal")), bool(job.get("alone"))
         console = process.ready(terminal=terminal)
-        if terminal:
+        if terminal and not alone:
             handshake.tell_console(end, console)
             os.close(console)
         if end.recv(64) == handshake.START:
             process.start()
             end.send(b"running")
-            _watch(process, end)
+            if alone:
+                _stay(process, console)
+            else:
+                _watch(process, end)
     except BaseException as error:
         handshake.tell_failure(end, error)
     process.abandon()
@@ -63,6 +66,25 @@ def _create(job: dict[str, Any]) -> Process:
     with open(f"{bundle}/config.json", "rb") as file:
         spec = plainjson.loads(file.read())
     return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))
+
+
+def _stay(process: Process, console: int) -> None:
+    """Waits for the end of a program that nobody else waits for; what it tells its terminal goes nowhere.
+
+    A parent of its own is what it needs: a pid namespace ends only when someone has reaped all that was in it.
+    """
+    pidfd = syscalls.pidfd_open(process.pid)
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    if console >= 0:
+        poll.register(console, select.POLLIN)
+    while pidfd not in [fd for fd, _ in poll.poll()]:
+        try:
+            os.read(console, 1 << 16)
+        except OSError:  # EIO: nobody has the terminal open any more
+            poll.unregister(console)
+    process.wait()
+    process.close()
 
 
 def _watch(process: Process, end: Connection) -> None:
