@@ -250,14 +250,17 @@ for name in {names}:
     for change in (os.chmod, (0,)), (os.chown, (1, 1)), (os.utime, ((1, 1),)):
         try:
             change[0](f'/dev/{{name}}', *change[1])
-            results.append(name)
+            results.append(change[0].__name__)
         except OSError:
             pass
 os.close(os.open('/dev/null', os.O_RDWR))
 print(json.dumps([results, sorted(os.listdir('/dev'))]))"""
     changed, listed = python(anyone, script)
-    assert changed == []
-    assert {name: os.stat(f"/dev/{name}").st_mode for name in names} == {name: s.st_mode for name, s in before.items()}
+    # A container with one user id is told that it may give files away (``pretence``); nothing comes of it.
+    assert set(changed) <= ({"chown"} if anyone.account else set())
+    for name in names:
+        now = os.stat(f"/dev/{name}")
+        assert (now.st_mode, now.st_uid, now.st_gid) == (before[name].st_mode, before[name].st_uid, before[name].st_gid)
     assert set(listed) <= {
         "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
         "tty", "urandom", "zero",

@@ -19,7 +19,7 @@ from sampan.build.modes import Mode
 from sampan.build.source import Selected, join, same_file, unchanged
 from sampan.errors import Denied, Invalid, Unsupported
 from sampan.layers import owners, whiteouts, xattrs
-from sampan.linux import beneath
+from sampan.linux import beneath, ownership
 from sampan.snapshots.lookup import Found, Tree, View
 
 TYPE_CHECKING = False
@@ -59,12 +59,15 @@ class Destination:
     is made. ``rootless``: owners and attributes that are refused are left out, and user.overlay.* is read. ``check`` is
     called before each file, and may raise.
 
+    ``nodes`` are the owners that links and devices were to have and could not, by inode number.
+
     ``settled`` is whether every file that was placed was still as its status said once it was read. ``contents`` are
     those of some small files, by their paths: what has just been written need not be read again.
     """
 
     __slots__ = (
-        "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "check", "contents", "settled", "tree"
+        "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "check", "contents", "nodes",
+        "settled", "tree",
     )  # fmt: skip
 
     def __init__(
@@ -86,6 +89,7 @@ class Destination:
         self._links: dict[tuple[int, int], bytes] = {}
         self._room = _REMEMBERED
         self.contents: dict[bytes, bytes] = {}
+        self.nodes: dict[int, tuple[int, int]] = {}
         self.settled = True
 
     def __enter__(self) -> Destination:
@@ -144,11 +148,17 @@ class Destination:
 
     def own_node(self, name: bytes, above: int, owner: tuple[int, int]) -> None:
         """Sets the owner of a link or a device."""
-        self._own(name, *owner, above)
+        if not self._own(name, *owner, above):
+            self.nodes[os.stat(name, dir_fd=above, follow_symlinks=False).st_ino] = owner
 
-    def copy_xattrs(self, reading: int, writing: int) -> None:
-        """Copies the extended attributes that a layer can hold."""
-        self.store_xattrs(writing, xattrs.load(reading, xattrs.names(reading)))
+    def copy_xattrs(self, reading: int, writing: int, *, owner: bool = False) -> None:
+        """Copies the extended attributes that a layer can hold, and with ``owner`` a note of the owner (see
+        linux.ownership)."""
+        names = xattrs.names(reading)
+        self.store_xattrs(writing, xattrs.load(reading, names))
+        noted = ownership.noted(reading, names) if owner else None
+        if noted:
+            self._own(writing, *noted, None)
 
     def store_xattrs(self, fd: int, values: Mapping[bytes, bytes]) -> None:
         xattrs.store(fd, values, rootless=self._rootless)
@@ -156,9 +166,10 @@ class Destination:
     def set_made_now(self, fd: int) -> None:
         os.utime(fd, ns=(self._now, self._now))
 
-    def remember(self, path: bytes, content: bytes) -> None:
+    def remember(self, path: bytes, content: bytes, owner: tuple[int, int]) -> None:
         """Keeps the content of a file that has no extended attributes, as long as there is room."""
-        if len(content) <= self._room:
+        has_note = self._rootless and owner != (0, 0)
+        if len(content) <= self._room and not has_note:
             self._room -= len(content)
             self.contents[path] = content
 
@@ -271,7 +282,7 @@ class Destination:
             owner = (existing.st_uid, existing.st_gid)
             times = (existing.st_atime_ns, existing.st_mtime_ns)
             fd = self.make_directory(above, path, owner, stat.S_IMODE(existing.st_mode), times)
-            self.copy_xattrs(lower, fd)
+            self.copy_xattrs(lower, fd, owner=True)
             return fd
         finally:
             os.close(lower)
@@ -369,7 +380,7 @@ def _place_directory(
         if attributes.original:
             opened = view.open(origin, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                to.copy_xattrs(opened, fd)
+                to.copy_xattrs(opened, fd, owner=attributes.owner is None)
             finally:
                 os.close(opened)
     finally:
@@ -412,9 +423,9 @@ def _place_regular(
             owner, mode = _wanted(status, attributes)
             to.describe(writing, owner, mode)
             if attributes.original:
-                to.copy_xattrs(reading, writing)
+                to.copy_xattrs(reading, writing, owner=attributes.owner is None)
             elif content is not None:
-                to.remember(path, content)
+                to.remember(path, content, owner)
             os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
         finally:
             os.close(writing)

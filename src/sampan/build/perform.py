@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sampan.build.reasons import Facts, Inputs, Reasons
     from sampan.build.remotes import Remotes
     from sampan.build.solve import Output
+    from sampan.layers.changes import Nodes
     from sampan.layers.write import Layer
     from sampan.snapshots.lookup import View
     from sampan.snapshots.overlay import Overlay
@@ -60,6 +61,15 @@ class State(NamedTuple):
 
     chain: Digest | None
     layers: tuple[Dated, ...]
+
+
+class Result(NamedTuple):
+    """What a step did in its snapshot: whether that is what its key stands for, what some of its files hold, and who
+    its links and devices belong to."""
+
+    settled: bool
+    contents: Mapping[bytes, bytes]
+    nodes: Nodes
 
 
 class Stores(NamedTuple):
@@ -160,18 +170,18 @@ class Build:
         key = f"build-{os.getpid()}-{os.urandom(8).hex()}"
         upper = snapshots.prepare(key, parent.chain)
         try:
-            settled, contents = self._act(step, inputs, key, upper, output)
-            layer = self._pack(upper, contents)
+            result = self._act(step, inputs, key, upper, output)
+            layer = self._pack(upper, result)
             chain = chain_ids((parent.chain, layer.diff_id))[-1] if parent.chain else layer.diff_id
             snapshots.commit(key, chain, layer.size)
         except BaseException:
             snapshots.remove(key)
             raise
         built = Built(layer, chain, timestamp(self._epoch))
-        for each in self._keys[id(step)] if settled else ():
+        for each in self._keys[id(step)] if result.settled else ():
             self.cache.put(each, built, step.text)
         self.chains.add(chain)
-        self._note(step, inputs, self._keys[id(step)][-1] if settled else None, performed=True)
+        self._note(step, inputs, self._keys[id(step)][-1] if result.settled else None, performed=True)
         return _upon(parent, built)
 
     def _note(self, step: Step, inputs: Sequence[State], key: str | None, *, performed: bool) -> None:
@@ -306,11 +316,8 @@ class Build:
 
     # -- performing -----------------------------------------------------------------------------------------------
 
-    def _act(
-        self, step: Step, inputs: Sequence[State], key: str, upper: str, output: Output
-    ) -> tuple[bool, Mapping[bytes, bytes]]:
-        """Does what the step says in the new snapshot; gives whether the result is what its key stands for, and what
-        some of its files hold."""
+    def _act(self, step: Step, inputs: Sequence[State], key: str, upper: str, output: Output) -> Result:
+        """Does what the step says in the new snapshot."""
         stack = self._stores.snapshots.stack(inputs[0].chain)
         if isinstance(step, Run):
             from sampan.build.run import CommandFailed, run
@@ -320,11 +327,11 @@ class Build:
 
             snapshots = self._stores.snapshots
             try:
-                run(step, key, stack, snapshots, self._host, self._cancellation, output, self._warn, prepare)
+                nodes = run(step, key, stack, snapshots, self._host, self._cancellation, output, self._warn, prepare)
             except CommandFailed:
                 self.failure = self.failure or (step, inputs[0])
                 raise
-            return True, {}
+            return Result(True, {}, nodes)
         from sampan.build.copy import Destination
 
         now = time.time() if self._epoch is None else self._epoch
@@ -334,7 +341,7 @@ class Build:
                 self._copy(step, inputs, to, stack)
             if isinstance(step, MakeDirectory):
                 _make_directory(step, to)
-        return to.settled, to.contents
+        return Result(to.settled, to.contents, to.nodes)
 
     def _prepare(
         self, step: Run, mounts: Sequence[Mount], inputs: Sequence[State], bundle: str
@@ -385,14 +392,15 @@ class Build:
 
         return unpack(view, match, dest, to, attributes)
 
-    def _pack(self, upper: str, contents: Mapping[bytes, bytes]) -> Layer:
+    def _pack(self, upper: str, result: Result) -> Layer:
         from sampan.layers.write import pack
 
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             blobs = CancellableBlobs(self._stores.blobs, self._cancellation)
             userxattr = self._stores.snapshots.userxattr
-            return pack(fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents)
+            contents, nodes = result.contents, result.nodes
+            return pack(fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes)
         finally:
             os.close(fd)
 

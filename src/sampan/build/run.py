@@ -12,9 +12,10 @@ import select
 import selectors
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from types import MappingProxyType
 
+from sampan import plainjson
 from sampan.build import emulation, usernet
 from sampan.build.cancellation import Cancellation
 from sampan.build.copy import Destination
@@ -23,9 +24,10 @@ from sampan.build.host import Host
 from sampan.build.packages import offered
 from sampan.build.solve import Output
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
+from sampan.layers.changes import Nodes
 from sampan.linux import namespaces
 from sampan.networks import dns
-from sampan.runtime import defaults, launch
+from sampan.runtime import defaults, handshake, launch
 from sampan.snapshots import users
 from sampan.snapshots.lookup import Tree
 from sampan.snapshots.overlay import Overlay, Rootfs
@@ -60,8 +62,9 @@ def run(
     output: Output,
     warn: Callable[[str], None],
     prepare: Prepare,
-) -> None:
-    """Executes the command on snapshot ``key``, which lies on ``stack``.
+) -> Nodes:
+    """Executes the command on snapshot ``key``, which lies on ``stack``, and gives the owners of links and devices that
+    had no other place (``layers.changes.Nodes``).
 
     Raises CommandFailed if it fails, SampanError if something of ours does, and NotFound for a user that the image does
     not have.
@@ -74,19 +77,34 @@ def run(
         with Tree(stack, host.rootless) as tree:
             user = users.resolve(step.user, tree.read_file)
             packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) else None
+            has_apt = tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
         network = _network(step, host, warn)
+        if host.rootless and user.uid >= namespaces.mapped_ids():
+            warn(f"RUN is executed as the only user id there is here, not as {step.user}; its files are {step.user}'s")
         with prepare(bundle, (*step.mounts, packages.mount) if packages else step.mounts) as prepared:
             spec = compose(step, user, network, host, prepared.environment, packages.environment if packages else {})
-            files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host)]
+            files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host, has_apt)]
             spec["mounts"] += [*prepared.mounts, *files]
             rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
             passing = [f"{bundle}/config.json", *prepared.passing]
             code = _execute(spec, bundle, rootfs, network, host, cancellation, output, passing)
+            nodes = _noted(bundle, rootfs.upper, stack, user) if "pretence" in spec["process"] else {}
     finally:
         _remove(bundle)
     cancellation.check()
     if code:
         raise CommandFailed(f"the command {shown(step)} failed with exit code {code}")
+    return nodes
+
+
+def _noted(bundle: str, upper: str, stack: Sequence[str], user: User) -> Nodes:
+    """What was noted of owners while the command ran as the only id there is, and is noted now (``made``)."""
+    from sampan.build import made
+
+    nodes = {}
+    with suppress(FileNotFoundError), open(f"{bundle}/{handshake.NODES}") as file:
+        nodes = {int(number): (uid, gid) for number, (uid, gid) in plainjson.loads(file.read()).items()}
+    return {**made.settle(upper, stack, (user.uid, user.gid)), **nodes}
 
 
 def compose(
@@ -149,13 +167,17 @@ def _network(step: Run, host: Host, warn: Callable[[str], None]) -> str:
     return "host"
 
 
-def _files(bundle: str, host: Host) -> Iterator[tuple[str, str]]:
+def _files(bundle: str, host: Host, has_apt: bool) -> Iterator[tuple[str, str]]:
     """What is mounted into every step: paths of the host, and where."""
-    for name, text in (("resolv.conf", dns.resolv_conf()), ("hosts", dns.hosts(host.hosts))):
-        with open(f"{bundle}/{name}", "w") as file:
+    files = [("/etc/resolv.conf", dns.resolv_conf()), ("/etc/hosts", dns.hosts(host.hosts))]
+    if has_apt and defaults.pretends(rootless=host.rootless):
+        files.append(defaults.APT_SETTING)
+    for inside, text in files:
+        path = f"{bundle}/{os.path.basename(inside)}"
+        with open(path, "w") as file:
             file.write(text)
-        os.chmod(f"{bundle}/{name}", 0o644)
-        yield f"{bundle}/{name}", f"/etc/{name}"
+        os.chmod(path, 0o644)
+        yield path, inside
     if host.pip:
         yield from host.pip.binds(bundle)
 

@@ -17,7 +17,7 @@ from sampan.build.graph import Context
 from sampan.build.wildcards import held
 from sampan.errors import Invalid, NotFound
 from sampan.layers import xattrs
-from sampan.linux import beneath
+from sampan.linux import beneath, ownership
 from sampan.snapshots.lookup import View, resolve
 
 TYPE_CHECKING = False
@@ -199,16 +199,19 @@ def _facts(
         content = status.st_rdev
     if not attributes:
         return name, mode, content
-    return name, mode, content, status.st_uid, status.st_gid, sorted(_xattrs(view, path, mode).items())
+    owner, values = _described(view, path, status)
+    return name, mode, content, *owner, sorted(values.items())
 
 
-def _xattrs(view: View, path: bytes, mode: int) -> dict[bytes, bytes]:
-    """The extended attributes of a file or directory that a copy keeps."""
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        return {}
+def _described(view: View, path: bytes, status: os.stat_result) -> tuple[tuple[int, int], dict[bytes, bytes]]:
+    """The owner and the extended attributes that a copy keeps."""
+    found = (status.st_uid, status.st_gid)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return found, {}
     fd = view.open(path)
     try:
-        return xattrs.load(fd, xattrs.names(fd))
+        names = xattrs.names(fd)
+        return ownership.noted(fd, names) or found, xattrs.load(fd, names)
     finally:
         os.close(fd)
 

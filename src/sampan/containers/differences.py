@@ -7,6 +7,7 @@ import stat
 
 from sampan.layers import whiteouts
 from sampan.linux import beneath
+from sampan.runtime import defaults
 from sampan.snapshots.lookup import Tree
 
 TYPE_CHECKING = False
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from sampan.snapshots.overlay import Overlay
 
 _MOUNT_POINTS = frozenset(
-    (b"/dev", b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/proc", b"/sys", b"/dev/console")
-)
+    (
+        b"/dev", b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf", b"/proc", b"/sys", b"/dev/console",
+        defaults.APT_SETTING[0].encode(),
+    )
+)  # fmt: skip
 """What the runtime makes where it mounts something: no change of the container's own while it is empty."""
 
 

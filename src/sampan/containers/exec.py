@@ -123,7 +123,8 @@ def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]
         values.setdefault("TERM", "xterm")
     if request.user:
         user = _user(request.user, pid)
-        process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+        if "pretence" not in base:  # else there is one id to run as, whoever is asked for
+            process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
         if not any(entry.startswith("HOME=") for entry in request.env):
             values["HOME"] = user.home
         granted = base["capabilities"]["bounding"] if user.uid == 0 else []

@@ -12,7 +12,7 @@ from sampan.containers.record import Container, Containers
 from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, Invalid, NotFound, Unavailable
 from sampan.linux.sockets import Connection
-from sampan.runtime import handshake
+from sampan.runtime import defaults, handshake
 from sampan.volumes import Volumes, anonymous_name, is_anonymous
 
 TYPE_CHECKING = False
@@ -227,6 +227,13 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
     with Tree(stores.snapshots.stack(image.chain), stores.snapshots.userxattr) as tree:
         user = users.resolve(options.user or config.config.user, tree.read_file, options.groups)
         mounts = _resolve_mounts(options, config, stores, tree, made)
+        has_apt = tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
+    extra: dict[str, str] = {}
+    asked = mounts
+    if has_apt and defaults.pretends(rootless=stores.rootless):
+        target, text = defaults.APT_SETTING
+        extra["apt.conf"] = text
+        mounts = (*mounts, Mount(f"{container.directory}/apt.conf", target, read_only=True))
     own_name = hostname(container)
     request = spec.Request(
         options, config.config, user, mounts, own_name, container.directory, container.cgroup, stores.rootless
@@ -236,13 +243,14 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
         "hostname": f"{own_name}\n",
         "hosts": dns.hosts(options.hosts),
         "resolv.conf": dns.resolv_conf(*options.dns),
+        **extra,
     }
     for name, text in files.items():
         with open(f"{container.directory}/{name}", "w") as file:
             file.write(text)
     stop_signal = options.stop_signal or config.config.stop_signal
     args = tuple(spec.command(options, config.config))
-    settled = options._replace(mounts=mounts_as_recorded(mounts, stores), stop_signal=stop_signal, args=args)
+    settled = options._replace(mounts=mounts_as_recorded(asked, stores), stop_signal=stop_signal, args=args)
     stores.containers.update(container.id, settled)
     return container._replace(options=settled)
 

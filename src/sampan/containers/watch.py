@@ -76,11 +76,13 @@ class Watch:
         if self._terminal >= 0:
             self._outputs[self._terminal] = 1
             self._input = self._terminal
+        warning = self._pretend()
         self._process.start()
         self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
         write_state(self._directory, self._state)
         reserve_state(self._directory)
-        self._control.send(streams.RUNNING + (self._network.warning.encode() if self._network else b""))
+        warnings = [text for text in (self._network.warning if self._network else "", warning) if text]
+        self._control.send(streams.RUNNING + "; ".join(warnings).encode())
         self._register()
 
     def undo(self) -> None:
@@ -132,6 +134,21 @@ class Watch:
             os.set_blocking(fd, False)
             self._await_stream(fd)
         self._add_client(self._control, attached=self._job["attach"])
+
+    def _pretend(self) -> str:
+        """Has what a single user id cannot do answered, where there is but one; gives what is to be said of that."""
+        pretence = self._process.pretence(self._job["overlay"][1])
+        if not pretence:
+            return ""
+
+        def on_call(fd: int, mask: int) -> None:
+            if not pretence.answer():
+                self._poll.watch(fd, 0, on_call)
+                pretence.close()
+
+        self._poll.watch(pretence.listener, READ, on_call)
+        asked: str = self._job["spec"]["process"]["pretence"]["user"]
+        return f"the container runs as the only user id there is here, not as {asked}" if asked else ""
 
     def _await_stream(self, fd: int) -> None:
         """Waits for what a stream of the container is good for now; a terminal is both ways."""

@@ -55,7 +55,8 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class Applied(NamedTuple):
-    """What ``apply`` did: entries, bytes of file contents, entries whose owner was refused, devices left out.
+    """What ``apply`` did: entries, bytes of file contents, entries whose owner was refused and is lost, devices left
+    out.
 
     ``implied`` are the directories that the layer puts something into and does not describe, upper ones first: what
     they are like is for a lower layer to say, if it has them.

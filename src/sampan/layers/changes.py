@@ -16,11 +16,13 @@ from types import MappingProxyType
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.layers import whiteouts, xattrs
 from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
-from sampan.linux import beneath
+from sampan.linux import beneath, ownership
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import NamedTuple, NoReturn
+else:
+    from sampan.values import NamedTuple
 
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {stat.S_IFLNK: SYMLINK, stat.S_IFCHR: CHAR, stat.S_IFBLK: BLOCK, stat.S_IFIFO: FIFO}
@@ -35,18 +37,29 @@ Changes = Iterator[tuple[Entry, int | bytes | None]]
 NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
 
 
+Nodes = Mapping[int, tuple[int, int]]
+"""The owners that links and devices were to have and could not, by inode number: there is no room for a note of them
+beside such a file (``linux.ownership``)."""
+AS_FOUND: Nodes = MappingProxyType({})
+
+
 def changes(
-    root_fd: int, *, userxattr: bool, epoch: int | None = None, contents: Mapping[bytes, bytes] = NOTHING
+    root_fd: int,
+    *,
+    userxattr: bool,
+    epoch: int | None = None,
+    contents: Mapping[bytes, bytes] = NOTHING,
+    nodes: Nodes = AS_FOUND,
 ) -> Changes:
     """The entries of the upper directory behind ``root_fd``; with a regular file a descriptor of its content, or the
     content itself where it is among ``contents`` (by path; of files that have no extended attributes).
+    ``nodes`` is for whoever has no ids to give.
 
     The descriptor is open until the next entry is asked for. The root itself has no entry, as in Docker. Sockets are
     left out. No mtime is later than ``epoch`` (seconds). Raises Unsupported for what needs redirect_dir or metacopy,
     Invalid for a file named like a whiteout, OSError.
     """
-    latest = None if epoch is None else epoch * _SECOND
-    linked: dict[tuple[int, int], bytes] = {}
+    walk = _Walk(None if epoch is None else epoch * _SECOND, {}, contents, nodes)
     pending = [b""]
     while pending:
         path = pending.pop()
@@ -56,26 +69,29 @@ def changes(
         except OSError as error:
             _complain(path, error)
         try:
-            directory = _described(path, DIRECTORY, os.fstat(fd), latest)
+            directory = _described(path, DIRECTORY, os.fstat(fd), walk)
             names = _attributes(fd, directory)
             if path:
                 yield directory, None
             opaque = whiteouts.opaque_xattr(userxattr)
             if opaque in names and os.getxattr(fd, opaque) == b"y":
                 yield _marker(prefix + whiteouts.OPAQUE), None
-            subdirectories = yield from _files(fd, prefix, linked, latest, contents)
+            subdirectories = yield from _files(fd, prefix, walk)
             pending += [prefix + name for name in reversed(subdirectories)]
         finally:
             os.close(fd)
 
 
-def _files(
-    fd: int,
-    prefix: bytes,
-    linked: dict[tuple[int, int], bytes],
-    latest: int | None,
-    contents: Mapping[bytes, bytes],
-) -> Generator[tuple[Entry, int | bytes | None], None, list[bytes]]:
+class _Walk(NamedTuple):
+    """``latest`` is the last mtime (ns) that may be, ``linked`` the first names of files that have several."""
+
+    latest: int | None
+    linked: dict[tuple[int, int], bytes]
+    contents: Mapping[bytes, bytes]
+    nodes: Nodes
+
+
+def _files(fd: int, prefix: bytes, walk: _Walk) -> Generator[tuple[Entry, int | bytes | None], None, list[bytes]]:
     """What is directly in one directory; returns the names of its subdirectories."""
     with os.scandir(fd) as found:
         children = sorted(
@@ -90,18 +106,14 @@ def _files(
             )
         if is_file:
             path = prefix + name
-            content = contents.get(path)
-            yield from (
-                _file(fd, name, path, linked, latest)
-                if content is None
-                else _known(fd, name, path, content, linked, latest)
-            )
+            content = walk.contents.get(path)
+            yield from _file(fd, name, path, walk) if content is None else _known(fd, name, path, content, walk)
         elif not is_directory:
-            yield from _special(fd, name, prefix, linked, latest)
+            yield from _special(fd, name, prefix, walk)
     return [name for name, is_directory, _ in children if is_directory]
 
 
-def _file(dir_fd: int, name: bytes, path: bytes, linked: dict[tuple[int, int], bytes], latest: int | None) -> Changes:
+def _file(dir_fd: int, name: bytes, path: bytes, walk: _Walk) -> Changes:
     try:
         fd = os.open(name, _OPEN_FILE, dir_fd=dir_fd)
     except OSError as error:
@@ -110,31 +122,34 @@ def _file(dir_fd: int, name: bytes, path: bytes, linked: dict[tuple[int, int], b
         info = os.fstat(fd)
         if not stat.S_ISREG(info.st_mode):
             raise Conflict(_SWAPPED % os.fsdecode(path))
-        entry = _described(path, FILE, info, latest)
-        if not _linked(entry, info, linked):
-            _attributes(fd, entry)
+        entry = _described(path, FILE, info, walk)
+        if _linked(entry, info, walk.linked):
+            entry.uid, entry.gid = ownership.noted(fd, xattrs.names(fd)) or (entry.uid, entry.gid)
+        else:
+            names = _attributes(fd, entry)
+            if ownership.DEVICE in names:
+                kind, entry.major, entry.minor = ownership.recalled_device(fd)
+                entry.kind = _KINDS[kind]
+                yield entry, None
+                return
             entry.size = info.st_size
         yield entry, fd
     finally:
         os.close(fd)
 
 
-def _known(
-    dir_fd: int, name: bytes, path: bytes, content: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
-) -> Changes:
+def _known(dir_fd: int, name: bytes, path: bytes, content: bytes, walk: _Walk) -> Changes:
     """A regular file whose content is known."""
     info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     if not stat.S_ISREG(info.st_mode) or info.st_size != len(content):
         raise Conflict(_SWAPPED % os.fsdecode(path))
-    entry = _described(path, FILE, info, latest)
-    if not _linked(entry, info, linked):
+    entry = _described(path, FILE, info, walk)
+    if not _linked(entry, info, walk.linked):
         entry.size = info.st_size
     yield entry, content
 
 
-def _special(
-    dir_fd: int, name: bytes, prefix: bytes, linked: dict[tuple[int, int], bytes], latest: int | None
-) -> Changes:
+def _special(dir_fd: int, name: bytes, prefix: bytes, walk: _Walk) -> Changes:
     """A deletion, symbolic link, device or FIFO."""
     try:
         info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -146,8 +161,9 @@ def _special(
     kind = _KINDS.get(stat.S_IFMT(info.st_mode))
     if kind is None:  # a socket: it has no meaning without the process behind it
         return
-    entry = _described(prefix + name, kind, info, latest)
-    if not _linked(entry, info, linked):
+    entry = _described(prefix + name, kind, info, walk)
+    entry.uid, entry.gid = walk.nodes.get(info.st_ino, (entry.uid, entry.gid))
+    if not _linked(entry, info, walk.linked):
         if kind == SYMLINK:
             entry.link = os.readlink(name, dir_fd=dir_fd)
         elif kind != FIFO:
@@ -161,8 +177,8 @@ def _complain(path: bytes, error: OSError) -> NoReturn:
     raise error
 
 
-def _described(path: bytes, kind: bytes, info: os.stat_result, latest: int | None) -> Entry:
-    mtime = info.st_mtime_ns if latest is None else min(info.st_mtime_ns, latest)
+def _described(path: bytes, kind: bytes, info: os.stat_result, walk: _Walk) -> Entry:
+    mtime = info.st_mtime_ns if walk.latest is None else min(info.st_mtime_ns, walk.latest)
     return Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, 0, mtime)
 
 
@@ -192,4 +208,5 @@ def _attributes(fd: int, entry: Entry) -> list[bytes]:
                 hint="it was written by an overlay with redirect_dir or metacopy on",
             )
         entry.xattrs = xattrs.load(fd, names)
+        entry.uid, entry.gid = ownership.noted(fd, names) or (entry.uid, entry.gid)
     return names

@@ -1,12 +1,15 @@
 """Who owns what a layer unpacks: one function, chosen once and passed down.
 
 An owners function gives ``target`` (a descriptor, or a name in ``dir_fd``, links not followed) to ``uid`` and ``gid``
-and says whether that was possible.
+and says whether that was possible. What the kernel refuses to an ordinary user is noted beside the file
+(``linux.ownership``), from where a layer gets it again.
 """
 
 import errno
 import os
 from collections.abc import Callable
+
+from sampan.linux import ownership
 
 Owners = Callable[[int | bytes, int, int, int | None], bool]
 
@@ -23,13 +26,17 @@ def as_stored(target: int | bytes, uid: int, gid: int, dir_fd: int | None = None
 
 
 def where_allowed(target: int | bytes, uid: int, gid: int, dir_fd: int | None = None) -> bool:
-    """As the layer says where the kernel lets us; the rest stays with the caller. Raises OSError for anything else."""
+    """As the layer says where the kernel lets us; the rest stays with the caller, with a note of the owner where there
+    is room for one (not on links and devices). Raises OSError for anything else."""
     try:
-        return as_stored(target, uid, gid, dir_fd)
+        as_stored(target, uid, gid, dir_fd)
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        return False
+        return isinstance(target, int) and ownership.remember(target, uid, gid)
+    if isinstance(target, int):
+        ownership.forget(target)
+    return True
 
 
 def choose(rootless: bool) -> Owners:

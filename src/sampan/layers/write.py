@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
-from sampan.layers.changes import NOTHING, Changes, changes
+from sampan.layers.changes import AS_FOUND, NOTHING, Changes, Nodes, changes
 from sampan.layers.compression import COMPRESSOR, Deflate, Hashing
 from sampan.layers.pipeline import Behind
 from sampan.layers.tarball import Writer
@@ -68,13 +68,14 @@ def pack(
     epoch: int | None = None,
     compression: str = "gzip",
     contents: Mapping[bytes, bytes] = NOTHING,
+    nodes: Nodes = AS_FOUND,
 ) -> Layer:
     """Stores the changes that the upper directory behind ``root_fd`` stands for as a layer blob.
 
-    With ``epoch`` (seconds) no time in it is later than that; ``contents`` are as for ``changes``. Raises what
-    ``changes`` and ``pack_entries`` raise.
+    With ``epoch`` (seconds) no time in it is later than that; ``contents`` and ``nodes`` are as for ``changes``. Raises
+    what ``changes`` and ``pack_entries`` raise.
     """
-    entries = changes(root_fd, userxattr=userxattr, epoch=epoch, contents=contents)
+    entries = changes(root_fd, userxattr=userxattr, epoch=epoch, contents=contents, nodes=nodes)
     return pack_entries(entries, blobs, compression)
 
 

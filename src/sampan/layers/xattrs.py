@@ -2,6 +2,7 @@
 
 Laws, for every name ``x`` and either value of ``userxattr``:
 
+- ours (``user.sampan.*``, see linux.ownership) never travel either: a layer says owners and devices itself;
 - overlay's own names (``trusted.overlay.*``, ``user.overlay.*``) never travel, in neither direction: what they mean is
   said by whiteouts, and one that came with a layer would let it speak to the kernel in overlay's name;
 - ``to_tar(x)`` implies ``to_disk(x)``: what is written can be read back unchanged;
@@ -14,7 +15,10 @@ import errno
 import os
 from collections.abc import Mapping
 
+from sampan.linux import ownership
+
 OVERLAY = (b"trusted.overlay.", b"user.overlay.")
+_PRIVATE = (*OVERLAY, ownership.PREFIX)
 _CAPABILITY = b"security.capability"
 _ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 _REFUSALS = (errno.EPERM, errno.EINVAL)
@@ -23,7 +27,7 @@ _UNSUPPORTED = (errno.ENOTSUP, errno.EOPNOTSUPP)
 
 def to_tar(name: bytes) -> bool:
     """Whether an attribute found on disk is written to a layer."""
-    return name == _CAPABILITY or (name.startswith(b"user.") and not name.startswith(OVERLAY))
+    return name == _CAPABILITY or (name.startswith(b"user.") and not name.startswith(_PRIVATE))
 
 
 def to_disk(name: bytes) -> bool:

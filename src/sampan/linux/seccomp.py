@@ -26,6 +26,7 @@ from sampan.linux.syscalls import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 Instruction = tuple[int, int, int, int]  # struct sock_filter: code, jt, jf, k
@@ -56,6 +57,7 @@ _ACTIONS = {
     "SCMP_ACT_TRAP": 0x00030000,
     "SCMP_ACT_ERRNO": _RET_ERRNO,
     "SCMP_ACT_TRACE": _RET_TRACE,
+    "SCMP_ACT_NOTIFY": 0x7FC00000,
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
@@ -72,6 +74,7 @@ _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32_BIT = 0x40000000
 _ARM_PRIVATE = 0x0F0000  # cacheflush and the like: not part of the numbering that grows with the kernel
 
+_NEW_LISTENER = 8  # SECCOMP_FILTER_FLAG_NEW_LISTENER
 _FILTER_FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 0,  # the caller has one thread
     "SECCOMP_FILTER_FLAG_LOG": 2,
@@ -79,8 +82,10 @@ _FILTER_FLAGS = {
 }
 
 
-def compile(profile: dict[str, Any], machine: str) -> bytes:
+def compile(profile: dict[str, Any], machine: str, *, listener: bool = False) -> bytes:
     """The profile as an array of struct sock_filter for a kernel of ``machine`` (os.uname().machine).
+
+    ``listener`` says that whoever installs it answers notifications (``listen``).
 
     Source: runtime-spec, config-linux.md, "Seccomp". Raises Invalid for a profile with unknown actions, operators or
     architectures or values out of range, Unsupported for notification and for machines without a table of calls.
@@ -89,6 +94,9 @@ def compile(profile: dict[str, Any], machine: str) -> bytes:
 
     if machine not in _ABIS:
         raise Unsupported(f"seccomp filters are not supported on {machine}")
+    actions = [profile.get("defaultAction"), *(rule.get("action") for rule in profile.get("syscalls") or ())]
+    if not listener and "SCMP_ACT_NOTIFY" in actions:
+        raise Unsupported("SCMP_ACT_NOTIFY in the seccomp profile: notification is not supported")
     if profile.get("listenerPath"):
         raise Unsupported("the seccomp profile has a listenerPath: notification is not supported")
     default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))
@@ -145,12 +153,30 @@ def install(program: bytes, flags: int = SPEC_ALLOW) -> None:
     named("seccomp", 1, flags, fprog)
 
 
+def listen(program: bytes) -> int:
+    """As ``install``, and gives the descriptor on which calls are notified (seccomp_unotify(2)). Raises OSError."""
+    instructions = syscalls.buffer(program)
+    fprog = struct.pack("HP", len(program) // 8, syscalls.address(instructions))
+    return named("seccomp", 1, SPEC_ALLOW | _NEW_LISTENER, fprog)
+
+
+def calls(names: Iterable[str], machine: str) -> dict[tuple[int, int], str]:
+    """The system calls of these names that a kernel of ``machine`` serves, by AUDIT_ARCH_… and number."""
+    from sampan.linux.syscall_table import numbers
+
+    wanted = set(names)
+    return {
+        (audit, number): name
+        for _, table, audit in _ABIS[machine]
+        for name, number in numbers(table).items()
+        if name in wanted
+    }
+
+
 # From the specification's words to rules.
 
 
 def _action(name: object, errno: object) -> int:
-    if name == "SCMP_ACT_NOTIFY":
-        raise Unsupported("SCMP_ACT_NOTIFY in the seccomp profile: notification is not supported")
     if not isinstance(name, str) or name not in _ACTIONS:
         raise Invalid(f"unknown action {name!r} in the seccomp profile")
     action = _ACTIONS[name]

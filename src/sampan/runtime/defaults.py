@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 
+from sampan.linux import namespaces
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +47,9 @@ MASKED_PATHS = (
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 SHM_BYTES = 64 << 20
+APT_SETTING = ("/etc/apt/apt.conf.d/zz-sampan", 'APT::Sandbox::User "root";\n')
+"""A file, and its text, for images with apt where there is one user id: apt makes sure that it became another user to
+fetch files, and no pretence (``pretends``) would do."""
 
 
 def masked_paths() -> list[str]:
@@ -141,10 +146,10 @@ def base_spec(
     by someone else. ``cgroup`` is the path below each hierarchy. ``uid``, ``gid`` and ``groups`` are numbers inside.
     """
     own_network = network != "host"
-    namespaces = ["pid", "mount", "ipc", "uts", "cgroup", *(["network"] if own_network else [])]
+    kinds = ["pid", "mount", "ipc", "uts", "cgroup", *(["network"] if own_network else [])]
     # Only a process that changes its user keeps capabilities off: as root it has all of the set, otherwise none.
     effective = list(capabilities) if uid == 0 else []
-    return {
+    spec: dict[str, Any] = {
         "ociVersion": "1.2.0",
         "process": {
             "terminal": terminal,
@@ -165,7 +170,7 @@ def base_spec(
         "hostname": hostname,
         "mounts": mounts(own_network=own_network, rootless=rootless, shm_bytes=shm_bytes),
         "linux": {
-            "namespaces": [{"type": kind} for kind in namespaces],
+            "namespaces": [{"type": kind} for kind in kinds],
             "cgroupsPath": cgroup,
             "resources": {},
             "sysctl": sysctls(rootless=rootless) if own_network else {},
@@ -174,6 +179,16 @@ def base_spec(
             "readonlyPaths": list(READONLY_PATHS),
         },
     }
+    if pretends(rootless=rootless):
+        from sampan.runtime import pretence
+
+        pretence.prepare(spec["process"])
+    return spec
+
+
+def pretends(*, rootless: bool) -> bool:
+    """Whether containers have one user id and are told that they have all (see ``pretence``)."""
+    return rootless and namespaces.mapped_ids() == 1
 
 
 def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:

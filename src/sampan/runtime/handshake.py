@@ -6,7 +6,8 @@
     child → parent    mounted      (where hooks wait for it) all is mounted, the host still in view; after them
     parent → child    go
     child → parent    console      with the descriptor of the terminal's master side (only where one was asked for)
-    child → parent    ready        all is set up; only the program is missing
+    child → parent    ready        all is set up; only the program is missing. With the descriptor on which the system
+                                   calls of ``pretence`` are notified, where there are such
     parent → child    start        or    later: a command that comes to the container's gate will say it
     child → parent    (end of file: the program runs)    or    failed KIND MESSAGE HINT at any moment
 
@@ -26,6 +27,8 @@ USER = b"user"
 MOUNTED = b"mounted"
 GO = b"go"
 LATER = b"later"
+NODES = "nodes"
+"""The file of a bundle in which a container's watcher leaves ``Pretence.nodes``."""
 _LIMIT = 1 << 16
 
 

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.runtime.pretence import Pretence
+
 
 def main() -> None:
     end = Connection(3)
@@ -40,13 +42,18 @@ def main() -> None:
         if terminal and not alone:
             handshake.tell_console(end, console)
             os.close(console)
+        pretence = process.pretence(job["overlay"][1] if job.get("overlay") else "")
+        if pretence and "pid" in job:
+            from sampan.linux import namespaces
+
+            namespaces.join_user_namespace(job["pid"])  # whose files are to be described
         if end.recv(64) == handshake.START:
             process.start()
             end.send(b"running")
             if alone:
-                _stay(process, console)
+                _stay(process, console, pretence)
             else:
-                _watch(process, end)
+                _watch(process, end, pretence, str(job.get("bundle") or ""))
     except BaseException as error:
         handshake.tell_failure(end, error)
     process.abandon()
@@ -68,7 +75,7 @@ def _create(job: dict[str, Any]) -> Process:
     return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))
 
 
-def _stay(process: Process, console: int) -> None:
+def _stay(process: Process, console: int, pretence: Pretence | None) -> None:
     """Waits for the end of a program that nobody else waits for; what it tells its terminal goes nowhere.
 
     A parent of its own is what it needs: a pid namespace ends only when someone has reaped all that was in it.
@@ -78,7 +85,13 @@ def _stay(process: Process, console: int) -> None:
     poll.register(pidfd, select.POLLIN)
     if console >= 0:
         poll.register(console, select.POLLIN)
-    while pidfd not in [fd for fd, _ in poll.poll()]:
+    if pretence:
+        poll.register(pretence.listener, select.POLLIN)
+    while pidfd not in (ready := [fd for fd, _ in poll.poll()]):
+        if pretence and pretence.listener in ready:
+            if not pretence.answer():
+                poll.unregister(pretence.listener)
+            continue
         try:
             os.read(console, 1 << 16)
         except OSError:  # EIO: nobody has the terminal open any more
@@ -87,18 +100,27 @@ def _stay(process: Process, console: int) -> None:
     process.close()
 
 
-def _watch(process: Process, end: Connection) -> None:
+def _watch(process: Process, end: Connection, pretence: Pretence | None, bundle: str) -> None:
     """Waits for the program's end, reaping what it leaves behind, or for the connection's."""
     pidfd = syscalls.pidfd_open(process.pid)
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     poll.register(end, select.POLLIN)
+    if pretence:
+        poll.register(pretence.listener, select.POLLIN)
     while True:
         ready = [fd for fd, _ in poll.poll()]
+        if pretence and pretence.listener in ready:
+            if not pretence.answer():
+                poll.unregister(pretence.listener)
+            continue
         if pidfd in ready:
             code = exit_code(os.waitpid(process.pid, 0)[1])
             # All of the container is gone when its first process is; its cgroup is removed before anyone hears of it.
             process.close()
+            if pretence and pretence.nodes and bundle:
+                with open(f"{bundle}/{handshake.NODES}", "w") as file:
+                    file.write(plainjson.dumps({str(number): owner for number, owner in pretence.nodes.items()}))
             end.send(b"exit %d" % code)
             return
         if not end.recv(64):

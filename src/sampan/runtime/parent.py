@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sampan.runtime.idmaps import Maps
+    from sampan.runtime.pretence import Pretence
 
 
 class Process:
@@ -34,6 +35,7 @@ class Process:
         self._end = end
         self._cgroup = cgroup
         self._leads = leads
+        self._listener = -1
 
     def ready(self, *, terminal: bool = False, mounted: Callable[[], None] | None = None) -> int:
         """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for).
@@ -48,13 +50,23 @@ class Process:
         if terminal:
             _, fds = handshake.expect(self._end, handshake.CONSOLE)
             console = fds[0]
-        handshake.expect(self._end, handshake.READY)
+        _, fds = handshake.expect(self._end, handshake.READY)
+        self._listener = fds[0] if fds else -1
         return console
 
     def leave(self) -> None:
         """Leaves it to whoever comes to its gate to let it run."""
         self._end.send(handshake.LATER)
         self._end.close()
+
+    def pretence(self, upper: str) -> Pretence | None:
+        """Who answers its calls from now on, for a container that has to pretend; its changes go to ``upper``. To be
+        asked once, when it is ready."""
+        if self._listener < 0:
+            return None
+        from sampan.runtime.pretence import Pretence
+
+        return Pretence(self._listener, upper)
 
     def start(self) -> None:
         """Lets the program run. Raises CommandMissing or NotExecutable if it cannot be."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from sampan.layers import whiteouts, xattrs
 from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.linux import ownership
 from sampan.snapshots.lookup import Tree
 
 _KINDS = {
@@ -85,7 +86,7 @@ def _file(
         return
     fd = tree.open(path, _OPEN)
     try:
-        entry.xattrs = xattrs.load(fd, xattrs.names(fd))
+        _describe(entry, fd)
         entry.size = os.fstat(fd).st_size
         yield entry, fd
     finally:
@@ -99,7 +100,14 @@ def _described(tree: Tree, path: bytes, status: os.stat_result, epoch: int | Non
     if kind == DIRECTORY:
         fd = tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            entry.xattrs = xattrs.load(fd, xattrs.names(fd))
+            _describe(entry, fd)
         finally:
             os.close(fd)
     return entry
+
+
+def _describe(entry: Entry, fd: int) -> None:
+    """Gives ``entry`` what only an open file says."""
+    names = xattrs.names(fd)
+    entry.xattrs = xattrs.load(fd, names)
+    entry.uid, entry.gid = ownership.noted(fd, names) or (entry.uid, entry.gid)

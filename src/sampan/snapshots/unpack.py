@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sampan.errors import Invalid, SampanError, Unsupported
 from sampan.events import LayerExists, Report, Unpacked
-from sampan.linux import beneath
+from sampan.layers import owners, xattrs
+from sampan.linux import beneath, ownership
 from sampan.oci import media
 from sampan.oci.config import ImageConfig
 from sampan.oci.digest import Digest, chain_ids
@@ -19,6 +20,7 @@ from sampan.store.blobs import Blobs
 if TYPE_CHECKING:
     from sampan.layers.apply import Applied
     from sampan.layers.window import Source
+    from sampan.snapshots.lookup import Tree
 
 
 class Unpacking:
@@ -111,7 +113,7 @@ class Unpacking:
                 for path in implied:
                     below = tree.stat(path)
                     if below is not None and stat.S_ISDIR(below.st_mode):
-                        _make_like(upper, path, below)
+                        _make_like(upper, path, below, _owner(tree, path, below))
         finally:
             os.close(upper)
 
@@ -134,16 +136,21 @@ class Unpacking:
             os.close(root)
 
 
-def _make_like(root_fd: int, path: bytes, status: os.stat_result) -> None:
+def _owner(tree: "Tree", path: bytes, status: os.stat_result) -> tuple[int, int]:
+    fd = tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return ownership.noted(fd, xattrs.names(fd)) or (status.st_uid, status.st_gid)
+    finally:
+        os.close(fd)
+
+
+def _make_like(root_fd: int, path: bytes, status: os.stat_result, owner: tuple[int, int]) -> None:
     try:
         fd = beneath.open_in(root_fd, path, os.O_RDONLY | os.O_DIRECTORY, links=False)
     except OSError:  # the layer itself replaced it later
         return
     try:
-        try:
-            os.fchown(fd, status.st_uid, status.st_gid)
-        except PermissionError:
-            pass  # an owner that does not exist in this user namespace
+        owners.where_allowed(fd, *owner)
         os.fchmod(fd, stat.S_IMODE(status.st_mode))
         os.utime(fd, ns=(status.st_atime_ns, status.st_mtime_ns))
     finally:
