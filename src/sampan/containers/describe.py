@@ -5,6 +5,7 @@ from __future__ import annotations
 from sampan.containers.options import Mount, Options
 from sampan.containers.record import Container
 from sampan.containers.state import State
+from sampan.errors import NotFound
 from sampan.oci.config import ContainerConfig
 from sampan.runtime import defaults
 
@@ -46,11 +47,15 @@ def inspect(container: Container, state: State, image: ContainerConfig) -> dict[
 
 
 def sizes(container: Container, snapshots: Overlay) -> tuple[int, int]:
-    """The bytes that a container wrote, and those of all that it sees: with its image."""
+    """The bytes that a container wrote, and those of all that it sees: with its image. None of a container that is
+    being made or removed."""
     from sampan.store.trees import tree_size
 
-    written = tree_size(snapshots.directory(container.snapshot))
-    return written, written + snapshots.size_below(container.snapshot)
+    try:
+        written = tree_size(snapshots.directory(container.snapshot))
+        return written, written + snapshots.size_below(container.snapshot)
+    except NotFound:
+        return 0, 0
 
 
 def _command(options: Options, image: ContainerConfig) -> list[str]:

@@ -25,16 +25,30 @@ def remove_tree(path: str) -> None:
 
 
 def tree_size(path: str) -> int:
-    """The bytes of the regular files below a directory, each once however many names it has; never follows a link."""
+    """The bytes of the regular files below a directory, each once however many names it has; never follows a link.
+
+    What is removed meanwhile, by a container or with the directory, does not count.
+    """
+    try:
+        fd = os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _size(fd)
+    finally:
+        os.close(fd)
+
+
+def _size(top: int) -> int:
     import stat
 
     seen: set[tuple[int, int]] = set()
     total = 0
-    for _, _, files, fd in os.fwalk(path, follow_symlinks=False, onerror=None):
+    for _, _, files, fd in os.fwalk(".", follow_symlinks=False, dir_fd=top):
         for name in files:
             try:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:  # a running container removed it just now
+            except FileNotFoundError:
                 continue
             if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
                 seen.add((status.st_dev, status.st_ino))
