@@ -22,6 +22,7 @@ ALLOWED = {  # room → the rooms that it may import, besides those that are for
     "layers": "oci linux",
     "runtime": "oci linux",
     "archives": "oci linux layers store",
+    "depot": "oci linux archives store",
     "registry": "oci layers store events",
     "networks": "linux store paths",
     "volumes": "store paths",

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,9 +52,8 @@ class Peers:
 
     def run(self, *command: str | Path) -> "subprocess.CompletedProcess[str]":
         """The command, when it has ended in one way or another."""
-        words = ["nsenter", f"--target={self._pid}", *_NAMESPACES, "--wd=/", "--", *map(str, command)]
         return subprocess.run(
-            words,
+            self._entering(command),
             check=False,
             text=True,
             capture_output=True,
@@ -62,6 +61,19 @@ class Peers:
             env=self._environment,
             stdin=subprocess.DEVNULL,
         )
+
+    @contextlib.contextmanager
+    def started(self, *command: str | Path) -> Iterator["subprocess.Popen[str]"]:
+        """A server, with a pipe for what it says; it ends with the block."""
+        words = self._entering(("setpriv", "--pdeathsig=KILL", *command))
+        with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, env=self._environment) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def _entering(self, command: Sequence[str | Path]) -> list[str]:
+        return ["nsenter", f"--target={self._pid}", *_NAMESPACES, "--wd=/", "--", *map(str, command)]
 
     def docker_answers(self) -> bool:
         return bool(self("docker", "version", "--format={{.Server.Version}}", check=False).strip())

@@ -51,6 +51,7 @@ COMMANDS = {
     "image verify": ("sampan.cli.image", "Check every digest, size and file of images, or of the whole store"),
     "image why-big": ("sampan.cli.image", "Say which layers, files and packages make an image big"),
     "image prune": ("sampan.cli.image", "Remove unused images"),
+    "registry serve": ("sampan.cli.registry", "Serve an image layout as a registry"),
     "system df": ("sampan.cli.system", "Show disk usage"),
     "system prune": ("sampan.cli.system", "Remove unused data"),
     "volume create": ("sampan.cli.volume", "Create a volume"),
@@ -75,6 +76,7 @@ GROUPS = {
     "cache": "Manage what builds remember",
     "container": "Manage containers",
     "image": "Manage images",
+    "registry": "Serve images to others",
     "system": "Manage sampan",
     "volume": "Manage volumes",
 }

@@ -88,8 +88,12 @@ class Writer:
         self._advance(length, "open")
         return length
 
-    def commit(self) -> Digest:
-        """Verifies and publishes. Raises Corrupt, and then nothing is stored."""
+    def commit(self, expected: Digest | None = None) -> Digest:
+        """Verifies and publishes. Raises Corrupt, and then nothing is stored.
+
+        ``expected`` (sha256) is for a digest that was not known before.
+        """
+        self._expected = self._expected or expected
         algorithm = self._expected.algorithm if self._expected else "sha256"
         found = Digest(f"{algorithm}:{self._hash.hexdigest()}")
         if self._size is not None and self.size != self._size:
