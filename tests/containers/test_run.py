@@ -270,3 +270,21 @@ def test_an_attached_run_shows_output_as_it_comes(anyone: Sampan) -> None:
         process.stdin.flush()
         assert read_until(process.stdout, "got word\n") == "got word\n"
         assert process.wait(30) == 0
+
+
+def test_platforms(anyone: Sampan) -> None:
+    context = anyone.root / "context"
+    context.mkdir(mode=0o755)
+    (context / "Dockerfile").write_text('FROM scratch\nCOPY Dockerfile /\nHEALTHCHECK CMD true\nCMD ["/none"]\n')
+    anyone("build", "--platform=linux/s390x", "-t", "far", context)
+    own = json.loads(anyone("inspect", IMAGE).stdout)[0]
+    anyone("run", "--rm", "--network=none", "--platform", f"{own['Os']}/{own['Architecture']}", IMAGE, "true")
+    done = anyone("run", "--rm", "--pull=never", "--platform=linux/riscv64", "far", check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        125, "sampan: the image far is here for linux/s390x, not for linux/riscv64",
+    )  # fmt: skip
+    assert anyone("create", "--platform=linux/s390x", "--no-healthcheck", "--name=own", "far").stderr == ""
+    warned = anyone("create", "--name=host", "far").stderr
+    assert warned.startswith("warning: the image far is for linux/s390x, and this machine is linux/")
+    checks = [json.loads(anyone("inspect", name).stdout)[0]["Config"]["Healthcheck"] for name in ("own", "host")]
+    assert checks == [{"Test": ["NONE"]}, {"Test": ["CMD-SHELL", "true"]}]

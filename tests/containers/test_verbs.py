@@ -219,3 +219,17 @@ def test_nothing_of_a_container_is_left(anyone: Sampan) -> None:
     anyone("restart", "-t", "0", "web")
     anyone("rm", "-f", "web")
     assert await_(lambda: processes(anyone) == [])
+
+
+def test_signals_that_are_not_passed_on(anyone: Sampan) -> None:
+    script = "trap 'exit 7' TERM INT; while :; do echo ready; sleep 0.1; done"
+    command = ("run", "--sig-proxy=false", "--network=none", "--name=job", IMAGE, "sh", "-c", script)
+    for words, number, code in (
+        (command, signal.SIGINT, 130),
+        (("attach", "--sig-proxy=0", "job"), signal.SIGTERM, -15),
+    ):
+        with started(anyone, *words) as process:
+            read_until(process.stdout, "ready\n")
+            process.send_signal(number)
+            assert process.wait(30) == code
+        assert state(anyone, "job")["Status"] == "running"

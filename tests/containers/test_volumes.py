@@ -130,3 +130,28 @@ def test_links_in_an_image_keep_mounts_inside(anyone: Sampan, shared: Path) -> N
     assert anyone(*RUN, *options, "linked", "ls", "/way/made", "/up/made2").returncode == 0
     assert list(outside.iterdir()) == []
     assert not Path("/made2").exists()
+
+
+def test_volumes_of_another_container(anyone: Sampan, shared: Path) -> None:
+    anyone("create", "--name", "data", "-v", "/own", "-v", f"{shared}:/shared:ro", "-v", "kept:/kept", IMAGE, "true")
+    script = "echo x > /own/x && echo y > /kept/y && ls /shared && ! touch /shared/new"
+    done = anyone(*RUN, "--volumes-from", "data", IMAGE, "sh", "-c", script)
+    assert done.stdout == "canary\n"
+    # What is asked for comes before what is inherited, and the end of the one takes nothing from the other.
+    script = "cat /own/x; ls /kept; ! touch /own/z"
+    done = anyone(*RUN, "--volumes-from", "data:ro", "-v", "/kept", IMAGE, "sh", "-c", script)
+    assert done.stdout == "x\n"
+    anyone("create", "--name", "heir", "--volumes-from", "data", IMAGE, "cat", "/own/x")
+    anyone("rm", "-v", "data")
+    assert anyone("start", "-a", "heir").stdout == "x\n"
+    anyone("rm", "-v", "heir")
+    assert anyone("volume", "ls", "-q").stdout == "kept\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("nobody", "no such container: nobody"), ("x:z", "invalid --volumes-from 'x:z': 'z' is not a mode")],
+)
+def test_volumes_of_nobody(root: Sampan, text: str, sentence: str) -> None:
+    done = root(*RUN, "--volumes-from", text, IMAGE, "true", check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (125, f"sampan: {sentence}")

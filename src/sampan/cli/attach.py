@@ -2,16 +2,15 @@
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.cli.run import DETACH_KEYS
+from sampan.cli.run import DETACH_KEYS, SIG_PROXY
 from sampan.errors import Conflict
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER",
-    (DETACH_KEYS, Flag("--no-stdin", "Do not attach STDIN")),
+    (DETACH_KEYS, Flag("--no-stdin", "Do not attach STDIN"), SIG_PROXY),
     least=1,
     most=1,
     needs_userns=True,
-    later="--sig-proxy",
 )
 
 
@@ -25,4 +24,5 @@ def main(arguments: Parsed, context: Context) -> int:
         raise Conflict("you cannot attach to a stopped container, start it first", hint="sampan start -a starts it")
     if state.paused:
         raise Conflict("you cannot attach to a paused container, unpause it first")
-    return attend(container, stores, arguments, interactive=not arguments.on("no-stdin"), running=True)
+    interactive, proxy = not arguments.on("no-stdin"), arguments.on("sig-proxy")
+    return attend(container, stores, arguments, interactive=interactive, running=True, proxy_signals=proxy)

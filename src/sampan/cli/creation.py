@@ -38,24 +38,27 @@ _FLAGS = (
     Flag("--mount list", "Attach a filesystem mount to the container"),
     Flag("--name string", "Assign a name to the container"),
     Flag("--network string", "Connect a container to a network: bridge, host, none or container:NAME", "bridge"),
+    Flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK"),
+    Flag("--platform string", "Run the image for this platform (default: this machine's)"),
     Flag("-p, --publish list", "Publish a container's port(s) to the host"),
     Flag("-P, --publish-all", "Publish all exposed ports to random ports"),
     Flag("--pull string", "Pull image before running: always, missing or never", "missing"),
+    Flag("-q, --quiet", "Suppress the pull output"),
     Flag("--rm", "Automatically remove the container and its anonymous volumes when it exits"),
     Flag("--stop-signal string", "Signal to stop the container"),
     Flag("--stop-timeout int", "Timeout (in seconds) to stop a container"),
     Flag("-t, --tty", "Allocate a pseudo-TTY"),
     Flag("-u, --user string", "Username or UID (format: <name|uid>[:<group|gid>])"),
     Flag("-v, --volume list", "Bind mount a volume"),
+    Flag("--volumes-from list", "Mount volumes from the specified container(s) (NAME[:ro|rw])"),
     Flag("-w, --workdir string", "Working directory inside the container"),
 )
 FLAGS = tuple(sorted((*_FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
 LATER = (
     "--attach -a --cgroup-parent --device-cgroup-rule --gpus --health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip --ip6 --isolation "
-    "--kernel-memory --link --log-driver --log-opt --mac-address --memory-swappiness --network-alias --no-healthcheck "
-    "--platform --quiet -q --restart --runtime --sig-proxy --storage-opt --use-api-socket --volume-driver "
-    "--volumes-from"
+    "--kernel-memory --link --log-driver --log-opt --mac-address --memory-swappiness --network-alias "
+    "--restart --runtime --storage-opt --use-api-socket --volume-driver"
 )
 
 
@@ -70,7 +73,7 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     reference, *_ = arguments.positionals
     engine = context.engine
     stores = engine.containers
-    image = _image(reference, arguments.text("pull") or "missing", context)
+    image = _image(reference, arguments, context)
     config = configs.parse(engine.blobs.read(image.id))
     options = _with_exposed(options, config, arguments)
     cidfile = arguments.text("cidfile")
@@ -93,24 +96,37 @@ def _with_exposed(options: "Options", config: "ImageConfig", arguments: "Parsed"
     return options._replace(ports=(*options.ports, *exposed))
 
 
-def _image(text: str, policy: str, context: "Context") -> "Image":
+def _image(text: str, arguments: "Parsed", context: "Context") -> "Image":
     """The image to run, fetched if it is not here. Raises NotFound, and what ``pull`` raises."""
+    from sampan.oci import platform
+
+    policy, given = arguments.text("pull") or "missing", arguments.text("platform")
+    wanted = platform.parse(given) if given else platform.host()
     if policy not in ("always", "missing", "never"):
         raise Invalid(f"invalid --pull {policy!r}", hint="always, missing or never")
     images = context.engine.images
     if policy != "always":
         try:
-            return images.find(text)
+            found = images.find(text)
+            if found.platform.satisfies(wanted):
+                return found
+            if not given:
+                context.warn(f"the image {text} is for {found.platform}, and this machine is {wanted}")
+                return found
+            if policy == "never":
+                raise NotFound(f"the image {text} is here for {found.platform}, not for {wanted}")
         except NotFound:
             if policy == "never":
                 raise
     from sampan.cli.progress import Transfers
     from sampan.cli.pull import fetch
-    from sampan.oci import platform, reference
+    from sampan.oci import reference
 
-    sys.stderr.write(f"Unable to find image '{text}' locally\n")
-    with Transfers(sys.stderr, quiet=False) as transfers:
-        return fetch(reference.parse(text).tagged(), context.engine, platform.host(), transfers)
+    quiet = arguments.on("quiet")
+    if not quiet:
+        sys.stderr.write(f"Unable to find image '{text}' locally\n")
+    with Transfers(sys.stderr, quiet=quiet) as transfers:
+        return fetch(reference.parse(text).tagged(), context.engine, wanted, transfers)
 
 
 def _options(arguments: "Parsed", context: "Context") -> "Options":
@@ -131,11 +147,12 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
     confined = confinement.read(arguments, context)
     if network.startswith("container:"):
         confined["namespaces"] = confined.get("namespaces", Namespaces())._replace(network=network)
+    mounts = [*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)]
     return Options(
         command=tuple(arguments.positionals[1:]) or None,
         entrypoint=_entrypoint(arguments),
         env=tuple(environment(arguments)),
-        mounts=(*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)),
+        mounts=_with_inherited(mounts, arguments, context),
         workdir=_workdir(arguments.text("workdir")),
         user=arguments.text("user") or "",
         hostname=arguments.text("hostname") or "",
@@ -151,8 +168,22 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         hosts=tuple(_host(text) for text in arguments.texts("add-host")),
         dns=tuple(tuple(arguments.texts(name)) for name in ("dns", "dns-search", "dns-option")),  # type: ignore[arg-type]
         annotations=tuple(_pair(text) for text in arguments.texts("annotation")),
+        no_healthcheck=arguments.on("no-healthcheck"),
         **confined,
     )
+
+
+def _with_inherited(mounts: "list[Mount]", arguments: "Parsed", context: "Context") -> "tuple[Mount, ...]":
+    """With those of other containers (``--volumes-from``), where nothing else was asked for."""
+    inherited = {}
+    for text in arguments.texts("volumes-from"):
+        name, _, mode = text.partition(":")
+        if mode not in ("", "ro", "rw"):
+            raise Invalid(f"invalid --volumes-from {text!r}: {mode!r} is not a mode", hint="NAME, NAME:ro or NAME:rw")
+        for mount in context.engine.containers.containers.find(name).options.mounts:
+            inherited[mount.target] = mount._replace(read_only=mount.read_only or mode == "ro")
+    own = {os.path.normpath(mount.target) for mount in mounts}
+    return (*mounts, *(mount for target, mount in inherited.items() if target not in own))
 
 
 def _mounts(arguments: "Parsed", confined: "dict[str, Any]") -> "list[Mount]":

@@ -5,11 +5,13 @@ from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 
 DETACH_KEYS = Flag("--detach-keys string", "Override the key sequence for detaching a container", "ctrl-p,ctrl-q")
+SIG_PROXY = Flag("--sig-proxy", "Proxy received signals to the process", True)
 COMMAND = Command(
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     (
         Flag("-d, --detach", "Run container in background and print container ID"),
         DETACH_KEYS,
+        SIG_PROXY,
         *creation.FLAGS,
     ),
     least=1,
@@ -55,7 +57,13 @@ def main(arguments: Parsed, context: Context) -> int:
         context.print(container.id)
         return 0
     with monitor.end:
-        code = session.attach(monitor.end, interactive=options.interactive, tty=options.terminal, keys=keys)
+        code = session.attach(
+            monitor.end,
+            interactive=options.interactive,
+            tty=options.terminal,
+            keys=keys,
+            proxy_signals=arguments.on("sig-proxy"),
+        )
         if code is None:
             return 0  # from now on the monitor removes what is to be removed
         if options.auto_remove:

@@ -46,7 +46,15 @@ def main(arguments: Parsed, context: Context) -> int:
     return context.each(names, start)
 
 
-def attend(container: "Container", stores: "Stores", arguments: Parsed, *, interactive: bool, running: bool) -> int:
+def attend(
+    container: "Container",
+    stores: "Stores",
+    arguments: Parsed,
+    *,
+    interactive: bool,
+    running: bool,
+    proxy_signals: bool = True,
+) -> int:
     """Serves a container, which is started unless it is ``running``, until it ends, and gives its exit code.
 
     The exit code is 0 if the user detaches.
@@ -59,7 +67,10 @@ def attend(container: "Container", stores: "Stores", arguments: Parsed, *, inter
     interactive = interactive and options.interactive
     if running or container.state().status == "running":
         with lifecycle.connect(container, attach=True) as end:
-            return session.attach(end, interactive=interactive, tty=options.terminal, keys=keys) or 0
+            code = session.attach(
+                end, interactive=interactive, tty=options.terminal, keys=keys, proxy_signals=proxy_signals
+            )
+            return code or 0
     monitor = again.start(container, stores, attach=True)
     with monitor.end:
         code = session.attach(monitor.end, interactive=interactive, tty=options.terminal, keys=keys)

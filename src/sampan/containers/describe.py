@@ -106,6 +106,7 @@ def _config(container: Container, image: ContainerConfig) -> dict[str, Any]:
         "Labels": {**image.labels, **dict(options.labels)},
         "StopSignal": options.stop_signal or image.stop_signal or "SIGTERM",
         "StopTimeout": options.stop_seconds,
+        "Healthcheck": {"Test": ["NONE"]} if options.no_healthcheck else image.healthcheck and dict(image.healthcheck),
     }
 
 

@@ -178,8 +178,7 @@ def remove(container: Container, stores: Stores, *, force: bool = False, volumes
             send_signal(container, 9)
         except Conflict:
             pass  # it ended by itself meanwhile
-    anonymous = [mount.source for mount in container.options.mounts if is_anonymous(mount.source)]
-    _discard(container, stores, anonymous if volumes else [])
+    _discard(container, stores, _own_volumes(container, stores) if volumes else [])
 
 
 def remove_from_monitor(root: str, identifier: str, *, rootless: bool) -> None:
@@ -195,8 +194,16 @@ def remove_from_monitor(root: str, identifier: str, *, rootless: bool) -> None:
         paths, containers, Overlay(paths.snapshots, db, userxattr=rootless), Volumes(paths.volumes), rootless
     )
     container = containers.find(identifier)
-    anonymous = [mount.source for mount in container.options.mounts if is_anonymous(mount.source)]
-    _discard(container, stores, anonymous)
+    _discard(container, stores, _own_volumes(container, stores))
+
+
+def _own_volumes(container: Container, stores: Stores) -> list[str]:
+    """Its anonymous volumes, but for those that another container has from it (``--volumes-from``)."""
+    anonymous = {mount.source for mount in container.options.mounts if is_anonymous(mount.source)}
+    if anonymous:
+        others = (each for each in stores.containers.all() if each.id != container.id)
+        anonymous -= {mount.source for other in others for mount in other.options.mounts}
+    return sorted(anonymous)
 
 
 def parse_signal(text: str) -> int:

@@ -105,6 +105,7 @@ class Options(NamedTuple):
     annotations: tuple[tuple[str, str], ...] = ()
     init: bool = False
     cgroup_parent: str = ""
+    no_healthcheck: bool = False
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:

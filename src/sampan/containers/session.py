@@ -26,16 +26,19 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, sign
 _PATIENCE = 3
 
 
-def attach(end: Connection, *, interactive: bool, tty: bool, keys: bytes = b"") -> int | None:
+def attach(
+    end: Connection, *, interactive: bool, tty: bool, keys: bytes = b"", proxy_signals: bool = True
+) -> int | None:
     """Serves a container through the connection with its monitor, and gives its exit code.
 
-    None if ``keys`` were typed (``keys.parse``), which leave a container with a terminal running by itself.
+    None if ``keys`` were typed (``keys.parse``), which leave a container with a terminal running by itself. Without
+    ``proxy_signals`` those that would be passed on mean this process itself.
     Raises Unavailable if the monitor goes away before its container.
     """
     session = _Attached(end, keys if tty else b"")
     if tty:
         session.resize()
-    with terminal.raw(0 if tty and interactive else -1), Signals(session.on_signal) as signals:
+    with terminal.raw(0 if tty and interactive else -1), Signals(session.on_signal, proxy=proxy_signals) as signals:
         return session.serve(signals, interactive=interactive)
 
 
@@ -249,8 +252,10 @@ class Signals:
     wait is not left until something else happens, ``watch`` has it end the waiting too.
     """
 
-    def __init__(self, action: Callable[[int], None]) -> None:
+    def __init__(self, action: Callable[[int], None], *, proxy: bool = True) -> None:
+        """Without ``proxy`` only a terminal's change of size is told."""
         self._action = action
+        self._numbers = (*(_PASSED_ON if proxy else ()), signal.SIGWINCH)
         self._before: dict[int, Any] = {}
         self._woken, self._wake = -1, -1
         self._wake_before = -1
@@ -258,7 +263,7 @@ class Signals:
     def __enter__(self) -> Signals:
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake_before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        for number in (*_PASSED_ON, signal.SIGWINCH):
+        for number in self._numbers:
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGWINCH:
                 self._before[number] = signal.signal(number, lambda number, frame: self._action(number))
         return self
