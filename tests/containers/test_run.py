@@ -285,6 +285,6 @@ def test_platforms(anyone: Sampan) -> None:
     )  # fmt: skip
     assert anyone("create", "--platform=linux/s390x", "--no-healthcheck", "--name=own", "far").stderr == ""
     warned = anyone("create", "--name=host", "far").stderr
-    assert warned.startswith("warning: the image far is for linux/s390x, and this machine is linux/")
+    assert warned.startswith("WARNING: the image far is for linux/s390x, and this machine is linux/")
     checks = [json.loads(anyone("inspect", name).stdout)[0]["Config"]["Healthcheck"] for name in ("own", "host")]
     assert checks == [{"Test": ["NONE"]}, {"Test": ["CMD-SHELL", "true"]}]

@@ -226,7 +226,7 @@ def test_signals_that_are_not_passed_on(anyone: Sampan) -> None:
     command = ("run", "--sig-proxy=false", "--network=none", "--name=job", IMAGE, "sh", "-c", script)
     for words, number, code in (
         (command, signal.SIGINT, 130),
-        (("attach", "--sig-proxy=0", "job"), signal.SIGTERM, -15),
+        (("attach", "--sig-proxy=0", "job"), signal.SIGTERM, 143),
     ):
         with started(anyone, *words) as process:
             read_until(process.stdout, "ready\n")
