@@ -41,6 +41,10 @@ RUNTIME_DOORS = {"launch", "defaults", "handshake"}
 RUNTIME_INSIDERS = {
     ("containers.monitor", "runtime.parent"),  # the monitor is the runtime's parent process
     ("containers.watch", "runtime.parent"),  # and holds its process
+    ("containers.executions", "runtime.enter"),  # and makes further ones
+    ("containers.executions", "runtime.init"),
+    ("containers.executions", "runtime.parent"),
+    ("containers.executions", "runtime.pretence"),
     ("containers.lifecycle", "runtime.cgroups.container"),  # takes away what a killed monitor left
     ("cli.runtime", "runtime.command"),  # is a runtime itself: no engine takes part
     ("cli.runtime", "runtime.state"),

@@ -20,7 +20,7 @@ def test_a_descriptor() -> None:
     ours, theirs = sockets.pair()
     reading, writing = os.pipe()
     with ours, theirs:
-        ours.send_descriptor(b"here", writing)
+        ours.send_descriptors(b"here", (writing,))
         message, [received] = theirs.receive(100)
         assert message == b"here"
         assert not os.get_inheritable(received)

@@ -100,13 +100,16 @@ def test_the_runtime_is_not_executed_as_the_program(anyone: Sampan) -> None:
 
 ENTER = """
 import json, os, sys
+from sampan.containers import streams
 from sampan.runtime import launch
 directory = sys.argv[1]
 spec = json.load(open(f"{directory}/config.json"))
-process = {**spec["process"], "args": ["true"]}
+asked = os.memfd_create("exec")
+os.write(asked, json.dumps({"process": {**spec["process"], "args": ["true"]}, "detached": False}).encode())
 null = os.open("/dev/null", os.O_RDWR)
-pid = json.load(open(f"{directory}/state.json"))["pid"]
-entering = launch.Runtime((null, null, null)).enter(pid, process, spec["linux"]["seccomp"], "")
+end = streams.connect(f"{directory}/monitor.sock")
+end.send_descriptors(streams.EXECUTE, (asked, null, null, null))
+entering = launch.Process(0, end)
 print(entering.pid, flush=True)
 sys.stdin.read()
 entering.start()

@@ -6,10 +6,6 @@ from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Invalid
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from sampan.containers.exec import Entering
-
 COMMAND = Command(
     "[OPTIONS] CONTAINER COMMAND [ARG...]",
     (
@@ -31,27 +27,20 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers.exec import Entering
-
-    detach = arguments.on("detach")
-    interactive, tty = arguments.on("interactive") and not detach, arguments.on("tty")
-    if tty and interactive and not os.isatty(0):
-        raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
-    # First of all, so that its start goes on beside everything below.
-    entering = Entering(interactive=interactive, terminal=tty, detach=detach)
-    try:
-        return _execute(entering, arguments, context)
-    finally:
-        entering.close()
-
-
-def _execute(entering: "Entering", arguments: Parsed, context: Context) -> int:
     from sampan.cli.creation import environment
-    from sampan.containers.exec import Request
+    from sampan.containers.exec import Request, execute
 
     name, *command = arguments.positionals
+    interactive, tty, detached = arguments.on("interactive"), arguments.on("tty"), arguments.on("detach")
+    if tty and interactive and not detached and not os.isatty(0):
+        raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
     container = context.engine.containers.containers.find(name)
-    user, workdir = arguments.text("user") or "", arguments.text("workdir") or ""
-    terminal, privileged = arguments.on("tty"), arguments.on("privileged")
-    request = Request(tuple(command), tuple(environment(arguments)), user, workdir, terminal, privileged)
-    return entering.execute(container, request)
+    request = Request(
+        tuple(command),
+        tuple(environment(arguments)),
+        arguments.text("user") or "",
+        arguments.text("workdir") or "",
+        tty,
+        arguments.on("privileged"),
+    )
+    return execute(container, request, interactive=interactive, detached=detached)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from sampan import plainjson
-from sampan.containers import session
+from sampan.containers import session, streams
 from sampan.containers.record import Container
-from sampan.errors import Conflict
+from sampan.errors import Conflict, SampanError
 from sampan.linux import terminal
-from sampan.runtime import launch
+from sampan.runtime import defaults, launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ else:
 
 
 class Request(NamedTuple):
-    """What to execute, and how; "" and () mean: as the container itself. ``privileged`` is with all capabilities."""
+    """What to execute, and how; "" and () mean: as the container itself."""
 
     args: tuple[str, ...]
     env: tuple[str, ...] = ()
@@ -29,91 +29,107 @@ class Request(NamedTuple):
     privileged: bool = False
 
 
-class Entering:
-    """A process that is to enter a container, started before it is known which: that takes as long as the rest."""
+def execute(container: Container, request: Request, *, interactive: bool = False, detached: bool = False) -> int:
+    """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code.
 
-    def __init__(self, *, interactive: bool, terminal: bool, detach: bool = False) -> None:
-        """With ``detach`` the program is let go once it runs: it has no input, and its output goes nowhere."""
-        self.interactive = interactive
-        self.detach = detach
-        self._outputs: dict[int, int] = {}
-        self._input = -1
-        if terminal or detach:
+    With ``detached`` nobody listens, and the program is left running. Raises Conflict if the container is not running,
+    CommandMissing and NotExecutable.
+    """
+    state = container.state()
+    if state.paused:
+        raise Conflict(f"container {container.name} is paused", hint=f"sampan unpause {container.name} lets it go on")
+    if state.status != "running":
+        raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
+    with open(f"{container.directory}/config.json", "rb") as file:
+        spec = plainjson.loads(file.read())
+    job = {"process": _process(spec["process"], request, state.pid), "detached": detached}
+    ends = _Ends(interactive=interactive, piped=not request.terminal and not detached)
+    entered = _enter(container, job, ends)
+    try:
+        if detached:
+            entered.start()
+            return 0
+        return _with_terminal(entered, interactive) if request.terminal else _with_pipes(entered, ends)
+    finally:
+        entered.close()
+
+
+class _Ends:
+    """The ends of pipes: ``theirs`` become the program's standard descriptors, the others are the caller's."""
+
+    def __init__(self, *, interactive: bool, piped: bool) -> None:
+        self.outputs: dict[int, int] = {}
+        self.input = -1
+        if not piped:
             null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            theirs = null, null, null
-        else:
-            theirs = self._make_pipes()
-        try:
-            self._runtime = launch.Runtime(theirs)
-        finally:
-            for fd in set(theirs):
-                os.close(fd)
-
-    def _make_pipes(self) -> tuple[int, int, int]:
+            self.theirs = null, null, null
+            return
         # Not the caller's own descriptors: a program could open a file behind those anew through /proc/self/fd.
         ends = []
         for number in (1, 2):
             reading, writing = os.pipe()
-            self._outputs[reading] = number
+            self.outputs[reading] = number
             ends.append(writing)
-        if self.interactive:
-            standard_input, self._input = os.pipe()
+        if interactive:
+            standard_input, self.input = os.pipe()
         else:
             standard_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        return standard_input, ends[0], ends[1]
+        self.theirs = standard_input, ends[0], ends[1]
 
-    def close(self) -> None:
-        """Ends it, unless it has entered a container."""
-        self._runtime.close()
 
-    def execute(self, container: Container, request: Request) -> int:
-        """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code: 0 if it is
-        let go.
-
-        Raises Conflict if the container is not running, CommandMissing and NotExecutable.
-        """
-        state = container.state()
-        if state.paused:
-            raise Conflict(
-                f"container {container.name} is paused", hint=f"sampan unpause {container.name} lets it go on"
-            )
-        if state.status != "running":
-            raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
-        with open(f"{container.directory}/config.json", "rb") as file:
-            spec = plainjson.loads(file.read())
-        process = _process(spec["process"], request, state.pid)
-        seccomp = (spec.get("linux") or {}).get("seccomp")
-        entered = self._runtime.enter(state.pid, process, seccomp, container.cgroup, alone=self.detach)
+def _enter(container: Container, job: dict[str, Any], ends: _Ends) -> launch.Process:
+    """Asks the container's monitor for a process. Raises Conflict if there is none any more."""
+    asked = os.memfd_create("exec")
+    try:
+        os.write(asked, plainjson.dumps(job).encode())
         try:
-            if self.detach:
-                entered.start()
-                entered.leave()
-                return 0
-            return self._with_terminal(entered) if request.terminal else self._with_pipes(entered)
-        finally:
-            entered.close()
+            end = streams.connect(container.socket)
+            end.send_descriptors(streams.EXECUTE, (asked, *ends.theirs))
+        except OSError:
+            raise Conflict(f"container {container.name} is not running any more") from None
+    finally:
+        os.close(asked)
+        for fd in set(ends.theirs):
+            os.close(fd)
+    return launch.Process(0, end)
 
-    def _with_pipes(self, entered: launch.Process) -> int:
-        with session.Signals(entered.kill) as signals:
-            entered.start()
-            session.pump(self._outputs, self._input, entered.end, signals)
-            return entered.wait()
 
-    def _with_terminal(self, entered: launch.Process) -> int:
-        master = entered.console()
+def _kill(entered: launch.Process, number: int) -> None:
+    try:
+        entered.end.send(streams.SIGNAL + b"%d" % number)
+    except OSError:
+        return  # it has ended
 
-        def on_signal(number: int) -> None:
-            size = terminal.size(0) or terminal.size(1)
-            if number != 28:  # SIGWINCH
-                entered.kill(number)
-            elif size:
-                terminal.set_size(master, *size)
 
-        on_signal(28)
-        with terminal.raw(0 if self.interactive else -1), session.Signals(on_signal) as signals:
-            entered.start()
-            session.pump({master: 1}, master if self.interactive else -1, entered.end, signals)
-            return entered.wait()
+def _await(entered: launch.Process) -> int:
+    try:
+        return entered.wait()
+    except SampanError:
+        return 137  # the monitor was killed, and all of the container with it
+
+
+def _with_pipes(entered: launch.Process, ends: _Ends) -> int:
+    with session.Signals(lambda number: _kill(entered, number)) as signals:
+        entered.start()
+        session.pump(ends.outputs, ends.input, entered.end, signals)
+        return _await(entered)
+
+
+def _with_terminal(entered: launch.Process, interactive: bool) -> int:
+    master = entered.console()
+
+    def on_signal(number: int) -> None:
+        size = terminal.size(0) or terminal.size(1)
+        if number != 28:  # SIGWINCH
+            _kill(entered, number)
+        elif size:
+            terminal.set_size(master, *size)
+
+    on_signal(28)
+    with terminal.raw(0 if interactive else -1), session.Signals(on_signal) as signals:
+        entered.start()
+        session.pump({master: 1}, master if interactive else -1, entered.end, signals)
+        return _await(entered)
 
 
 def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]:
@@ -130,11 +146,7 @@ def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]
         granted = base["capabilities"]["bounding"] if user.uid == 0 else []
         process["capabilities"] = {**base["capabilities"], "effective": granted, "permitted": granted}
     if request.privileged:
-        from sampan.containers import security
-        from sampan.containers.options import Security
-
-        known = security.granted(Security(privileged=True))
-        process["capabilities"] = {"bounding": known, "effective": known, "permitted": known}
+        process["capabilities"] = defaults.all_capabilities(uid=process["user"]["uid"])
     process["env"] = [f"{key}={value}" for key, value in values.items()]
     process["cwd"] = request.workdir or base["cwd"]
     return process

@@ -4,6 +4,7 @@ client → monitor   i DATA   input           I          end of input
                    s N      send signal N   r ROWS COLUMNS   the client's terminal has this size
                    a        attach: send me output from now on
                    k        (after the exit) I remove the container myself
+                   e        with descriptors: from now on this is about another program (``executions``)
 monitor → client   1 DATA   standard output (or the terminal's)     2 DATA   standard error
                    x N      the container ended with this exit code
 """
@@ -20,6 +21,7 @@ SIGNAL = b"s"
 RESIZE = b"r"
 ATTACH = b"a"
 KEEP = b"k"
+EXECUTE = b"e"
 EXIT = b"x"
 RUNNING = b"running"
 CHUNK = 32 << 10

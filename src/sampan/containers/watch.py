@@ -10,15 +10,19 @@ from sampan.containers import logs, streams
 from sampan.containers.state import State, reserve_state, write_state
 from sampan.linux import memory, syscalls, terminal
 from sampan.linux.poll import READ, WRITE, Poll
+from sampan.linux.seccomp import SPEC_ALLOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.containers.executions import Executions
     from sampan.containers.monitor import Streams
     from sampan.linux.sockets import Connection
     from sampan.runtime.parent import Process
 
+_DESCRIPTORS = 4
+"""As many come with a request to execute a program."""
 _STARTED = 1.0
 """Seconds of quiet after which what the start needed of memory is given back."""
 _BACKLOG = 1 << 20
@@ -61,6 +65,7 @@ class Watch:
         self._input_ended = False
         self._exit_code: int | None = None
         self._network: Any = None
+        self._executions: Executions | None = None
 
     def start(self) -> None:
         """Lets the container run. Raises SampanError; call ``undo`` then."""
@@ -140,13 +145,9 @@ class Watch:
         pretence = self._process.pretence(self._job["overlay"][1])
         if not pretence:
             return ""
+        from sampan.containers.executions import answer
 
-        def on_call(fd: int, mask: int) -> None:
-            if not pretence.answer():
-                self._poll.watch(fd, 0, on_call)
-                pretence.close()
-
-        self._poll.watch(pretence.listener, READ, on_call)
+        answer(self._poll, pretence)
         asked: str = self._job["spec"]["process"]["pretence"]["user"]
         return f"the container runs as the only user id there is here, not as {asked}" if asked else ""
 
@@ -197,6 +198,8 @@ class Watch:
         limited = (self._job["spec"]["linux"].get("resources") or {}).get("memory")
         killed = bool(limited) and self._process.oom_kills() > 0
         self._process.close()
+        if self._executions:
+            self._executions.finish()
         state = self._state._replace(
             status="exited", pid=0, exit_code=code, finished=logs.timestamp(), oom_killed=killed
         )
@@ -243,15 +246,30 @@ class Watch:
         if not mask & READ or client not in self._clients:
             return
         try:
-            message = client.end.recv(1 << 17)
+            message, fds = client.end.receive(1 << 17, _DESCRIPTORS)
         except BlockingIOError:
             return
         except OSError:
-            message = b""
-        if message:
+            message, fds = b"", []
+        if message == streams.EXECUTE and len(fds) == _DESCRIPTORS:
+            self._execute(client, fds)
+        elif message:
             self._obey(client, message[:1], message[1:])
         else:
             self._drop(client)
+
+    def _execute(self, client: Client, fds: list[int]) -> None:
+        if not self._executions:
+            from sampan.containers.executions import Executions
+
+            linux = self._job["spec"]["linux"]
+            filter_ = (bytes.fromhex(self._job["filter"]), SPEC_ALLOW) if self._job["filter"] else None
+            self._executions = Executions(
+                self._poll, self._process.pid, linux.get("cgroupsPath") or "", filter_, self._job["overlay"][1]
+            )
+        self._clients.remove(client)
+        self._poll.watch(client.end.fileno(), 0, self._on_stream)
+        self._executions.begin(client.end, fds)
 
     def _obey(self, client: Client, kind: bytes, data: bytes) -> None:
         if kind == streams.INPUT:

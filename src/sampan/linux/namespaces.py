@@ -51,17 +51,6 @@ def mapped_ids() -> int:
         return sum(int(line.split()[2]) for line in file)
 
 
-def join_user_namespace(pid: int) -> None:
-    """Joins the user namespace of a process, one that this user made; nothing happens in the same one already. Must be
-    called while the process has a single thread. Raises OSError."""
-    fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if not os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/user")):
-            syscalls.setns(fd, CLONE_NEWUSER)
-    finally:
-        os.close(fd)
-
-
 def enter_user_namespace() -> None:
     """Makes this process root of a new user and mount namespace; does nothing for one that is uid 0 already.
 

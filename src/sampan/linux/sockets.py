@@ -34,15 +34,17 @@ class Connection(_socket.socket):
         """The next connection to a socket that listens."""
         return Connection(self._accept()[0])  # type: ignore[attr-defined]  # not in the stubs
 
-    def send_descriptor(self, message: bytes, fd: int) -> None:
-        """Sends ``message`` together with a descriptor (unix(7), SCM_RIGHTS)."""
-        self.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(_INT, sys.byteorder))])
+    def send_descriptors(self, message: bytes, fds: tuple[int, ...]) -> None:
+        """Sends ``message`` together with descriptors (unix(7), SCM_RIGHTS)."""
+        rights = b"".join(fd.to_bytes(_INT, sys.byteorder) for fd in fds)
+        self.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
-    def receive(self, limit: int) -> tuple[bytes, list[int]]:
-        """The next message, of ``limit`` bytes at most, and the descriptor that may have come with it."""
-        message, extra, _, _ = self.recvmsg(limit, _socket.CMSG_LEN(_INT), _socket.MSG_CMSG_CLOEXEC)
+    def receive(self, limit: int, most: int = 1) -> tuple[bytes, list[int]]:
+        """The next message, of ``limit`` bytes at most, and the descriptors that came with it, ``most`` at most."""
+        message, extra, _, _ = self.recvmsg(limit, _socket.CMSG_LEN(_INT * most), _socket.MSG_CMSG_CLOEXEC)
         rights = [data for level, kind, data in extra if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)]
-        return message, [int.from_bytes(data[:_INT], sys.byteorder) for data in rights]
+        whole = b"".join(rights)
+        return message, [int.from_bytes(whole[at : at + _INT], sys.byteorder) for at in range(0, len(whole), _INT)]
 
 
 def pair() -> tuple[Connection, Connection]:

@@ -50,7 +50,7 @@ def tell_failure(end: Connection, error: BaseException) -> None:
 
 
 def tell_console(end: Connection, fd: int) -> None:
-    end.send_descriptor(CONSOLE, fd)
+    end.send_descriptors(CONSOLE, (fd,))
 
 
 def await_word(end: Connection, word: bytes) -> None:

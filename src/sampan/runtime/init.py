@@ -229,7 +229,7 @@ def finish(
     if process.get("pretence"):
         # The last filter: from here on nothing of ours makes a call that it answers.
         listener = seccomp.listen(bytes.fromhex(process["pretence"]["filter"]))
-        end.send_descriptor(handshake.READY, listener)
+        end.send_descriptors(handshake.READY, (listener,))
         os.close(listener)
     else:
         end.send(handshake.READY)

@@ -28,7 +28,7 @@ _MESSAGE = 1 << 20
 class Process:
     """A container's first process, made by a runtime process that watches it; see ``create``.
 
-    Closing it, or dying, kills the container.
+    Closing it, or dying, kills the container. ``runtime`` is the runtime process's pid; 0 if it is no child of ours.
     """
 
     def __init__(self, runtime: int, end: Connection) -> None:
@@ -67,15 +67,10 @@ class Process:
         except ProcessLookupError:
             return
 
-    def leave(self) -> None:
-        """Leaves a program that was made to run alone to itself."""
-        self.end.close()
-        self._runtime = 0
-
     def close(self) -> None:
         """Ends what is left of the container and waits until it is gone. May be called again."""
+        self.end.close()
         if self._runtime:
-            self.end.close()
             os.waitpid(self._runtime, 0)
             self._runtime = 0
 
@@ -119,16 +114,6 @@ class Runtime:
             file.write(plainjson.dumps(spec))
         job = {"bundle": bundle, "overlay": rootfs, "terminal": bool(spec["process"].get("terminal"))}
         return self._perform(job)
-
-    def enter(
-        self, pid: int, process: dict[str, Any], seccomp: dict[str, Any] | None, cgroup: str, *, alone: bool = False
-    ) -> Process:
-        """Makes a further process (runtime-spec ``process``) in the running container whose first one is ``pid``.
-
-        With ``alone`` it goes on after ``Process.leave``, and has its terminal, if any, for itself.
-        """
-        job = {"pid": pid, "process": process, "filter": compiled(seccomp), "cgroup": cgroup, "alone": alone}
-        return self._perform({**job, "terminal": bool(process.get("terminal"))})
 
     def _perform(self, job: dict[str, Any]) -> Process:
         self._end.send(plainjson.dumps(job).encode())

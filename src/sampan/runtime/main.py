@@ -1,7 +1,6 @@
 """The runtime process: ``python -SI``, started by ``launch``. Descriptor 3 is its connection to whoever started it.
 
-It makes one container or one further process in one, lets it run when told, says how it ended, and ends it when the
-connection ends.
+It makes one container, lets it run when told, says how it ended, and ends it when the connection ends.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import os
 import select
 
 from sampan import plainjson
-from sampan.linux import seccomp, syscalls
+from sampan.linux import syscalls
 from sampan.linux.sockets import Connection
 from sampan.runtime import handshake
 from sampan.runtime.parent import Process, exit_code
@@ -37,23 +36,16 @@ def main() -> None:
         os._exit(1)
     try:
         handshake.tell_pid(end, process.pid)
-        terminal, alone = bool(job.get("terminal")), bool(job.get("alone"))
+        terminal = bool(job.get("terminal"))
         console = process.ready(terminal=terminal)
-        if terminal and not alone:
+        if terminal:
             handshake.tell_console(end, console)
             os.close(console)
         pretence = process.pretence(job["overlay"][1] if job.get("overlay") else "")
-        if pretence and "pid" in job:
-            from sampan.linux import namespaces
-
-            namespaces.join_user_namespace(job["pid"])  # whose files are to be described
         if end.recv(64) == handshake.START:
             process.start()
             end.send(b"running")
-            if alone:
-                _stay(process, console, pretence)
-            else:
-                _watch(process, end, pretence, str(job.get("bundle") or ""))
+            _watch(process, end, pretence, str(job.get("bundle") or ""))
     except BaseException as error:
         handshake.tell_failure(end, error)
     process.abandon()
@@ -61,43 +53,12 @@ def main() -> None:
 
 
 def _create(job: dict[str, Any]) -> Process:
-    if "pid" in job:
-        from sampan.runtime import enter, init
-
-        filter_ = (bytes.fromhex(job["filter"]), seccomp.SPEC_ALLOW) if job["filter"] else None
-        ending = init.Ending(job["process"], filter_, (0, 1, 2), bool(job["terminal"]))
-        return enter.create(job["pid"], job["cgroup"], ending)
     from sampan.runtime import parent
 
     bundle, overlay = job["bundle"], job["overlay"]
     with open(f"{bundle}/config.json", "rb") as file:
         spec = plainjson.loads(file.read())
     return parent.create(spec, str(bundle), overlay=overlay, stdio=(0, 1, 2))
-
-
-def _stay(process: Process, console: int, pretence: Pretence | None) -> None:
-    """Waits for the end of a program that nobody else waits for; what it tells its terminal goes nowhere.
-
-    A parent of its own is what it needs: a pid namespace ends only when someone has reaped all that was in it.
-    """
-    pidfd = syscalls.pidfd_open(process.pid)
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    if console >= 0:
-        poll.register(console, select.POLLIN)
-    if pretence:
-        poll.register(pretence.listener, select.POLLIN)
-    while pidfd not in (ready := [fd for fd, _ in poll.poll()]):
-        if pretence and pretence.listener in ready:
-            if not pretence.answer():
-                poll.unregister(pretence.listener)
-            continue
-        try:
-            os.read(console, 1 << 16)
-        except OSError:  # EIO: nobody has the terminal open any more
-            poll.unregister(console)
-    process.wait()
-    process.close()
 
 
 def _watch(process: Process, end: Connection, pretence: Pretence | None, bundle: str) -> None:
