@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from functools import cached_property
 
     from sampan.containers.lifecycle import Stores
+    from sampan.containers.record import Containers
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.images import Images
@@ -78,13 +79,18 @@ class Engine:
         return Volumes(self.paths.volumes)
 
     @cached_property
+    def records(self) -> Containers:
+        """The table of containers: enough for verbs that neither make nor remove one."""
+        from sampan.containers.record import Containers
+
+        return Containers(self.database, self.paths.containers)
+
+    @cached_property
     def containers(self) -> Stores:
         """All that the verbs of containers need."""
         from sampan.containers.lifecycle import Stores
-        from sampan.containers.record import Containers
 
-        containers = Containers(self.database, self.paths.containers)
-        return Stores(self.paths, containers, self.snapshots, self.volumes, self.rootless)
+        return Stores(self.paths, self.records, self.snapshots, self.volumes, self.rootless)
 
     def collect(self, *, half_done: bool = False) -> int | None:
         """Frees what nothing keeps any more (``store.collect``)."""

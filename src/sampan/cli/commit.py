@@ -41,7 +41,7 @@ def main(arguments: Parsed, context: Context) -> int:
     name, *rest = arguments.positionals
     reference = stored.parse_tagged(rest[0]) if rest else None
     engine = context.engine
-    container = engine.containers.containers.find(name)
+    container = engine.records.find(name)
     config, manifest = _base(container, engine)
     own = changed(commit.config_of(container.options, config.config), arguments.texts("change"))
     entry = {

@@ -34,7 +34,7 @@ def main(arguments: Parsed, context: Context) -> int:
     interactive, tty, detached = arguments.on("interactive"), arguments.on("tty"), arguments.on("detach")
     if tty and interactive and not detached and not os.isatty(0):
         raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
-    container = context.engine.containers.containers.find(name)
+    container = context.engine.records.find(name)
     request = Request(
         tuple(command),
         tuple(environment(arguments)),

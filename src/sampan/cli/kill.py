@@ -15,7 +15,7 @@ def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import lifecycle
 
     number = lifecycle.parse_signal(arguments.text("signal") or "KILL")
-    containers = context.engine.containers.containers
+    containers = context.engine.records
 
     def kill(name: str) -> None:
         lifecycle.send_signal(containers.find(name), number)

@@ -52,7 +52,7 @@ class _Shown(NamedTuple):
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import logs
 
-    container = context.engine.containers.containers.find(arguments.positionals[0])
+    container = context.engine.records.find(arguments.positionals[0])
     shown = _Shown(
         _moment(arguments.text("since")),
         _moment(arguments.text("until")),

@@ -9,7 +9,7 @@ COMMAND = Command("CONTAINER [CONTAINER...]", least=1, most=None)
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import resources
 
-    containers = context.engine.containers.containers
+    containers = context.engine.records
     change = resources.pause if context.verb == "pause" else resources.unpause
 
     def perform(name: str) -> None:

@@ -9,7 +9,7 @@ COMMAND = Command("CONTAINER [PRIVATE_PORT[/PROTO]]", least=1, most=2)
 
 def main(arguments: Parsed, context: Context) -> int:
     name, *wanted = arguments.positionals
-    container = context.engine.containers.containers.find(name)
+    container = context.engine.records.find(name)
     ports = sorted(container.state().ports, key=lambda port: (port[2], port[3], port[0]))
     found = [(f"{inside}/{protocol}", _address(host, outside)) for host, outside, inside, protocol in ports]
     if not wanted:

@@ -10,6 +10,6 @@ def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import names
 
     old, new = arguments.positionals
-    containers = context.engine.containers.containers
+    containers = context.engine.records
     containers.rename(containers.find(old), names.check(new))
     return 0

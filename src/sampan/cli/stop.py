@@ -17,7 +17,7 @@ COMMAND = Command(
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import lifecycle
 
-    containers = context.engine.containers.containers
+    containers = context.engine.records
     signal = arguments.text("signal")
     number = lifecycle.parse_signal(signal) if signal else None
 

@@ -18,7 +18,7 @@ def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import resources
 
     name, *options = arguments.positionals
-    container = context.engine.containers.containers.find(name)
+    container = context.engine.records.find(name)
     numbers = set(resources.processes(container))
     titles, *lines = _ps(options or ["-ef"])
     words = titles.split()

@@ -9,7 +9,7 @@ COMMAND = Command("CONTAINER [CONTAINER...]", least=1, most=None)
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import lifecycle
 
-    containers = context.engine.containers.containers
+    containers = context.engine.records
 
     def wait(name: str) -> None:
         context.print(str(lifecycle.wait(containers.find(name)).exit_code))

@@ -9,7 +9,7 @@ from sampan.containers import session, streams
 from sampan.containers.record import Container
 from sampan.errors import Conflict, SampanError
 from sampan.linux import terminal
-from sampan.runtime import defaults, launch
+from sampan.runtime import launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,6 +146,8 @@ def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]
         granted = base["capabilities"]["bounding"] if user.uid == 0 else []
         process["capabilities"] = {**base["capabilities"], "effective": granted, "permitted": granted}
     if request.privileged:
+        from sampan.runtime import defaults
+
         process["capabilities"] = defaults.all_capabilities(uid=process["user"]["uid"])
     process["env"] = [f"{key}={value}" for key, value in values.items()]
     process["cwd"] = request.workdir or base["cwd"]
