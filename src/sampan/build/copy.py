@@ -279,7 +279,7 @@ class Destination:
     def _copy_up(self, above: int, path: bytes, existing: os.stat_result) -> int:
         lower = self.tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            owner = (existing.st_uid, existing.st_gid)
+            owner = ownership.owner(existing)
             times = (existing.st_atime_ns, existing.st_mtime_ns)
             fd = self.make_directory(above, path, owner, stat.S_IMODE(existing.st_mode), times)
             self.copy_xattrs(lower, fd, owner=True)

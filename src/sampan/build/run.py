@@ -25,7 +25,7 @@ from sampan.build.packages import offered
 from sampan.build.solve import Output
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
 from sampan.layers.changes import Nodes
-from sampan.linux import namespaces
+from sampan.linux import ladder, namespaces
 from sampan.networks import dns
 from sampan.runtime import defaults, handshake, launch
 from sampan.snapshots import users
@@ -69,6 +69,7 @@ def run(
     Raises CommandFailed if it fails, SampanError if something of ours does, and NotFound for a user that the image does
     not have.
     """
+    ladder.require_namespaces("RUN")
     if step.platform:
         emulation.check(step.platform)
     bundle = f"{host.temporary}/{key}"

@@ -205,7 +205,7 @@ def _facts(
 
 def _described(view: View, path: bytes, status: os.stat_result) -> tuple[tuple[int, int], dict[bytes, bytes]]:
     """The owner and the extended attributes that a copy keeps."""
-    found = (status.st_uid, status.st_gid)
+    found = ownership.owner(status)
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return found, {}
     fd = view.open(path)

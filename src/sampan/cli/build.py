@@ -87,6 +87,7 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
+    runs_nothing=True,
     later="--attest --builder --cgroup-parent --compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus "
     "--cpuset-mems --force-rm --isolation --memory -m --memory-swap --policy --provenance --rm --sbom "
     "--security-opt",

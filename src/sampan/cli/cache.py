@@ -30,6 +30,7 @@ EXPORT = Command(
     least=1,
     most=1,
     needs_userns=True,
+    runs_nothing=True,
     details=_PLACES,
     examples=(
         ("sampan cache export ./build-cache", "For a CI that keeps a directory"),
@@ -42,6 +43,7 @@ IMPORT = Command(
     least=1,
     most=1,
     needs_userns=True,
+    runs_nothing=True,
     details=f"What is here already stays as it is. {_PLACES}",
     examples=(("sampan cache import ./build-cache", "The next build finds its steps done"),),
 )
@@ -66,6 +68,7 @@ PRUNE = Command(
         Flag("--keep-storage bytes", "Amount of disk space to keep for cache (e.g., 10GB), what was used last first"),
     ),
     needs_userns=True,
+    runs_nothing=True,
     details="What an image or a container stands on is kept, unless -a is given. Disk space is free at once, or when "
     "the builds that run now have ended. Cache mounts that a step uses stay.",
     examples=(

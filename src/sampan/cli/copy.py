@@ -30,6 +30,7 @@ COMMAND = Command(
     least=2,
     most=2,
     needs_userns=True,
+    runs_nothing=True,
     details="Either is docker://NAME (a registry), oci:DIR[:TAG], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], "
     "dir:DIR, or a name in the store. Layers are not unpacked but for the store.",
     examples=(

@@ -56,8 +56,8 @@ class Command:
     of arguments (``most`` None: no bound); if that number is wrong, ``advise`` may find the likely way out.
     With ``interspersed=False`` the first argument ends the flags, so that ``run IMAGE ls -l`` works. ``later`` names
     flags of Docker's that are not built yet: they are refused by name. ``needs_userns`` says that the verb touches
-    layers or namespaces, so that an ordinary user has to be root of his own user namespace; ``error_exit`` is the exit
-    code for errors that have none of their own.
+    layers or namespaces, so that an ordinary user has to be root of his own user namespace, and ``runs_nothing`` that
+    it can go on where there is none; ``error_exit`` is the exit code for errors that have none of their own.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Command:
         "least",
         "most",
         "needs_userns",
+        "runs_nothing",
         "usage",
     )
 
@@ -83,6 +84,7 @@ class Command:
         most: int | None = 0,
         interspersed: bool = True,
         needs_userns: bool = False,
+        runs_nothing: bool = False,
         error_exit: int = 1,
         later: str = "",
         details: str = "",
@@ -95,6 +97,7 @@ class Command:
         self.most = most
         self.interspersed = interspersed
         self.needs_userns = needs_userns
+        self.runs_nothing = runs_nothing
         self.error_exit = error_exit
         self.later = later
         self.details = details

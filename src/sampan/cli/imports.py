@@ -24,6 +24,7 @@ COMMAND = Command(
     least=1,
     most=2,
     needs_userns=True,
+    runs_nothing=True,
     details="The tar holds a file system, as sampan export writes it; it may be compressed (gzip, zstd, bzip2, xz).",
     examples=(("sampan import -c 'CMD [\"sh\"]' rootfs.tar.xz base:1", "With a command to run"),),
 )

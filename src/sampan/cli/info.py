@@ -7,10 +7,17 @@ from sampan import __version__
 from sampan.cli import listing, output
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import SampanError
-from sampan.linux import namespaces
+from sampan.linux import ladder
 
 COMMAND = Command("[OPTIONS]", (Flag("-f, --format string", listing.TEMPLATE),))
+
+
+_RUNGS = {
+    "root": "root: all of the machine's ids",
+    "many ids": "many ids: a user namespace with subordinate ids",
+    "one id": "one id: a user namespace with a single id, in which chown and the like are noted for the layer",
+    "no namespaces": "no namespaces: builds without RUN, and nothing is isolated",
+}
 
 
 class Fact(NamedTuple):
@@ -62,13 +69,15 @@ def _machine() -> list[Fact]:
 
 
 def _abilities(context: Context) -> list[Fact]:
-    rootless = context.engine.rootless
+    rootless, rung = context.engine.rootless, ladder.rung()
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     filtered = os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
     return [
         Fact("Cgroup Version", "CgroupVersion", "2" if unified else "1"),
         Fact("Seccomp", "Seccomp", "builtin" if filtered else "the kernel has none"),
-        Fact("Rootless", "Rootless", rootless, f"yes: {_why_rootless()}" if rootless else "no: run by root"),
+        Fact("Rootless", "Rootless", rootless, f"{'yes' if rootless else 'no'}: {rung.reason}"),
+        Fact(" Rung", "Rung", rung.name, _RUNGS[rung.name]),
+        *([Fact(" For more", "RungLift", rung.lift)] if rung.lift else ()),
     ]
 
 
@@ -80,30 +89,3 @@ def _operating_system() -> str:
     except OSError:
         return "unknown"
     return values.get("PRETTY_NAME", "unknown").strip("\"'")
-
-
-def _why_rootless() -> str:
-    if os.geteuid() == 0:
-        return f"run by the root of a user namespace with {namespaces.mapped_ids()} ids"
-    return f"run by user {os.geteuid()}; {_try_user_namespace()}"
-
-
-def _try_user_namespace() -> str:
-    """What comes of entering a user namespace, tried in a child, so that this process stays what it is."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            namespaces.enter_user_namespace()
-            found = f"containers have {namespaces.mapped_ids()} ids"
-        except SampanError as error:
-            found = f"{error.message} ({error.hint})"
-        except BaseException as error:
-            found = str(error)
-        os.write(writing, found.encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading, encoding="utf-8") as file:
-        found = file.read()
-    os.waitpid(child, 0)
-    return found

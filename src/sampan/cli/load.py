@@ -27,6 +27,7 @@ COMMAND = Command(
         Flag("-q, --quiet", "Suppress the load output"),
     ),
     needs_userns=True,
+    runs_nothing=True,
     details="What docker, podman, skopeo, buildx and sampan save is taken, compressed with gzip, zstd, bzip2 or xz or "
     "not at all. Every digest is verified before anything is stored.",
     examples=(

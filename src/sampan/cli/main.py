@@ -131,10 +131,20 @@ def _dispatch(words: list[str], context: Context) -> int:
     check_count(command, parsed, f"sampan {verb}")
     context.quiet = any(flag.long == "quiet" for flag in command.flags) and parsed.on("quiet")
     if command.needs_userns and os.geteuid() != 0:
-        from sampan.linux.namespaces import enter_user_namespace
-
-        enter_user_namespace()
+        _enter(command)
     return perform(parsed, context)
+
+
+def _enter(command: "Command") -> None:
+    """Goes on as root of a user namespace. Where there can be none, only what runs nothing goes on without."""
+    from sampan.errors import Unavailable
+    from sampan.linux.namespaces import enter_user_namespace
+
+    try:
+        enter_user_namespace()
+    except Unavailable:
+        if not command.runs_nothing:
+            raise
 
 
 def resolve(words: list[str]) -> tuple[str, list[str]]:

@@ -27,6 +27,7 @@ COMMAND = Command(
     least=1,
     most=1,
     needs_userns=True,
+    runs_nothing=True,
     later="--disable-content-trust",
     examples=(
         ("sampan pull python:3.12", "From Docker Hub"),

@@ -12,6 +12,7 @@ COMMAND = Command(
     least=1,
     most=None,
     needs_userns=True,
+    runs_nothing=True,
     later="--no-prune --platform",
 )
 

@@ -179,7 +179,7 @@ def _complain(path: bytes, error: OSError) -> NoReturn:
 
 def _described(path: bytes, kind: bytes, info: os.stat_result, walk: _Walk) -> Entry:
     mtime = info.st_mtime_ns if walk.latest is None else min(info.st_mtime_ns, walk.latest)
-    return Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, 0, mtime)
+    return Entry(path, kind, stat.S_IMODE(info.st_mode), *ownership.owner(info), 0, mtime)
 
 
 def _marker(name: bytes) -> Entry:

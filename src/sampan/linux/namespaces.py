@@ -71,11 +71,12 @@ def _unshare_user() -> None:
         syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS)
     except OSError as error:
         raise Unavailable(
-            f"this machine does not let users make user namespaces: {error.strerror}", hint=_why_refused()
+            f"this machine does not let users make user namespaces: {error.strerror}", hint=why_refused()
         ) from None
 
 
-def _why_refused() -> str:
+def why_refused() -> str:
+    """What keeps a process from making namespaces, as far as can be told: one sentence without its full stop."""
     reasons = (
         ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
         ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
@@ -89,7 +90,30 @@ def _why_refused() -> str:
                     return f"the setting {name} is {refusing}: an administrator can change it with sysctl"
         except OSError:
             continue
-    return "a chroot, a seccomp filter or a security module forbids it"
+    with open("/proc/self/status") as file:
+        is_filtered = "\nSeccomp:\t2\n" in file.read()
+    if is_filtered:
+        return (
+            "a seccomp filter forbids it, as that of a container does: --security-opt seccomp=unconfined lifts it there"
+        )
+    return "a chroot or a security module forbids it"
+
+
+def may_mount() -> bool:
+    """Whether root has the capability that namespaces and mounts take (CAP_SYS_ADMIN)."""
+    from sampan.linux import capabilities
+
+    return bool(capabilities.effective() & capabilities.mask(["CAP_SYS_ADMIN"]))
+
+
+def has_map_tools() -> bool:
+    """Whether newuidmap(1) and newgidmap(1) are installed."""
+    return bool(_find("newuidmap") and _find("newgidmap"))
+
+
+def subordinate_ids(path: str) -> int:
+    """How many ids ``path`` (/etc/subuid or /etc/subgid) gives this user."""
+    return sum(count for _, count in _subordinate(path, os.geteuid()))
 
 
 def _write_single_map(uid: int, gid: int) -> None:

@@ -62,13 +62,18 @@ def recalled(target: Target) -> tuple[int, int] | None:
     return int(uid), int(gid)
 
 
+def owner(info: os.stat_result) -> tuple[int, int]:
+    """Whose a file is in the image. What is our own, we who are not even root of a namespace, stands for root's."""
+    own = os.geteuid()
+    return (0, 0) if own and info.st_uid == own else (info.st_uid, info.st_gid)
+
+
 def noted(fd: int, names: Collection[bytes]) -> tuple[int, int] | None:
     """The owner that the file behind ``fd`` is to have instead of its own, if so; ``names`` are its attributes'. Raises
     as ``recalled``."""
     if OWNER not in names:
         return None
-    info = os.fstat(fd)
-    return recalled(fd) if info.st_uid == info.st_gid == 0 else None
+    return recalled(fd) if owner(os.fstat(fd)) == (0, 0) else None
 
 
 def recalled_device(target: Target) -> tuple[int, int, int]:

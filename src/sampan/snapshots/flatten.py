@@ -96,7 +96,7 @@ def _file(
 def _described(tree: Tree, path: bytes, status: os.stat_result, epoch: int | None) -> Entry:
     mtime = status.st_mtime_ns if epoch is None else min(status.st_mtime_ns, epoch * _SECOND)
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
-    entry = Entry(path, kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, 0, mtime)
+    entry = Entry(path, kind, stat.S_IMODE(status.st_mode), *ownership.owner(status), 0, mtime)
     if kind == DIRECTORY:
         fd = tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:

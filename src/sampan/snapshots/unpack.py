@@ -139,7 +139,7 @@ class Unpacking:
 def _owner(tree: "Tree", path: bytes, status: os.stat_result) -> tuple[int, int]:
     fd = tree.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return ownership.noted(fd, xattrs.names(fd)) or (status.st_uid, status.st_gid)
+        return ownership.noted(fd, xattrs.names(fd)) or ownership.owner(status)
     finally:
         os.close(fd)
 
