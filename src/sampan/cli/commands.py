@@ -31,6 +31,7 @@ COMMANDS = {
     "runtime": ("sampan.cli.runtime", "Create and run containers from OCI bundles, with the commands of runc"),
     "save": ("sampan.cli.save", "Save one or more images to a tar archive (streamed to STDOUT by default)"),
     "stop": ("sampan.cli.stop", "Stop one or more running containers"),
+    "search": ("sampan.cli.search", "Search a registry for images"),
     "tag": ("sampan.cli.tag", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "attach": ("sampan.cli.attach", "Attach local standard input, output, and error streams to a running container"),
     "cp": ("sampan.cli.cp", "Copy files/folders between a container and the local filesystem"),
@@ -51,6 +52,13 @@ COMMANDS = {
     "image verify": ("sampan.cli.image", "Check every digest, size and file of images, or of the whole store"),
     "image why-big": ("sampan.cli.image", "Say which layers, files and packages make an image big"),
     "image prune": ("sampan.cli.image", "Remove unused images"),
+    "imagetools create": ("sampan.cli.imagetools", "Create a new image based on source images"),
+    "imagetools inspect": ("sampan.cli.imagetools", "Show details of an image in the registry"),
+    "manifest annotate": ("sampan.cli.manifest", "Add additional information to a local image manifest"),
+    "manifest create": ("sampan.cli.manifest", "Create a local manifest list for pushing to a registry"),
+    "manifest inspect": ("sampan.cli.manifest", "Display an image manifest, or manifest list"),
+    "manifest push": ("sampan.cli.manifest", "Push a manifest list to a repository"),
+    "manifest rm": ("sampan.cli.manifest", "Delete one or more manifest lists from local storage"),
     "registry serve": ("sampan.cli.registry", "Serve an image layout as a registry"),
     "system df": ("sampan.cli.system", "Show disk usage"),
     "system prune": ("sampan.cli.system", "Remove unused data"),
@@ -73,9 +81,12 @@ COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logo
 GROUPS = {
     "base": "Make base images where no registry answers",
     "builder": "Manage builds",
+    "buildx": "Manage builds, by the words of Docker's plugin",
     "cache": "Manage what builds remember",
     "container": "Manage containers",
     "image": "Manage images",
+    "imagetools": "Work on images in registries",
+    "manifest": "Manage image manifests and manifest lists",
     "registry": "Serve images to others",
     "system": "Manage sampan",
     "volume": "Manage volumes",
@@ -86,6 +97,8 @@ ALIASES = {
     "builder build": ("build",),
     "builder du": ("cache ls",),
     "builder prune": ("cache prune",),
+    "buildx build": ("build",),
+    "buildx imagetools": ("imagetools",),
     "container attach": ("attach",),
     "container commit": ("commit",),
     "container cp": ("cp",),
@@ -132,5 +145,5 @@ ALIASES = {
 }
 """Docker's verbs of two words, and what they are short for."""
 
-LATER = "compose events network search update"
+LATER = "compose events network update"
 """Docker's verbs that are not built yet."""

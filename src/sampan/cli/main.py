@@ -152,7 +152,8 @@ def resolve(words: list[str]) -> tuple[str, list[str]]:
     first, both = words[0], " ".join(words[:2])
     if both in commands.ALIASES:
         verb, *given = commands.ALIASES[both]
-        return verb, given + words[2:]
+        rest = given + words[2:]
+        return resolve([verb, *rest]) if verb in commands.GROUPS else (verb, rest)
     if both in commands.COMMANDS:
         return both, words[len(both.split()) :]
     if first in commands.COMMANDS or first in commands.GROUPS:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urljoin
 
-from sampan.errors import Corrupt, Denied, Invalid, NotFound, Unavailable
+from sampan.errors import Corrupt, Denied, Invalid, NotFound, Unavailable, Unsupported
 from sampan.oci import descriptor as descriptors
 from sampan.oci import digest as digests
 from sampan.oci import manifest as manifests
@@ -139,6 +139,25 @@ class Client:
         data = response.read(MAX_BYTES, f"the manifest of {name}")
         digest = _verified(data, selector, response.headers.get("docker-content-digest"), name)
         return Received(response.headers.get("content-type", "").partition(";")[0].strip(), digest, data)
+
+    def search(self, term: str, limit: int) -> list[dict[str, Any]]:
+        """Repositories that ``term`` finds, as Docker's own registry tells of them (``GET /v1/search``).
+
+        From a registry that only lists all of its own, those whose name has ``term`` in it. Raises Unsupported where
+        neither is offered.
+        """
+        url = f"{self._base}/v1/search?{urlencode({'q': term, 'n': limit})}"
+        response = self._send(Request("GET", url), ())
+        if response.status == 200:
+            found = manifests.decode(response.read(MAX_BYTES, "an answer"), "the answer").get("results")
+            return [each for each in found or () if isinstance(each, dict)][:limit]
+        response.close()
+        response = self._send(Request("GET", f"{self._base}/v2/_catalog?n=1000"), ("registry:catalog:*",))
+        if response.status != 200:
+            response.close()
+            raise Unsupported(f"the registry {self.registry} offers no search", hint="its web pages may have one")
+        names = manifests.decode(response.read(MAX_BYTES, "a list"), "the list").get("repositories")
+        return [{"name": name} for name in names or () if isinstance(name, str) and term in name][:limit]
 
     def tags(self, repository: str) -> list[str]:
         """All tags of the repository. Raises NotFound, Denied, Invalid."""

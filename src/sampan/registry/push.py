@@ -56,7 +56,7 @@ def push(
     def task(blob: Descriptor, report: Report, convert: Convert | None = None) -> Callable[[], None]:
         def send() -> None:
             sent[blob.digest] = converted = convert(blob) if convert else blob
-            _send(converted, reference.repository, client, blobs, report, sources.get(converted.digest))
+            send_blob(converted, reference.repository, client, blobs, report, sources.get(converted.digest))
 
         return send
 
@@ -131,12 +131,25 @@ def _final_index(target: Descriptor, index: Index, entries: list[Descriptor], bl
     return Final(Descriptor(kind, digests.sha256(data), len(data)), data)
 
 
-def _send(blob: Descriptor, repository: str, client: Client, blobs: Blobs, report: Report, source: str | None) -> None:
+def send_blob(
+    blob: Descriptor,
+    repository: str,
+    client: Client,
+    blobs: Blobs,
+    report: Report,
+    source: str | None,
+    fetch: Callable[[Descriptor], object] = lambda blob: None,
+) -> None:
+    """Makes sure that a repository has a blob of the store, which ``fetch`` puts there when it comes to sending it.
+
+    ``source`` is another repository of the registry that may have it.
+    """
     if client.has_blob(repository, blob.digest):
         report(LayerExists(blob.digest))
         return
 
     def body(start: int, count: int) -> Iterator[memoryview]:
+        fetch(blob)
         return _pieces(blob, blobs, report, start, count)
 
     mounted = client.upload(repository, blob.digest, blob.size, body, source)

@@ -201,3 +201,9 @@ def m008_unsettled_snapshots(db: sqlite3.Connection) -> None:
     """In which boot of the machine a snapshot was committed whose files may not be on the disk yet."""
     db.execute("ALTER TABLE snapshot ADD COLUMN boot TEXT")
     db.execute("CREATE INDEX snapshot_boot ON snapshot(boot) WHERE boot IS NOT NULL")
+
+
+@MIGRATIONS.append
+def m009_drafts(db: sqlite3.Connection) -> None:
+    """Indexes that are being put together, before they are pushed; ``entries`` are JSON (``store.drafts``)."""
+    db.execute("CREATE TABLE draft (reference TEXT PRIMARY KEY, entries BLOB NOT NULL)")
