@@ -23,6 +23,11 @@ WRAPPED = Command(
 )
 
 
+@pytest.mark.parametrize("word", commands.GROUPS)
+def test_every_group_has_help(word: str) -> None:
+    assert f"sampan {word} COMMAND" in help.group(word)
+
+
 def texts() -> dict[str, str]:
     verbs = ("images", "tag", "rmi", "history", "inspect", "version", "info")
     return {

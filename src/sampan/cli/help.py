@@ -44,7 +44,7 @@ def top(flags: "Sequence[Flag]", width: int = WIDTH) -> str:
 def group(word: str, width: int = WIDTH) -> str:
     """The help of a first word (``sampan image``)."""
     entries = {
-        name.removeprefix(f"{word} "): commands.COMMANDS[target[0]][1]
+        name.removeprefix(f"{word} "): _summary(target[0])
         for name, target in {**{verb: (verb,) for verb in commands.COMMANDS}, **commands.ALIASES}.items()
         if name.startswith(f"{word} ")
     }
@@ -55,6 +55,10 @@ def group(word: str, width: int = WIDTH) -> str:
         f"Run 'sampan {word} COMMAND --help' for more information on a command.",
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def _summary(verb: str) -> str:
+    return commands.COMMANDS[verb][1] if verb in commands.COMMANDS else commands.GROUPS[verb]
 
 
 def verb(name: str, command: "Command", width: int = WIDTH) -> str:

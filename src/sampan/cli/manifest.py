@@ -177,8 +177,10 @@ COMMANDS = {
             most=None,
             details="Takes images that are in registries. Nothing is sent before the list is pushed.",
             examples=(
-                ("sampan manifest create lab:5000/app:1 lab:5000/app:1-amd64 lab:5000/app:1-arm64", "A list of two"),
-                ("sampan manifest push lab:5000/app:1", "Then one name is for both"),
+                (
+                    "sampan manifest create lab:5000/app:1 lab:5000/app:1-amd64 lab:5000/app:1-arm64",
+                    "A list of two; sampan manifest push lab:5000/app:1 then makes one name for both",
+                ),
             ),
         ),
         create,
