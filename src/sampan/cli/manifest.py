@@ -179,7 +179,7 @@ COMMANDS = {
             examples=(
                 (
                     "sampan manifest create lab:5000/app:1 lab:5000/app:1-amd64 lab:5000/app:1-arm64",
-                    "A list of two; sampan manifest push lab:5000/app:1 then makes one name for both",
+                    "A list of two, which sampan manifest push sends",
                 ),
             ),
         ),
