@@ -107,6 +107,7 @@ def test_a_dockerfile_on_standard_input(building: Building, tmp_path: Path) -> N
     assert building.files() == ["here"]
     failed = building.build("-", stdin=DOCKERFILE.replace(b".", b"here"), check=False)
     assert "here is not in the build context" in failed.stderr
+    assert "hint: the build context is empty: there is only a Dockerfile\n" in failed.stderr
     failed = building.build("-f", "x", "-", stdin=DOCKERFILE, check=False)
     assert "there is no build context for -f to be in" in failed.stderr
 

@@ -78,6 +78,7 @@ def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
         (["--compress", "."], "--compress is not built yet"),
         (["-o", "type=x", "."], "invalid --output 'type=x'"),
         (["-o", "-", "-o", "type=oci", "."], "several outputs go to standard output"),
+        (["--rm=false", "."], "--rm=false is not supported"),
         (["--push", "."], "what is pushed needs a name"),
         (["--platform", "a/b/c/d", "."], "not a platform: 'a/b/c/d'"),
         (["--annotation", "x", "."], "invalid --annotation 'x'"),

@@ -17,7 +17,7 @@ FLAGS = (
     Flag("--rm", "Remove"),
     Flag("-t, --tty", "Terminal"),
     Flag("-n, --time int", "Seconds", 10),
-    Flag("-u, --user string", "User", "root"),
+    Flag("-u, --user string", "User", "root", alias="login"),
 )
 RUN = Command("[OPTIONS] IMAGE [COMMAND]", FLAGS, least=1, most=None, interspersed=False, later="--gpus -P")
 LIST = Command("[OPTIONS] [NAME...]", FLAGS, most=None)
@@ -53,6 +53,7 @@ def values(parsed: Parsed) -> dict[str, object]:
         ("-n5 x", {"time": 5}, ["x"]),
         ("-n -1 x", {"time": -1}, ["x"]),
         ("--time=+3 x", {"time": 3}, ["x"]),
+        ("--login a --login=b x", {"user": "b"}, ["x"]),
         ("-u a -u b x", {"user": "b"}, ["x"]),
         ("-f a -f b x", {"filter": ["a", "b"]}, ["x"]),
         ("x -it", {}, ["x", "-it"]),

@@ -1,7 +1,9 @@
 """A build asked for again: told from memory while nothing has changed, and only then."""
 
+import json
 import os
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,6 +197,21 @@ def test_steps_are_shown_as_those_of_any_cached_build(project: Project, capsys: 
     assert told == shown()
     assert project.whole == 2
     assert told.count("CACHED") == 3
+
+
+def test_warnings_are_for_the_programs_that_read_the_steps(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (project.context / "Dockerfile").open("a") as file:
+        file.write("ENV X=$NOT_SET\n")
+    for _ in range(2):
+        words = ["--root", str(project.root), "build", "--rm", "--force-rm", str(project.context)]
+        assert main([*words, "--progress=rawjson"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        (warning,) = (line["warnings"][0]["short"] for line in lines if "warnings" in line)
+        assert b64decode(warning).startswith(b"UndefinedVar: Usage of undefined variable '$NOT_SET'")
+        assert main([*words, "--progress=quiet"]) == 0
+        assert capsys.readouterr().err == ""
 
 
 def test_the_id_is_written_again(project: Project, tmp_path: Path) -> None:

@@ -133,7 +133,10 @@ def test_diff(anyone: Sampan) -> None:
 def test_what_the_runtime_makes_is_no_change(anyone: Sampan) -> None:
     anyone("create", "--name=none", "--network=none", IMAGE, "true")
     anyone("start", "-a", "none")
-    assert anyone("diff", "none").stdout in ("", "C /etc\n")
+    assert anyone("diff", "none").stdout == ""
+    run(anyone, "changed", "chmod 700 /etc; echo ready")
+    anyone("wait", "changed")
+    assert anyone("diff", "changed").stdout == "C /etc\n"
 
 
 @pytest.mark.root

@@ -17,10 +17,12 @@ MAX_DOCKERFILE = 4 << 20
 class Directory:
     """A context on disk (``graph.Context``). Nothing in it leads out of it: no link is followed."""
 
-    __slots__ = ("_ignores", "listings", "root")
+    __slots__ = ("_ignores", "listings", "root", "shown")
 
-    def __init__(self, root: str, patterns: Ignore) -> None:
+    def __init__(self, root: str, patterns: Ignore, shown: str = "") -> None:
+        """``shown`` says where the files are from, if not from the directory ``root`` itself."""
         self.root = root
+        self.shown = shown or root
         self._ignores = {b"": patterns}
         self.listings: dict[bytes, Listing] = {}
         """What was seen of the directories that were asked for, and of excluded ones in them."""
@@ -129,8 +131,8 @@ def missing(context: Directory, source: str) -> NotFound:
     try:
         names = [os.fsdecode(found) for found in context.children(os.fsencode(directory))]
     except OSError:
-        return NotFound(message, hint=f"there is no directory {directory} in {context.root}")
-    return NotFound(message, hint=_closest(name, names, directory) or f"the build context is {context.root}")
+        return NotFound(message, hint=f"there is no directory {directory} in {context.shown}")
+    return NotFound(message, hint=_closest(name, names, directory) or f"the build context is {context.shown}")
 
 
 def _link(root: str, path: str) -> str | None:

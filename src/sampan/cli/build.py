@@ -8,7 +8,7 @@ from sampan.cli.buildargs import EPOCH
 from sampan.cli.buildinput import Input
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Invalid
+from sampan.errors import Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ COMMAND = Command(
             "-f, --file string",
             'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input, a URL fetched',
         ),
+        Flag("--force-rm", "Always remove what steps ran in: there is no other way"),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
         Flag("--iidfile string", "Write the image ID to a file"),
         Flag("--jobs int", "Steps that are performed at the same time", 4),
@@ -75,6 +76,7 @@ COMMAND = Command(
         Flag("--push", "Push the image to the registries of its names; the same as --output=type=registry"),
         Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
+        Flag("--rm", "Remove what steps ran in when the build has succeeded: there is no other way", True),
         Flag("--secret list", "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
         Flag("--shm-size bytes", "Size of /dev/shm for the RUN instructions (default 64m)"),
         Flag("--squash", "Squash newly built layers into a single new layer"),
@@ -89,7 +91,7 @@ COMMAND = Command(
     needs_userns=True,
     runs_nothing=True,
     later="--attest --builder --cgroup-parent --compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus "
-    "--cpuset-mems --force-rm --isolation --memory -m --memory-swap --policy --provenance --rm --sbom "
+    "--cpuset-mems --isolation --memory -m --memory-swap --policy --provenance --sbom "
     "--security-opt",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later.",
@@ -113,6 +115,8 @@ def main(arguments: Parsed, context: Context) -> int:
         return _answer("check" if arguments.on("check") else arguments.text("call") or "", arguments, context)
     if arguments.text("why") is not None:
         return _explain(arguments.text("why") or "all", arguments, context)
+    if not arguments.on("rm"):
+        raise Unsupported("--rm=false is not supported", hint="sampan run IMAGE, of a step that failed, looks inside")
     iidfile = arguments.text("iidfile")
     if iidfile:  # an old id must not be taken for this build's if it fails
         with suppress(FileNotFoundError):
@@ -210,7 +214,7 @@ def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
                 display(events.StepStarted(number, len(outcome.labels), "", ""))
                 display(events.StepCached(number))
             buildshow.note_result(display, outcome.image, outcome.names)
-        buildshow.tell_findings(outcome.findings)
+    buildshow.tell_findings(outcome.findings, style)
     return outcome.image
 
 
@@ -265,8 +269,7 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                 except BaseException:
                     display.failed()
                     raise
-    if not context.quiet:
-        buildshow.tell_findings(findings)
+    buildshow.tell_findings(findings, style)
     return "" if wanted.writes_to_stdout else image_id
 
 

@@ -74,7 +74,7 @@ class Input:
         file, is_apart = self._file or "Dockerfile", is_remote(self._file or "")
         if is_remote(self._path):
             received = self._received()
-            files = Directory(received.directory, Ignore())
+            files = Directory(received.directory, Ignore(), self._origin(received))
             if received.dockerfile is not None and not self._file:
                 return Source(received.dockerfile, "Dockerfile", files)
             if received.dockerfile is not None and not is_apart:
@@ -92,6 +92,14 @@ class Input:
             if is_remote(self._path):
                 error.message = error.message.replace(files.root, "the build context")
             raise
+
+    def _origin(self, received: "Received") -> str:
+        """Where a context comes from that was received, in words."""
+        from sampan.build.remote import redacted
+
+        if received.dockerfile is not None:
+            return "empty: there is only a Dockerfile"
+        return "what came on standard input" if self._path == "-" else redacted(self._path)
 
     @property
     def place(self) -> str:

@@ -41,8 +41,16 @@ def note_result(display: Display, image_id: str, names: Sequence[str]) -> None:
         display.note(f"naming to {name}")
 
 
-def tell_findings(text: str) -> None:
-    if text:
+def tell_findings(text: str, style: str) -> None:
+    """Tells what was found doubtful in the Dockerfile (``findings.short``)."""
+    if style == "rawjson":
+        from sampan.cli.raw import Raw
+        from sampan.events import Warned
+
+        raw = Raw(sys.stderr, ())
+        for line in text.splitlines()[1:]:
+            raw(Warned(line.removeprefix(" - ")))
+    elif text and style != "quiet":
         print(f"\n{text}", file=sys.stderr)
 
 

@@ -27,13 +27,20 @@ class Flag:
     """One flag. ``form`` is what help shows: ``-e, --env list``, ``--name string``, ``-q, --quiet``.
 
     The word after the name is the kind: none is a boolean, ``int`` a whole number, ``list`` may be given several times,
-    and any other word a text. ``repeat`` makes a list of a flag whose word says more than "list".
+    and any other word a text. ``repeat`` makes a list of a flag whose word says more than "list". ``alias`` is a second
+    long name that help does not show, as Docker's older ones.
     """
 
-    __slots__ = ("default", "help", "kind", "long", "metavar", "short")
+    __slots__ = ("alias", "default", "help", "kind", "long", "metavar", "short")
 
     def __init__(
-        self, form: str, help: str, default: "bool | int | str | None" = None, *, repeat: bool = False
+        self,
+        form: str,
+        help: str,
+        default: "bool | int | str | None" = None,
+        *,
+        repeat: bool = False,
+        alias: str = "",
     ) -> None:
         short, comma, rest = form.partition(", ")
         name, _, self.metavar = (rest if comma else form).partition(" ")
@@ -41,6 +48,7 @@ class Flag:
         self.long = name[2:]
         self.help = help
         self.default = default
+        self.alias = alias
         if not self.metavar:
             self.kind = "bool"
         elif repeat or self.metavar == "list":
@@ -172,7 +180,7 @@ def parse(command: Command, arguments: "Sequence[str]", inherited: "Sequence[Fla
     flags = (*command.flags, *(flag for flag in (HELP, *inherited) if flag.long not in own))
     parsed = Parsed(flags)
     rest = list(reversed(arguments))
-    longs = {flag.long: flag for flag in flags}
+    longs = {name: flag for flag in flags for name in (flag.long, flag.alias) if name}
     shorts = {flag.short: flag for flag in flags if flag.short}
     while rest:
         argument = rest.pop()

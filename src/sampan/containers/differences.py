@@ -33,11 +33,11 @@ def of_container(container: Container, snapshots: Overlay) -> list[tuple[str, by
     try:
         with Tree(rootfs.lower, snapshots.userxattr) as below:
             found = dict(_changes(fd, below, whiteouts.opaque_xattr(snapshots.userxattr)))
+            for path in (b"/etc", b"/dev"):
+                if path in found and _is_touched_for_mounts(path, found, fd, below):
+                    del found[path]
     finally:
         os.close(fd)
-    for path in (b"/etc", b"/dev"):  # made for what is mounted in them, and for nothing else
-        if found.get(path) == "A" and not any(each.startswith(path + b"/") for each in found):
-            del found[path]
     return [(found[path], path) for path in sorted(found, key=lambda path: path.split(b"/"))]
 
 
@@ -66,6 +66,17 @@ def _changes(root: int, below: Tree, opaque: bytes) -> Iterator[tuple[bytes, str
             if stat.S_ISDIR(status.st_mode):
                 pending.append(child)
             yield b"/" + child, "A" if before is None else "C"
+
+
+def _is_touched_for_mounts(path: bytes, found: dict[bytes, str], root: int, below: Tree) -> bool:
+    """Whether a directory was made, or is another one than below, only for what is mounted in it."""
+    if any(each.startswith(path + b"/") for each in found):
+        return False
+    before = below.stat(path[1:])
+    now = os.stat(path[1:], dir_fd=root, follow_symlinks=False)
+    return before is None or all(
+        getattr(now, name) == getattr(before, name) for name in ("st_mode", "st_uid", "st_gid")
+    )
 
 
 def _is_made_for_a_mount(path: bytes, status: os.stat_result, before: os.stat_result | None) -> bool:
