@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from bench import contents
 from bench.engines import Engine
 from bench.errors import BenchError, CaseFailed, NotOffered
 from bench.processes import in_container, resident
@@ -219,6 +220,48 @@ def _copy(site: Site, engine: Engine) -> Trial:
     return Trial(command, check, lambda: shutil.rmtree(layout, ignore_errors=True))
 
 
+def save(site: Site, engine: Engine) -> Trial:
+    needs(engine, "save")
+    site.pull(engine, site.large)
+    archive = site.memory / f"{engine.name}.tar"
+
+    def check(_output: str) -> None:
+        if archive.stat().st_size < site.size.megabytes * 200_000:
+            raise CaseFailed(f"{engine.name} saved {archive.stat().st_size} bytes of {site.size.megabytes} MB")
+
+    forget = partial(archive.unlink, missing_ok=True)
+    return Trial(engine.words("save", "-o", str(archive), site.large), check, forget)
+
+
+def load(site: Site, engine: Engine) -> Trial:
+    """Each engine loads what it saved itself."""
+    needs(engine, "load")
+    site.pull(engine, site.large)
+    archive = site.memory / f"{engine.name}-again.tar"
+    archive.unlink(missing_ok=True)
+    site.do(engine, "save", "-o", str(archive), site.large)
+
+    def check(_output: str) -> None:
+        if not site.has(engine, site.large):
+            raise CaseFailed(f"{engine.name} has no image after the load")
+
+    forget = partial(site.forget, engine, site.outgoing, site.large)
+    return Trial(engine.words("load", "-i", str(archive)), check, forget)
+
+
+def list_images(site: Site, engine: Engine, count: int) -> Trial:
+    needs(engine, "images")
+    if engine.name == "sampan":
+        engine = engine._replace(command=(engine.command[0], "--root", str(site.memory / f"images-{count}")))
+    site.do(engine, "load", "-i", str(site.many_images(count)))
+
+    def check(output: str) -> None:
+        if output.count(contents.MANY) < count:
+            raise CaseFailed(f"{engine.name} lists {output.count(contents.MANY)} of {count} images")
+
+    return Trial(engine.words("images"), check)
+
+
 def _count_files(site: Site, engine: Engine) -> None:
     script = "find /base /application -type f | wc -l"
     options = ("--rm", "--network=none", *engine.run_flags)
@@ -275,6 +318,8 @@ CASES = (
     Case("build-stages", "build of ten independent stages, a RUN each, no cache", "ms", 5, timed(_build_stages)),
     Case("push", "push of the large image", "ms", 5, timed(push)),
     Case("pull", "pull of the large image", "ms", 5, timed(pull)),
+    Case("save", "save of the large image", "ms", 5, timed(save)),
+    Case("load", "load of what it saved", "ms", 5, timed(load)),
     Case("memory-run", "peak of `run`, largest process", "MB", 3, weighed(_run_and_sleep, "largest")),
     Case("memory-run-all", "peak of `run`, all processes", "MB", 3, weighed(_run_and_sleep, "together")),
     Case("memory-build", "peak of the build, largest process", "MB", 1, weighed(build, "largest"), 0),
@@ -287,6 +332,8 @@ CASES = (
     Case("memory-push-all", "peak of the push, all processes", "MB", 1, weighed(push, "together"), 0),
     Case("memory-pull", "peak of the pull, largest process", "MB", 1, weighed(pull, "largest"), 0),
     Case("memory-pull-all", "peak of the pull, all processes", "MB", 1, weighed(pull, "together"), 0),
+    Case("images-10", "`images`, ten of them", "ms", 20, timed(partial(list_images, count=10))),
+    Case("images-1000", "`images`, a thousand of them", "ms", 20, timed(partial(list_images, count=1000))),
 )
 
 

@@ -6,14 +6,20 @@ Sizes are log-normal, as in real images: most files have a few kilobytes, and so
 such an image about 0.4 times as large, as it makes the images of Python applications.
 """
 
+import hashlib
+import io
 import itertools
+import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+MANY = "bench/many"
+"""The repository of the images of ``write_images``."""
 _MTIME = 1_600_000_000
 _KINDS = ("text", "program", "random")
 _SHARES = (0.6, 0.33, 0.07)
@@ -162,3 +168,35 @@ def write_file(directory: Path, base: str, stock: Stock, size: int = 2_000_000_0
         for _ in range(size // len(piece)):
             file.write(piece)
     (directory / "Dockerfile").write_text(f"FROM {base}\nCOPY file /\n")
+
+
+def write_images(path: Path, count: int) -> None:
+    """An archive as ``docker save`` writes it: images that differ in a label, and share their only layer."""
+    layer = _tar({"file": b"content\n"})
+    diff_id = hashlib.sha256(layer).hexdigest()
+    files = {f"{diff_id}/layer.tar": layer}
+    listed = []
+    for number in range(count):
+        value = {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": f"2024-01-01T00:00:{number % 60:02}Z",
+            "config": {"Labels": {"number": str(number)}, "Cmd": ["true"]},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
+            "history": [{"created_by": "bench"}],
+        }
+        config = json.dumps(value).encode()
+        name = f"{hashlib.sha256(config).hexdigest()}.json"
+        files[name] = config
+        listed.append({"Config": name, "RepoTags": [f"{MANY}:{number}"], "Layers": [f"{diff_id}/layer.tar"]})
+    path.write_bytes(_tar({**files, "manifest.json": json.dumps(listed).encode()}))
+
+
+def _tar(files: Mapping[str, bytes]) -> bytes:
+    output = io.BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return output.getvalue()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-DOCKER_LIKE = frozenset({"version", "run", "exec", "ps", "build", "push", "pull"})
+DOCKER_LIKE = frozenset({"version", "run", "exec", "ps", "build", "push", "pull", "images", "save", "load"})
 _CAP_SYS_RESOURCE = 24
 PEERS = ("docker", "podman", "buildah", "skopeo", "crun")
 _PROGRAMS = {
@@ -68,7 +68,7 @@ def containers_tools(memory: Path, registries: Sequence[str], names: Sequence[st
         "podman": Engine(
             "podman",
             (program("podman") or "", "--cgroup-manager=cgroupfs"),
-            DOCKER_LIKE,
+            DOCKER_LIKE - {"images"},  # an archive of a thousand takes it longer than all other cases together
             environment,
             run_flags=limits,
             build_verb=("build", "-q", "--pull=false", *limits),

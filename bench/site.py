@@ -91,6 +91,13 @@ class Site:
             contents.write_file(context, self.tiny, self._stock)
         return context
 
+    def many_images(self, count: int) -> Path:
+        """An archive of so many small images."""
+        archive = self.memory / f"images-{count}.tar"
+        if not archive.exists():
+            contents.write_images(archive, count)
+        return archive
+
     def bundle(self) -> Path:
         """The tiny image as a runtime bundle, for ``true`` without a network."""
         bundle = self.memory / "bundle"

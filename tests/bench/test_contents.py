@@ -78,3 +78,14 @@ def test_contexts_copy_all_that_they_have(stock: Stock, tmp_path: Path) -> None:
     assert (tmp_path / "file/file").stat().st_size > 19_000_000
     instructions = (tmp_path / "stages/Dockerfile").read_text().splitlines()
     assert [line.split()[0] for line in instructions] == ["FROM", "RUN"] * 3 + ["FROM"] + ["COPY"] * 3
+
+
+def test_an_archive_of_many_images(tmp_path: Path) -> None:
+    from sampan.archives.archive import Archive
+    from sampan.store.blobs import Blobs
+
+    contents.write_images(tmp_path / "images.tar", 12)
+    with open(tmp_path / "images.tar", "rb", buffering=0) as file:
+        offers = Archive(file, Blobs(str(tmp_path / "blobs"))).offers
+    assert len({offer.target.digest for offer in offers}) == 12
+    assert all(label.startswith(contents.MANY) for offer in offers for label in offer.labels)

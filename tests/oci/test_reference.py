@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sampan.errors import Invalid
 from sampan.oci.digest import Digest
-from sampan.oci.reference import Reference, parse
+from sampan.oci.reference import Reference, parse, read_canonical
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"
@@ -111,3 +111,18 @@ def test_noise_is_refused_or_understood(text: str) -> None:
     assert parse(reference.canonical()) == reference
     assert isinstance(reference, Reference)
     assert ".." not in reference.repository.split("/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["python", "me/app:1", "localhost:5000/a/b/c:x", f"[::1]:5000/app@sha256:{'a' * 64}", f"a:1@sha256:{'b' * 64}"],
+)
+def test_a_canonical_form_is_read_back(text: str) -> None:
+    reference = parse(text)
+    again = read_canonical(reference.canonical())
+    assert (again.registry, again.repository, again.tag, again.digest) == (
+        reference.registry,
+        reference.repository,
+        reference.tag,
+        reference.digest,
+    )

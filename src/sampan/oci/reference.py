@@ -114,6 +114,15 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag if colon else None, digest)
 
 
+def read_canonical(text: str) -> Reference:
+    """The reference whose ``canonical`` form is ``text``, as the store keeps it: it was checked before, and with
+    thousands of names checking it again would be most of the time that listing them takes."""
+    registry, _, remainder = text.partition("/")
+    remainder, _, digest = remainder.partition("@")
+    repository, _, tag = remainder.partition(":")
+    return Reference(registry, repository, tag or None, Digest(digest) if digest else None)
+
+
 def _is_component(text: str) -> bool:
     """Groups of letters and digits, each joined with the next by one separator."""
     groups = text.translate(_TO_A)

@@ -187,4 +187,4 @@ def _image(row: tuple[str, str, str, int, str | None, str, str, str, str, int]) 
 
 def _name(row: tuple[str, str, str, str, int]) -> Name:
     reference, image_id, media_type, digest, size = row
-    return Name(references.parse(reference), Digest(image_id), Descriptor(media_type, Digest(digest), size))
+    return Name(references.read_canonical(reference), Digest(image_id), Descriptor(media_type, Digest(digest), size))
