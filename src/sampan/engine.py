@@ -70,7 +70,28 @@ class Engine:
     def snapshots(self) -> Overlay:
         from sampan.snapshots.overlay import Overlay
 
-        return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless)
+        return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless, copies=self._copies())
+
+    def _copies(self) -> bool:
+        """Whether snapshots are copied, since overlayfs does not work here; tried once for each kernel. The variable
+        SAMPAN_STORAGE (overlay, copies) is for tests."""
+        forced = os.environ.get("SAMPAN_STORAGE")
+        if forced or os.geteuid() or not os.path.isdir(self.paths.root):
+            return forced == "copies"
+        kernel = f"{os.uname().release} {os.uname().version}"
+        try:
+            with open(self.paths.storage) as file:
+                kind, _, known = file.read().partition(" ")
+            if known == kernel:
+                return kind == "copies"
+        except FileNotFoundError:
+            pass
+        from sampan.snapshots import copies
+
+        kind = "overlay" if copies.overlay_works(self.paths.snapshots, userxattr=self.rootless) else "copies"
+        with open(self.paths.storage, "w") as file:
+            file.write(f"{kind} {kernel}")
+        return kind == "copies"
 
     @cached_property
     def volumes(self) -> Volumes:

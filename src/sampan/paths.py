@@ -54,6 +54,11 @@ class Paths(NamedTuple):
         return f"{self.root}/locks"
 
     @property
+    def storage(self) -> str:
+        """Says whether overlayfs works here (``Engine.snapshots``)."""
+        return f"{self.root}/storage"
+
+    @property
     def temporary(self) -> str:
         return f"{self.root}/tmp"
 

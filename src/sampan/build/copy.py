@@ -7,7 +7,6 @@ in the merged tree, upper directory included, and never leave it; from there on 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from sampan.build.source import Selected, join, same_file, unchanged
 from sampan.errors import Denied, Invalid, Unsupported
 from sampan.layers import owners, whiteouts, xattrs
 from sampan.linux import beneath, ownership
+from sampan.linux.copying import copy_data
 from sampan.snapshots.lookup import Found, Tree, View
 
 TYPE_CHECKING = False
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 else:
     from sampan.values import NamedTuple
 
-_CHUNK = 1 << 20
 _SMALL = 1 << 16
 _REMEMBERED = 16 << 20
 """Bytes of small files that a destination may remember; several are at work at once."""
@@ -459,26 +458,11 @@ def _copy_small(reading: int, writing: int, size: int) -> bytes | None:
     return None
 
 
-def copy_data(reading: int, writing: int) -> None:
-    """Copies all of a file: inside the kernel, and as a reference to the same blocks where the file system can."""
-    try:
-        while os.copy_file_range(reading, writing, 1 << 30):
-            pass
-        return
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-    while data := os.read(reading, _CHUNK):
-        left = memoryview(data)
-        while left:
-            left = left[os.write(writing, left) :]
-
-
 def _wanted(status: os.stat_result, attributes: Attributes) -> tuple[tuple[int, int], int]:
     mode = stat.S_IMODE(status.st_mode)
     if attributes.mode is not None:
         mode = modes.apply(attributes.mode, mode, stat.S_ISDIR(status.st_mode))
-    owner = (status.st_uid, status.st_gid) if attributes.original else (0, 0)
+    owner = ownership.owner(status) if attributes.original else (0, 0)
     return attributes.owner or owner, mode
 
 

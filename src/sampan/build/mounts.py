@@ -71,6 +71,8 @@ class Place(NamedTuple):
     bundle: str
     caches: str
     rootless: bool
+    copies: bool = False
+    """Whether overlayfs cannot be mounted."""
 
 
 Origins = Callable[[Context | Step], AbstractContextManager[Origin]]
@@ -145,7 +147,7 @@ def _bind(mount: Mount, place: Place, number: int, origins: Origins) -> dict[str
     assert mount.origin is not None
     with origins(mount.origin) as origin:
         match = sources.find(origin.view, mount.source)
-        if origin.stack is not None and match.is_directory:
+        if origin.stack is not None and match.is_directory and not place.copies:
             return _overlay(mount, match, origin.view, origin.stack, f"{place.bundle}/bind{number}", place.rootless)
         copied = f"{place.bundle}/bind{number}"
         _copy(origin, match, copied, place.rootless)

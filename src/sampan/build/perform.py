@@ -357,7 +357,7 @@ class Build:
                 else:
                     yield Origin(view, None, "")
 
-        place = Place(bundle, self._host.caches, self._host.rootless)
+        place = Place(bundle, self._host.caches, self._host.rootless, self._stores.snapshots.copies)
         return prepared(mounts, place, open_origin, self._host.secrets, self._host.agents, self._cancellation)
 
     def _warn(self, message: str) -> None:

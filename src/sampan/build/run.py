@@ -28,7 +28,7 @@ from sampan.layers.changes import Nodes
 from sampan.linux import ladder, namespaces
 from sampan.networks import dns
 from sampan.runtime import defaults, handshake, launch
-from sampan.snapshots import users
+from sampan.snapshots import copies, users
 from sampan.snapshots.lookup import Tree
 from sampan.snapshots.overlay import Overlay, Rootfs
 
@@ -88,7 +88,10 @@ def run(
             spec["mounts"] += [*prepared.mounts, *files]
             rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
             passing = [f"{bundle}/config.json", *prepared.passing]
-            code = _execute(spec, bundle, rootfs, network, host, cancellation, output, passing)
+            mounted = copies.assemble(rootfs) if snapshots.copies else rootfs
+            code = _execute(spec, bundle, mounted, network, host, cancellation, output, passing)
+            if snapshots.copies:
+                copies.harvest(rootfs)
             nodes = _noted(bundle, rootfs.upper, stack, user) if "pretence" in spec["process"] else {}
     finally:
         _remove(bundle)

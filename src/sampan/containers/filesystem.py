@@ -51,7 +51,7 @@ def _of_running(pid: int, container: Container, *, rootless: bool) -> int:
 
 def _of_stopped(container: Container, stores: Stores) -> int:
     """Mounts its layers where it has its root, in this process's own mount namespace, and on it what it mounts."""
-    rootfs = stores.snapshots.rootfs(container.snapshot)
+    rootfs = stores.snapshots.mountable(container.snapshot)
     base = stores.snapshots.root
     # Short names: all of them have to fit into one page (mount(2)).
     below = ":".join(os.path.relpath(directory, base) for directory in rootfs.lower)

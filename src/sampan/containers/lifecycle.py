@@ -114,7 +114,7 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
 
         sharing.join(container.options.namespaces, spec, lambda name: _running(name, stores))
     filter_ = launch.compiled((spec.get("linux") or {}).get("seccomp"))
-    return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.rootfs(container.snapshot)}
+    return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
 
 
 def _running(name: str, stores: Stores) -> tuple[str, int]:

@@ -71,13 +71,10 @@ def _file(
     if stat.S_IFMT(status.st_mode) not in _KINDS:
         return
     entry = _described(tree, path, status, epoch)
-    if status.st_nlink > 1:
-        first = linked.setdefault((status.st_dev, status.st_ino), path)
-        if first != path:
-            entry.kind, entry.link = HARD_LINK, first
-            yield entry, None
-            return
-    if entry.kind == SYMLINK:
+    first = linked.setdefault((status.st_dev, status.st_ino), path) if status.st_nlink > 1 else path
+    if first != path and entry.kind != FILE:
+        entry.kind, entry.link = HARD_LINK, first
+    elif entry.kind == SYMLINK:
         entry.link = tree.readlink(path)
     elif entry.kind in (CHAR, BLOCK):
         entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
@@ -87,6 +84,10 @@ def _file(
     fd = tree.open(path, _OPEN)
     try:
         _describe(entry, fd)
+        if first != path:
+            entry.kind, entry.link, entry.xattrs = HARD_LINK, first, {}
+            yield entry, None
+            return
         entry.size = os.fstat(fd).st_size
         yield entry, fd
     finally:

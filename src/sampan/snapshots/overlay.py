@@ -38,11 +38,13 @@ class Rootfs(NamedTuple):
 
 class Overlay:
     """All snapshots below one directory. ``userxattr`` is how whiteouts of directories are marked: without privileges
-    in the initial user namespace overlayfs reads user.overlay.* instead of trusted.overlay.*."""
+    in the initial user namespace overlayfs reads user.overlay.* instead of trusted.overlay.*. ``copies``: overlayfs
+    cannot be mounted here (see ``snapshots.copies``)."""
 
-    __slots__ = ("_db", "root", "userxattr")
+    __slots__ = ("_db", "copies", "root", "userxattr")
 
-    def __init__(self, root: str, db: sqlite3.Connection, *, userxattr: bool) -> None:
+    def __init__(self, root: str, db: sqlite3.Connection, *, userxattr: bool, copies: bool = False) -> None:
+        self.copies = copies
         self.root = root
         self._db = db
         self.userxattr = userxattr
@@ -78,10 +80,24 @@ class Overlay:
         return () if name is None else self._stack(self._number("name", name))
 
     def rootfs(self, key: str) -> Rootfs:
-        """What to mount to see ``key`` on its parents. Raises NotFound."""
+        """What ``key`` and its parents consist of. Raises NotFound."""
         number = self._number("key", key)
         upper, *lower = self._stack(number)
-        return Rootfs(tuple(lower), upper, f"{self.root}/{number}/work", self.userxattr)
+        found = Rootfs(tuple(lower), upper, f"{self.root}/{number}/work", self.userxattr)
+        if self.copies:
+            from sampan.snapshots import copies
+
+            copies.harvest(found)
+        return found
+
+    def mountable(self, key: str) -> Rootfs:
+        """What to mount to see ``key`` on its parents. Raises NotFound, and OSError where that has to be copied."""
+        found = self.rootfs(key)
+        if not self.copies:
+            return found
+        from sampan.snapshots import copies
+
+        return copies.assemble(found)
 
     def commit(self, key: str, name: Digest, size: int, parent: Digest | None = None) -> None:
         """Makes ``key`` a committed snapshot with ``name``; ``size`` in bytes is what its layer holds.
