@@ -69,6 +69,7 @@ def test_other_limits_reach_the_kernel(root: Sampan) -> None:
 
 def test_resource_limits(root: Sampan) -> None:
     assert sh(root, "ulimit -n; ulimit -Hn", "--ulimit", "nofile=100:200").split() == ["100", "200"]
+    assert sh(root, "ulimit -n", "--ulimit", "nofile=6") == "6\n"  # fewer than starting it needs
 
 
 def test_what_cannot_be_given_is_lowered_and_said(root: Sampan) -> None:
@@ -90,6 +91,7 @@ def test_what_cannot_be_given_is_lowered_and_said(root: Sampan) -> None:
         (("--cpus", "1000"), "invalid --cpus '1000'"),
         (("--cpus", "1", "--cpu-quota", "5"), "--cpus says the same"),
         (("--cpuset-cpus", "0;1"), "invalid --cpuset-cpus"),
+        (("--stop-signal", "FOO"), "'FOO' is not a signal"),
         (("--ulimit", "nofile"), "invalid --ulimit 'nofile'"),
         (("--ulimit", "nofile=5:1"), "the soft limit is above the hard one"),
         (("--ulimit", "files=5"), "'files' is not a limit"),
@@ -229,6 +231,10 @@ def test_another_container_s_namespaces(root: Sampan) -> None:
     own = root("exec", "first", "readlink", "/proc/self/ns/net").stdout
     words = ("run", "--rm", "--network", "container:first", IMAGE, "readlink", "/proc/self/ns/net")
     assert root(*words).stdout == own
+    name = root("exec", "first", "hostname").stdout
+    assert root(*words[:-2], "sh", "-c", "hostname; cat /etc/hostname").stdout == 2 * name
+    done = root("run", "--hostname=x", *words[1:], check=False)
+    assert (done.returncode, "--hostname is not for a container that shares" in done.stderr) == (125, True)
     root("stop", "-t", "0", "first")
     done = root(*words, check=False)
     assert (

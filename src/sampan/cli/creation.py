@@ -128,7 +128,7 @@ def _image(text: str, arguments: "Parsed", context: "Context") -> "Image":
     from sampan.oci import reference
 
     quiet = arguments.on("quiet")
-    if not quiet:
+    if not quiet and policy != "always":
         sys.stderr.write(f"Unable to find image '{text}' locally\n")
     with Transfers(sys.stderr, quiet=quiet) as transfers:
         return fetch(reference.parse(text).tagged(), context.engine, wanted, transfers)
@@ -148,10 +148,11 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
             raise Conflict(f"ports cannot be published with --network {network}")
         for text in ports:
             port_language.parse(text)
-    seconds = arguments.number("stop-timeout")
+    seconds, hostname = arguments.number("stop-timeout"), arguments.text("hostname") or ""
     confined = confinement.read(arguments, context)
     if network.startswith("container:"):
         confined["namespaces"] = confined.get("namespaces", Namespaces())._replace(network=network)
+        hostname = _shared_hostname(network, hostname, context)
     mounts = [*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)]
     return Options(
         command=tuple(arguments.positionals[1:]) or None,
@@ -160,11 +161,11 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         mounts=_with_inherited(mounts, arguments, context),
         workdir=_workdir(arguments.text("workdir")),
         user=arguments.text("user") or "",
-        hostname=arguments.text("hostname") or "",
+        hostname=hostname,
         network=network,
         ports=ports,
         labels=tuple(_pair(text) for text in (*_lines(arguments, "label-file"), *arguments.texts("label"))),
-        stop_signal=arguments.text("stop-signal") or "",
+        stop_signal=_signal(arguments.text("stop-signal") or ""),
         stop_seconds=10 if seconds is None else seconds,
         interactive=arguments.on("interactive"),
         terminal=arguments.on("tty"),
@@ -176,6 +177,15 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         no_healthcheck=arguments.on("no-healthcheck"),
         **confined,
     )
+
+
+def _shared_hostname(network: str, given: str, context: "Context") -> str:
+    """The host name of the container whose network is shared: names on a network are one for each address."""
+    from sampan.containers import lifecycle
+
+    if given:
+        raise Conflict("--hostname is not for a container that shares the network of another one")
+    return lifecycle.hostname(context.engine.containers.containers.find(network.removeprefix("container:")))
 
 
 def _with_inherited(mounts: "list[Mount]", arguments: "Parsed", context: "Context") -> "tuple[Mount, ...]":
@@ -202,6 +212,14 @@ def _mounts(arguments: "Parsed", confined: "dict[str, Any]") -> "list[Mount]":
     memory = tuple((mount.target, mount.options) for mount in parsed if isinstance(mount, Memory))
     confined["tmpfs"] = confined.get("tmpfs", ()) + memory
     return [mount for mount in parsed if not isinstance(mount, Memory)]
+
+
+def _signal(text: str) -> str:
+    if text:
+        from sampan.containers.lifecycle import parse_signal
+
+        parse_signal(text)
+    return text
 
 
 def _host(text: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ def apply(namespaces: Namespaces, spec: dict[str, Any], *, rootless: bool) -> No
     if "pid" in hosts and rootless:
         # Only who owns a pid namespace may mount its /proc.
         _replace(spec, "/proc", defaults.bind("/proc", "/proc", "rbind", "nosuid", "noexec", "nodev"))
-    if namespaces.uts or namespaces.network.startswith("container:"):
+    if namespaces.uts:
         spec["hostname"] = ""
     if namespaces.network.startswith("container:"):
         linux["sysctl"] = {}

@@ -206,10 +206,11 @@ def finish(
 ) -> NoReturn:
     """From a process that is in its namespaces and root to the program: the order of the steps is law."""
     process = ending.process
-    attributes.set_limits(process)
-    attributes.set_priorities(process)
     _place_stdio(ending.stdio, ending.terminal)
     attributes.give_stdio((process.get("user") or {}).get("uid", 0))
+    # A limit of open files counts for ours too; above, descriptors get numbers that it may not allow.
+    attributes.set_limits(process)
+    attributes.set_priorities(process)
     no_new_privileges = bool(process.get("noNewPrivileges"))
     sets = process.get("capabilities") or {}
     if ending.filter_ and not no_new_privileges:
