@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import residents
 from sampan.depot import routes, server
 from sampan.depot.storage import Depot
 from sampan.depot.uploads import Uploads
@@ -301,6 +302,19 @@ def test_a_cut_upload_goes_on(client: Client) -> None:
     assert client("GET", where).headers["Range"] == "0-4"
     digest = sha256(b"0123456789")
     assert client("PUT", f"{where}?digest={digest}", b"56789").status == 201
+
+
+def test_clients_that_hang_up_cost_nothing(client: Client) -> None:
+    request = f"GET /v2/app/blobs/{client.blob(b'0123456789')} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n0"
+
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = opened()
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", client.connection.port)) as peer:
+            peer.sendall(request.encode())
+    assert residents.await_(lambda: opened() <= before)
 
 
 @pytest.mark.parametrize(

@@ -241,9 +241,10 @@ def copy_out(blob: Descriptor, root: int, name: str, blobs: Blobs) -> None:
 
 
 def write_small(root: int, name: str, data: bytes) -> None:
-    """Writes file ``name`` directly in ``root``, in place of what is there."""
+    """Writes file ``name`` directly in ``root``, in place of what is there; a crash leaves the one or the other."""
     with _Aside(root, name) as file:
         file.write(data)
+        os.fsync(file.fileno())
 
 
 class _Aside:

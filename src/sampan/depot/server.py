@@ -1,5 +1,6 @@
 """HTTP/1.1 for a registry: a thread for each connection, and h11 to read and write what goes over it."""
 
+import errno
 import os
 import socket
 import threading
@@ -17,6 +18,8 @@ IDLE_SECONDS = 60.0
 HEAD_SECONDS = 20.0
 """A request's head has come by then."""
 _CONNECTIONS = 200
+_PAUSE_SECONDS = 0.1
+"""Until files are closed, when too many are open."""
 _CHUNK = 1 << 18
 _LEFT_UNREAD = 1 << 20
 """Of the body of a request that was refused; for more, the connection is closed."""
@@ -30,7 +33,14 @@ def serve(listener: socket.socket, respond: Respond, log: Log) -> NoReturn:
     places = threading.BoundedSemaphore(_CONNECTIONS)
     while True:
         places.acquire()  # whoever comes when all are taken waits in the listener's queue
-        peer, _ = listener.accept()
+        try:
+            peer, _ = listener.accept()
+        except OSError as error:
+            places.release()
+            if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ECONNABORTED):
+                raise
+            time.sleep(_PAUSE_SECONDS)
+            continue
         threading.Thread(target=_converse, args=(peer, respond, log, places), daemon=True).start()
 
 
@@ -72,10 +82,14 @@ class _Connection:
             log(f"{method} {target} failed: {type(error).__name__}: {error}")
             self._send(Answer(500, {"Connection": "close"}, b""), head=method == "HEAD")
             return False
-        drained = self._drain()
-        if not drained:
-            answer = answer._replace(headers={**answer.headers, "Connection": "close"})
-        self._send(answer, head=method == "HEAD")
+        try:
+            drained = self._drain()
+            if not drained:
+                answer = answer._replace(headers={**answer.headers, "Connection": "close"})
+            self._send(answer, head=method == "HEAD")
+        finally:
+            if isinstance(answer.body, Content):
+                os.close(answer.body.fd)
         log(f"{method} {target} {answer.status}")
         if not drained or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
@@ -127,18 +141,14 @@ class _Connection:
         if answer.status != 204:
             fields.append(("Content-Length", str(length)))
         begin = self._http.send(h11.Response(status_code=answer.status, headers=fields)) or b""
-        try:
-            if head or not length:
-                self._peer.sendall(begin)
-            elif isinstance(body, Content):
-                self._peer.sendall(begin, socket.MSG_MORE)
-                self._pour(body)
-            else:
-                self._peer.sendall(begin + (self._http.send(h11.Data(data=body)) or b""))
-            self._http.send(h11.EndOfMessage())
-        finally:
-            if isinstance(body, Content):
-                os.close(body.fd)
+        if head or not length:
+            self._peer.sendall(begin)
+        elif isinstance(body, Content):
+            self._peer.sendall(begin, socket.MSG_MORE)
+            self._pour(body)
+        else:
+            self._peer.sendall(begin + (self._http.send(h11.Data(data=body)) or b""))
+        self._http.send(h11.EndOfMessage())
 
     def _pour(self, content: Content) -> None:
         """Lets the kernel send a file."""

@@ -8,6 +8,7 @@ Blobs belong to no repository: whoever may read one of them may read all. A repo
 entry that has a tag and no name belongs to the repository that is called as the directory is.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -27,6 +28,7 @@ from sampan.oci.digest import Digest
 from sampan.oci.manifest import MAX_BYTES, Manifest
 from sampan.store.blobs import Blobs
 
+_ABSENT = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 _KNOWN = 10_000
 """Manifests whose subject is remembered, to tell referrers without reading all each time."""
 
@@ -113,7 +115,9 @@ class Depot:
         name = f"blobs/{digest.algorithm}/{digest.encoded}".encode()
         try:
             fd = beneath.open_in(self._root, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, links=False)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
             raise NotFound(f"there is no blob {digest}") from None
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):

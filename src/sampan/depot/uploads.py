@@ -9,7 +9,7 @@ from sampan.oci.digest import Digest
 from sampan.store.blobs import Blobs
 from sampan.store.writer import Writer
 
-_AT_MOST = 1000
+_AT_MOST = 500  # each has an open file
 _IDLE_SECONDS = 3600.0
 
 
