@@ -109,6 +109,20 @@ def test_identity_and_set_user_id_bits(builder: Builder, ordinary_user: commands
     assert (layer["suid"].mode, layer["kept"].mode) == (0o755, 0o4755)
 
 
+def test_tools_that_unpack_and_copy(builder: Builder, ordinary_user: commands.Account) -> None:
+    with tarfile.open(builder.context / "t.tar", "w") as tar:
+        for kind, name in ((tarfile.DIRTYPE, "t"), (tarfile.REGTYPE, "t/f"), (tarfile.SYMTYPE, "t/l")):
+            member = tarfile.TarInfo(name)
+            member.type, member.uid, member.gid, member.linkname = kind, 42, 43, "f" if kind == tarfile.SYMTYPE else ""
+            member.mode = 0o755
+            tar.addfile(member)
+    (builder.context / "t.tar").chmod(0o644)
+    builder.build("RUN --mount=source=t.tar,target=/t.tar tar -xf /t.tar -C / && cp -a /t /copy", "--network=host")
+    layer = owners(members(builder.sampan, ordinary_user.home)[-1])
+    assert {layer[name] for name in ("t", "t/f")} == {(42, 43)}  # busybox leaves links alone
+    assert {layer[name] for name in ("copy", "copy/f", "copy/l")} == {(0, 0)}  # stat(2) shows the one id
+
+
 def test_files_of_a_step_with_a_user_are_his(builder: Builder, ordinary_user: commands.Account) -> None:
     done = builder.build(
         "RUN mkdir -m 777 /open\nUSER app\nRUN touch /open/f && mkdir /open/d && ln -s f /open/d/l && echo $HOME\n"

@@ -1,0 +1,85 @@
+"""The last rung of the privilege ladder: builds where nobody may make namespaces, as in another container."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import commands
+import trees
+from sampan.cli.main import __file__ as main_file
+
+pytestmark = pytest.mark.system
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+CONFINED = f"""
+import os, sys
+sys.path.insert(0, {str(Path(main_file).parents[2])!r})
+from sampan.linux import seccomp, syscalls
+refused = {{"names": ["unshare", "setns", "mount", "fsopen", "chroot"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1}}
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+profile = {{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refused]}}
+seccomp.install(seccomp.compile(profile, os.uname().machine))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+DOCKERFILE = """
+FROM scratch AS base
+COPY --chown=1000:1001 tree /tree
+COPY --chmod=4755 tree/f /tree/tool
+ADD tree /added
+ENV A=b
+WORKDIR /work/here
+FROM base
+COPY --from=base --chown=7:8 /tree /again
+"""
+
+
+@pytest.fixture
+def context(ordinary_user: commands.Account) -> Path:
+    directory = ordinary_user.home / "context"
+    trees.make(directory, {"tree/f": "one", "tree/d/g": "two", "tree/d/l": trees.Link("g")})
+    (directory / "Dockerfile").write_text(DOCKERFILE)
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o055)
+    return directory
+
+
+def confined(sampan: commands.Sampan, *arguments: str | Path, check: bool = True) -> commands.Done:
+    assert sampan.account
+    command = [sys.executable, "-c", CONFINED, *map(str, sampan.command(*arguments))]
+    return commands.run(command, account=sampan.account, environment=EPOCH, check=check)
+
+
+def test_a_build_without_run_comes_out_as_root_s(
+    sampan: commands.Sampan, rootless_sampan: commands.Sampan, context: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to compare with")
+    expected = sampan("build", "-q", "-t", "built", context, environment=EPOCH).stdout
+    assert confined(rootless_sampan, "build", "-q", "-t", "built", context).stdout == expected
+
+
+def test_run_says_which_right_is_missing(rootless_sampan: commands.Sampan, context: Path) -> None:
+    (context / "Dockerfile").write_text('FROM scratch\nCOPY tree /\nRUN ["/f"]\n')
+    done = confined(rootless_sampan, "build", context, check=False)
+    assert done.returncode == 1
+    assert "RUN needs namespaces to be isolated in: this machine does not let users make user namespaces" in done.stderr
+    assert "\nhint: a seccomp filter forbids it" in done.stderr
+
+
+def test_what_runs_something_is_refused(rootless_sampan: commands.Sampan, context: Path) -> None:
+    confined(rootless_sampan, "build", "-t", "built", context)
+    done = confined(rootless_sampan, "run", "built", "true", check=False)
+    assert done.returncode == 125
+    assert "this machine does not let users make user namespaces" in done.stderr
+    saved = context.parent / "saved.tar"
+    confined(rootless_sampan, "save", "-o", saved, "built")
+    confined(rootless_sampan, "rmi", "built")
+    confined(rootless_sampan, "load", "-i", saved)
+
+
+def test_info_names_the_rung(rootless_sampan: commands.Sampan) -> None:
+    said = confined(rootless_sampan, "info").stdout
+    assert "\n Rung: no namespaces: builds without RUN, and nothing is isolated\n" in said
+    assert "\n For more: a seccomp filter forbids it" in said
