@@ -159,3 +159,14 @@ def test_privileged(hull: Sampan) -> None:
     plain = hull("exec", "hull", "sh", "-c", script).stdout
     full = hull("exec", "--privileged", "hull", "sh", "-c", script).stdout
     assert int(full.split()[1], 16) & ~int(plain.split()[1], 16) & 1 << 21  # CAP_SYS_ADMIN
+
+
+@pytest.mark.parametrize("options", [(), ("-t",)])
+def test_output_that_nobody_takes_ends_it(hull: Sampan, options: tuple[str, ...]) -> None:
+    with started(hull, "exec", *options, "hull", "seq", "200000") as process:
+        read_until(process.stdout, "1000")
+        assert process.stdout
+        process.stdout.close()
+        assert process.wait(60) == 141
+        process.stdout = None
+    assert await_(lambda: "seq" not in hull("exec", "hull", "ps", "-o", "args").stdout)

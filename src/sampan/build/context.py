@@ -96,7 +96,8 @@ def open_context(root: str, dockerfile: str = "Dockerfile") -> Directory:
     root = os.path.abspath(root)
     if not os.path.isdir(root):
         what = "is not a directory" if os.path.exists(root) else "does not exist"
-        raise NotFound(f"the build context {root} {what}")
+        hint = "name the directory; -f names the Dockerfile" if os.path.exists(root) else None
+        raise NotFound(f"the build context {root} {what}", hint=hint)
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
         data = _read(root, name)
         if data is not None:

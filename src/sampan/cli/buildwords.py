@@ -135,7 +135,8 @@ def secrets(texts: list[str]) -> dict[str, Secret]:
         kind, name = words.pop("type", ""), words.pop("id", "")
         path, variable = words.pop("src", "") or words.pop("source", ""), words.pop("env", "")
         if words or kind not in ("", "file", "env") or not name or (path and variable):
-            raise Invalid(f"invalid --secret for {name or 'no id'}", hint="id=NAME,src=FILE or id=NAME,env=VARIABLE")
+            what = f"for {name}" if name else "without an id"
+            raise Invalid(f"invalid --secret {what}", hint="id=NAME,src=FILE or id=NAME,env=VARIABLE")
         if not path and (variable or kind == "env" or name in os.environ):
             variable = variable or name
             if variable not in os.environ:

@@ -154,7 +154,9 @@ def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: 
     """Copies from the descriptors in ``outputs`` to those they are mapped to, and standard input to ``target`` (-1:
     nowhere), which is closed at its end unless it is an output too.
 
-    Ends when ``news`` is readable (the program is gone) and the outputs have nothing more to say.
+    Ends when ``news`` is readable (the program is gone) and the outputs have nothing more to say. Pipes among the
+    outputs are closed at their end, and when nobody takes any more what comes from them; of a terminal that raises
+    BrokenPipeError.
     """
     poll = Poll()
     signals.watch(poll)
@@ -184,6 +186,8 @@ def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: 
             if fd in left and events & READ and not _copy(fd, outputs[fd]):
                 left.discard(fd)
                 poll.watch(fd, 0, _ignore)
+                if not os.isatty(fd):
+                    os.close(fd)  # so that a program whose output nobody takes is told by SIGPIPE
 
 
 def _feed(source: _Input, target: int, poll: Poll, outputs: dict[int, int]) -> bool:
@@ -217,6 +221,8 @@ def _copy(source: int, target: int) -> bool:
     try:
         write_all(target, data)
     except BrokenPipeError:
+        if os.isatty(source):
+            raise
         return False
     return bool(data)
 
