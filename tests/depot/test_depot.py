@@ -317,6 +317,12 @@ def test_clients_that_hang_up_cost_nothing(client: Client) -> None:
     assert residents.await_(lambda: opened() <= before)
 
 
+def test_who_tries_tls_is_not_kept_waiting(client: Client) -> None:
+    with socket.create_connection(("127.0.0.1", client.connection.port), timeout=30) as peer:
+        peer.sendall(b"\x16\x03\x01\x02\x00\x01")
+        assert peer.recv(4096).startswith(b"HTTP/1.1 400")
+
+
 @pytest.mark.parametrize(
     "sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 200_000, b"\0" * 99]
 )

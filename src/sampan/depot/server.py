@@ -18,6 +18,8 @@ IDLE_SECONDS = 60.0
 HEAD_SECONDS = 20.0
 """A request's head has come by then."""
 _CONNECTIONS = 200
+_TLS_HANDSHAKE = b"\x16"
+"""What a TLS connection begins with (RFC 8446, section 5.1), and no request does."""
 _PAUSE_SECONDS = 0.1
 """Until files are closed, when too many are open."""
 _CHUNK = 1 << 18
@@ -109,6 +111,8 @@ class _Connection:
                 return None
             self._peer.settimeout(max(0.001, deadline - time.monotonic()))
             data = self._peer.recv(_CHUNK)
+            if not begun and data[:1] == _TLS_HANDSHAKE:
+                raise h11.RemoteProtocolError("this is TLS")  # at once: clients try that first, and wait for an answer
             self._http.receive_data(data)
             if not begun:
                 begun, deadline = True, time.monotonic() + HEAD_SECONDS
