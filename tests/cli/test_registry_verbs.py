@@ -262,6 +262,13 @@ def test_platforms(open_registry: servers.Registry, tmp_path: Path) -> None:
     assert "is not all here" in refused.stderr
     assert "what is missing: linux/arm64" in refused.stderr
 
+    # What is now under the name is one image, for this machine.
+    said = f"the image {name} is for {host()}, and there is none for linux/s390x"
+    pulled = user.sampan("pull", "--platform", "linux/s390x", name)
+    assert (pulled.returncode, pulled.stderr) == (0, f"WARNING: {said}\n")
+    run = user.sampan("run", "--platform", "linux/s390x", "--pull", "always", "-q", name)
+    assert (run.returncode, run.stderr) == (125, f"sampan: {said}\n")
+
 
 @pytest.mark.system
 def test_a_mirror_is_asked_first_and_passed_over(open_registry: servers.Registry, tmp_path: Path) -> None:

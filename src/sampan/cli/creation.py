@@ -131,7 +131,10 @@ def _image(text: str, arguments: "Parsed", context: "Context") -> "Image":
     if not quiet and policy != "always":
         sys.stderr.write(f"Unable to find image '{text}' locally\n")
     with Transfers(sys.stderr, quiet=quiet) as transfers:
-        return fetch(reference.parse(text).tagged(), context.engine, wanted, transfers)
+        found = fetch(reference.parse(text).tagged(), context.engine, wanted, transfers)
+    if given and not found.platform.satisfies(wanted):
+        raise NotFound(f"the image {text} is for {found.platform}, and there is none for {wanted}")
+    return found
 
 
 def _options(arguments: "Parsed", context: "Context") -> "Options":

@@ -81,7 +81,9 @@ def _pull(
     images = context.engine.images
     before = images.lookup(reference)
     context.say(f"{reference.selector}: Pulling from {reference.repository}")
-    fetch(reference, context.engine, platform, listener, settings)
+    image = fetch(reference, context.engine, platform, listener, settings)
+    if not image.platform.satisfies(platform):
+        context.warn(f"the image {reference.familiar()} is for {image.platform}, and there is none for {platform}")
     after = images.lookup(reference)
     listener.flush()
     context.say(f"Digest: {after.target.digest if after else ''}")
