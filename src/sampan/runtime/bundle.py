@@ -102,27 +102,27 @@ def job(
     linux = spec.get("linux") or {}
     flags = parent.flags(linux)
     maps = _maps(linux) if flags & syscalls.CLONE_NEWUSER else None
-    operations = _operations(spec, directory, maps)
-    propagation = linux.get("rootfsPropagation") or ""
     resources, required = _resources(linux)
     cgroup = container.plan(cgroup_path, resources, every=True)
-    return init.Job(
+    job = init.Job(
         process={**ending.process, "personality": (linux.get("personality") or {}).get("domain")},
         hostname=spec.get("hostname") or "",
         domainname=spec.get("domainname") or "",
         root=os.fsencode(root(spec, directory)),
         root_readonly=bool(spec["root"].get("readonly")),
         overlay=None,
-        operations=tuple(operations),
+        operations=tuple(_operations(spec, directory, maps)),
         flags=flags,
         joined=parent.joined(linux),
-        cgroup=container.make(cgroup, resources, required=required),
+        cgroup=(),
         ending=ending,
         user=0 if maps and any(each.inside == 0 for each in maps.uids) else None,
         offsets=attributes.offsets(linux),
         hooks=inside,
-        propagation=rootfs.propagation(propagation) if propagation else 0,
-    ), maps
+        propagation=rootfs.propagation(linux.get("rootfsPropagation") or ""),
+    )
+    # Last, when nothing is wrong with the rest.
+    return job._replace(cgroup=container.make(cgroup, resources, required=required)), maps
 
 
 def root(spec: dict[str, Any], directory: str) -> str:

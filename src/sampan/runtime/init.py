@@ -33,6 +33,7 @@ else:
     from sampan.values import NamedTuple
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSWD_LIMIT = 1 << 20
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
@@ -497,6 +498,8 @@ def _program(process: dict[str, Any], own: os.stat_result) -> tuple[str, dict[st
         key, equals, value = entry.partition("=")
         if key and equals:  # an entry without "=" must not draw a value from outside (podman's CVE-2026-57231)
             environment[key] = value
+    if "HOME" not in environment:
+        environment["HOME"] = _home((process.get("user") or {}).get("uid", 0))
     command = process["args"][0]
     if not command:
         raise CommandMissing("the command is empty")
@@ -511,6 +514,21 @@ def _program(process: dict[str, Any], own: os.stat_result) -> tuple[str, dict[st
         if stat.S_ISREG(status.st_mode) and os.access(candidate, os.X_OK):
             return _checked(candidate, command, own), environment
     raise CommandMissing(f'exec: "{command}": executable file not found in $PATH')
+
+
+def _home(uid: int) -> str:
+    """A user's home by the container's /etc/passwd (passwd(5)), "/" for one whom it does not know."""
+    try:
+        root = beneath.open_root("/")
+        lines = beneath.read_file(root, b"/etc/passwd", _PASSWD_LIMIT).split(b"\n")
+        os.close(root)
+    except OSError:
+        return "/"
+    for line in lines:
+        fields = line.split(b":")
+        if len(fields) > 5 and fields[2] == b"%d" % uid and fields[5]:
+            return os.fsdecode(fields[5])
+    return "/"
 
 
 def _checked(path: str, command: str, own: os.stat_result) -> str:

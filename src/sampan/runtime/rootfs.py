@@ -154,7 +154,9 @@ def hidden(linux: dict[str, Any]) -> list[Operation]:
 
 
 def propagation(word: str) -> int:
-    """``rootfsPropagation`` as mount(2)'s flags. Raises Invalid."""
+    """``rootfsPropagation`` as mount(2)'s flags, 0 for none. Raises Invalid."""
+    if not word:
+        return 0
     if word not in mounts.PROPAGATION:
         raise Invalid(f"unknown rootfsPropagation {word!r}")
     flag, recursive = mounts.PROPAGATION[word]

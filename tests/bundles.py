@@ -1,0 +1,114 @@
+"""OCI bundles for tests of the runtime command: a root file system of busybox alone, and a spec of which a test changes
+one thing.
+
+    bundle.spec["hostname"] = "other"
+    assert bundle.run("hostname").stdout == "other\n"
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sampan.runtime import defaults
+
+OURS = (sys.executable, "-c", "from sampan.cli.runtime import run; run()")
+RUNC = ("runc",)
+_APPLETS = (
+    "cat chmod echo env hostname id ionice kill ls mkdir mount nproc ps pwd readlink rm sh sleep stat test touch true "
+    "umount uname"
+)
+Done = subprocess.CompletedProcess[str]
+
+
+def base_spec() -> dict[str, Any]:
+    """What ``sampan runtime spec`` writes, without a terminal and in the words that old runc takes."""
+    spec = defaults.base_spec(["true"], ["PATH=/bin"], "/", hostname="bundle")
+    spec["ociVersion"] = "1.0.2"
+    spec["linux"]["namespaces"] = [each for each in spec["linux"]["namespaces"] if each["type"] != "cgroup"]
+    spec["mounts"] = [each for each in spec["mounts"] if each["type"] != "cgroup"]
+    spec["linux"]["sysctl"] = {}
+    return spec
+
+
+class Bundle:
+    """One bundle, and a place where the containers made of it are remembered."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.root = path / "rootfs"
+        self.state = path / "state"
+        self.spec = base_spec()
+        (self.root / "bin").mkdir(parents=True)
+        busybox = shutil.which("busybox") or ""
+        shutil.copy(busybox, self.root / "bin/busybox")
+        for name in _APPLETS.split():
+            (self.root / "bin" / name).symlink_to("busybox")
+        for name in ("proc", "sys", "dev", "tmp", "etc"):
+            (self.root / name).mkdir()
+        self._count = 0
+
+    @property
+    def linux(self) -> dict[str, Any]:
+        linux: dict[str, Any] = self.spec["linux"]
+        return linux
+
+    @property
+    def process(self) -> dict[str, Any]:
+        process: dict[str, Any] = self.spec["process"]
+        return process
+
+    def mount(self, destination: str, kind: str, *options: str, source: str | Path = "none", **more: Any) -> None:
+        entry = {"destination": destination, "type": kind, "source": str(source), "options": list(options), **more}
+        self.spec["mounts"].append(entry)
+
+    def name(self) -> str:
+        """The id of a container that there has not been yet."""
+        self._count += 1
+        return f"test-{os.getpid()}-{self._count}"
+
+    def write(self, *args: str) -> None:
+        """Puts down config.json; ``args`` are what is to be executed."""
+        if args:
+            self.process["args"] = list(args)
+        (self.path / "config.json").write_text(json.dumps(self.spec))
+
+    def __call__(self, *words: str | Path, program: tuple[str, ...] = OURS, check: bool = True, **options: Any) -> Done:
+        """One command of the runtime's."""
+        command = [*program, "--root", str(self.state), *map(str, words)]
+        # Files, not pipes: a container that stays has them as its own, and nobody would see their end.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **options}
+            code = subprocess.run(command, check=False, timeout=120, **options).returncode
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read())
+        assert not check or code == 0, f"{words}: {code}\n{texts}"
+        return Done(command, code, *texts)
+
+    def run(self, *args: str, program: tuple[str, ...] = OURS, check: bool = True, **options: Any) -> Done:
+        """Runs a container from its making to its end."""
+        self.write(*args)
+        return self("run", "--bundle", self.path, self.name(), program=program, check=check, **options)
+
+    def create(self, *args: str) -> str:
+        """Makes a container that waits to be started, and gives its id."""
+        self.write(*args)
+        name = self.name()
+        self("create", "--bundle", self.path, name)
+        return name
+
+    def status(self, name: str) -> str:
+        """What ``state`` says."""
+        status: str = json.loads(self("state", name).stdout)["status"]
+        return status
+
+    def remove_all(self) -> None:
+        """Ends what is left."""
+        for name in self("list", "-q").stdout.split():
+            self("delete", "--force", name)
