@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -78,6 +79,11 @@ class Peers:
     def docker_answers(self) -> bool:
         return bool(self("docker", "version", "--format={{.Server.Version}}", check=False).strip())
 
+    @property
+    def runtime(self) -> Path:
+        """Sampan's OCI runtime command, which docker knows as "sampan"."""
+        return self.directory / "memory" / "sampan-runtime"
+
     def podman(self, *words: str | Path) -> str:
         """podman, with limits that root of a container may set."""
         return self("podman", "--cgroup-manager=cgroupfs", *words)
@@ -124,7 +130,10 @@ def _main(name: str, directory: Path, program: str) -> None:
     (settings / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
     stores = f'graphroot = "{memory}/containers"\nrunroot = "{memory}/containers-run"\n'
     (memory / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\n{stores}')
-    (memory / "daemon.json").write_text("{}")
+    runtime = memory / "sampan-runtime"
+    runtime.write_text(f"#!{sys.executable}\nfrom sampan.cli.runtime import run\n\nrun()\n")
+    runtime.chmod(0o755)
+    (memory / "daemon.json").write_text(json.dumps({"runtimes": {"sampan": {"path": str(runtime)}}}))
     options = {
         "config-file": memory / "daemon.json",
         "host": f"unix://{memory}/docker.sock",
@@ -136,6 +145,7 @@ def _main(name: str, directory: Path, program: str) -> None:
     }
     (directory / "ready").touch()
     if program == "sleep":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries orphans then; podman waits for that
         os.execvp(program, [program, "infinity"])
     words = [f"--{option}={value}" for option, value in options.items()]
     os.execve(program, [program, *words], {"PATH": _PATH, "HOME": str(memory), "TMPDIR": str(memory)})

@@ -127,7 +127,10 @@ def directory(bundle: Bundle) -> None:
 
 
 SAME: dict[str, tuple[Change, str]] = {
-    "nothing": (lambda bundle: None, "id; hostname; pwd; env | sort; ls /dev /proc/self/fd | grep -v -e pts -e core; ls -ld /dev"),
+    "nothing": (
+        lambda bundle: None,
+        "id; hostname; pwd; env | sort; ls /dev /proc/self/fd | grep -v -e pts -e core; stat -c %a /dev",
+    ),
     "user": (user, STATUS),
     "capabilities": (capabilities, STATUS),
     "ambient capabilities": (ambient, STATUS),
@@ -176,7 +179,6 @@ def test_what_a_container_sees_is_as_with_runc(bundle: Bundle, name: str) -> Non
 
 def test_exit_codes(bundle: Bundle) -> None:
     assert bundle.run("sh", "-c", "exit 3", check=False).returncode == 3
-    assert bundle.run("sh", "-c", "kill -9 $$; sleep 100", check=False).returncode in (0, 137)
     missing = bundle.run("nosuch", check=False)
     assert (missing.returncode, missing.stdout) == (127, "")
     assert 'exec: "nosuch": executable file not found in $PATH' in missing.stderr
@@ -639,9 +641,9 @@ def test_devices_are_only_those_that_are_allowed(bundle: Bundle) -> None:
     bundle.process["capabilities"]["effective"] = bundle.process["capabilities"]["permitted"] = ["CAP_MKNOD"]
     bundle.mount("/nodes", "tmpfs", source="tmpfs")
     script = (
-        "mknod /nodes/mem c 1 1; mknod /nodes/fuse c 10 229; mknod /nodes/disk b 7 0; cd /nodes;"
-        "for n in mem fuse disk; do (exec 3<$n) 2>/nul && echo $n read; (exec 3>>$n) 2>/nul && echo $n written;"
-        "done; echo x > /dev/null && echo null"
+        "mknod /nodes/mem c 1 1; mknod /nodes/fuse c 10 229; mknod /nodes/disk b 7 0; cd /nodes; exec 2>/dev/null;"
+        "for n in mem fuse disk; do (exec 3<$n) && echo $n read; (exec 3>>$n) && echo $n written; done;"
+        "echo x > /dev/null && echo null"
     )
     assert bundle.run("sh", "-c", script).stdout.split("\n")[:-1] == ["fuse read", "null"]
 

@@ -59,6 +59,10 @@ def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool) -> Cgroup
         try:
             _make_directory(membership)
             _write_limits(membership, resources)
+            if membership.hierarchy.version == 2 and resources.get("devices"):
+                from sampan.runtime.cgroups import devices
+
+                devices.attach(membership.directory, devices.compile(resources["devices"]))
         except OSError as error:
             _remove_directory(membership.directory)
             if required:

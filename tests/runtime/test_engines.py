@@ -1,0 +1,112 @@
+"""Podman, and Docker with containerd, run containers by the OCI runtime command in runc's place."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import peers as engines
+from commands import new_store, remove_store
+from peers import Peers
+from residents import await_
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.root,
+    pytest.mark.interop,
+    pytest.mark.needs("dockerd", "docker", "podman", "busybox"),
+]
+Engine = Callable[..., str]
+
+
+@pytest.fixture(scope="module", params=["docker"])
+def peers(request: pytest.FixtureRequest) -> Iterator[tuple[Peers, str]]:
+    """One of them, with an image of busybox alone.
+
+    Not both at once: dockerd, the first process of its sandbox, buries nobody, and podman waits for that.
+    """
+    root = new_store()
+    shared = Path("/var/tmp") / root.name  # /dev/shm is the sandbox's own
+    tree = shared / "tree/bin"
+    tree.mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or "", tree / "busybox")
+    for name in ("cat", "echo", "hostname", "id", "sh", "sleep", "tail", "touch", "tty"):
+        (tree / name).symlink_to("busybox")
+    subprocess.run(["tar", "-C", shared / "tree", "-cf", shared / "image.tar", "."], check=True)
+    try:
+        with engines.sandboxed(shared, docker=request.param == "docker") as running:
+            running(request.param, "import", shared / "image.tar", "box")
+            yield running, request.param
+    finally:
+        shutil.rmtree(shared)
+        remove_store(root)
+
+
+@pytest.fixture
+def engine(peers: tuple[Peers, str]) -> Iterator[Engine]:
+    """Its containers have sampan's runtime and no network."""
+    sandbox, program = peers
+    words, options = ["docker"], ["--network=none", "--runtime=sampan"]
+    if program == "podman":
+        words = ["podman", "--cgroup-manager=cgroupfs", "--runtime", str(sandbox.runtime)]
+        options = ["--network=none"]
+
+    def run(verb: str, *arguments: str, check: bool = True) -> str:
+        return sandbox(*words, verb, *(options if verb == "run" else []), *arguments, check=check)
+
+    yield run
+    run("rm", "-f", "hull", check=False)
+
+
+def test_a_run_says_what_it_has_to_and_ends(engine: Engine) -> None:
+    assert engine("run", "--rm", "box", "echo", "hello") == "hello\n"
+    assert engine("run", "--rm", "-t", "box", "tty").strip() == "/dev/pts/0"
+    script = "id -u; echo through > /dev/stdout; touch /x 2>/dev/null || echo read-only"
+    assert (
+        engine("run", "--rm", "--read-only", "-u", "1000:1000", "box", "sh", "-c", script)
+        == "1000\nthrough\nread-only\n"
+    )
+    engine("run", "--rm", "--privileged", "box", "sh", "-c", "touch /sys/fs && cat /dev/null")
+
+
+def test_exit_codes_come_through(engine: Engine) -> None:
+    for words, code in ((("sh", "-c", "exit 7"), "7"), (("sleep", "0"), "0")):
+        engine("run", "--name", "hull", "box", *words, check=False)
+        assert engine("inspect", "--format={{.State.ExitCode}}", "hull").strip() == code
+        engine("rm", "-f", "hull")
+    engine("run", "--name", "hull", "box", "nosuch", check=False)
+    assert engine("inspect", "--format={{.State.Running}}", "hull").strip() == "false"
+
+
+def test_a_container_is_entered_stopped_and_heard(engine: Engine) -> None:
+    engine("run", "-d", "--name", "hull", "box", "sh", "-c", "echo started; sleep 1000")
+    await_(lambda: engine("logs", "hull") == "started\n")
+    assert engine("exec", "hull", "sh", "-c", "id -u; hostname").startswith("0\n")
+    assert engine("exec", "-t", "-u", "5", "hull", "id", "-u").strip() == "5"
+    assert "sleep" in engine("top", "hull")
+    engine("pause", "hull")
+    assert engine("inspect", "--format={{.State.Status}}", "hull").strip() == "paused"
+    engine("unpause", "hull")
+    engine("kill", "hull")
+    shown = "--format={{.State.Status}} {{.State.ExitCode}}"
+    await_(lambda: engine("inspect", shown, "hull").strip() == "exited 137")
+
+
+def test_limits_hold(engine: Engine) -> None:
+    limits = ("--memory=64m", "--pids-limit=33", "--cpus=0.5", "--oom-score-adj=500")
+    script = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us"
+    if not Path("/sys/fs/cgroup/memory").exists():
+        script = "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max"
+    words = engine("run", "--rm", *limits, "box", "sh", "-c", f"{script}; cat /proc/self/oom_score_adj").split()
+    assert [*words[:3], words[-1]] == [str(64 << 20), "33", "50000", "500"]
+    engine("run", "--name", "hull", "--memory=20m", "--memory-swap=20m", "box", "tail", "/dev/zero", check=False)
+    state = engine("inspect", "--format={{.State.ExitCode}} {{.State.OOMKilled}}", "hull").split()
+    assert state == ["137", "true"]
+
+
+def test_a_user_namespace(peers: tuple[Peers, str], engine: Engine) -> None:
+    if peers[1] == "podman":  # Docker has one for its whole daemon
+        words = ("--rm", "--uidmap", "0:100000:1000", "box", "cat", "/proc/self/uid_map")
+        assert engine("run", *words).split() == ["0", "100000", "1000"]
