@@ -126,9 +126,25 @@ def differences(theirs: Image, ours: Image, *, now: float, history: bool = True)
     if history:
         if len(theirs.layers) != len(ours.layers):
             found.append(f"layers: {len(theirs.layers)} | {len(ours.layers)}")
-        for number, (one, other) in enumerate(zip(theirs.layers, ours.layers, strict=False)):
-            found += _file_differences(f"layer {number} ", one, other, now)
+        for number, (_, other) in enumerate(zip(theirs.layers, ours.layers, strict=False)):
+            found += _file_differences(f"layer {number} ", _needed(theirs.layers, number, other), other, now)
     return found
+
+
+def _needed(layers: list[Files], number: int, ours: Files) -> Files:
+    """A layer without what only it repeats from those below: docker 20.10 tells changes by times in seconds, and at
+    times keeps files of the step before that nobody touched."""
+    below = stacked(layers[:number])
+
+    def is_repeated(path: str, inode: Inode | None) -> bool:
+        known = below.get(path)
+        return path not in ours and inode is not None and known is not None and _same(inode, known)
+
+    return {path: inode for path, inode in layers[number].items() if not is_repeated(path, inode)}
+
+
+def _same(one: Inode, other: Inode) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in Inode.__slots__)
 
 
 def _config_differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:

@@ -111,6 +111,9 @@ def test_history_and_single_layers_count_where_they_are_asked_for(tmp_path: Path
     again = image(tmp_path, {"gone": "x"})
     assert lines(one, again) == []
     assert [line.partition(":")[0] for line in lines(one, again, history=True)] == ["layer 1 /gone"]
+    assert lines(again, one, history=True) == [], "docker at times keeps a file that nobody touched"
+    changed = image(tmp_path, {"gone": "another"})
+    assert {line.partition(":")[0] for line in lines(changed, one, history=True)} == {"/gone", "layer 1 /gone"}
 
 
 def test_times_count_unless_both_are_of_the_build(tmp_path: Path) -> None:
