@@ -219,6 +219,7 @@ def tokens(directory: Path) -> Iterator[TokenServer]:
 def serving(handler: type[BaseRequestHandler]) -> Iterator[str]:
     """A server of the tests' own in a thread; its host:port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that hang up are what tests are about
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -15,6 +15,7 @@ from sampan.linux import netlink, syscalls
 
 INTERFACE = "eth0"
 _SECONDS = 10
+_TUN = "/dev/net/tun"
 _POLL = 0.002
 _UNROUTED = b"\x0a\x00\x02\x64"
 
@@ -65,6 +66,8 @@ def connect(pid: int) -> Uplink:
     installed = {name: path for name in PROGRAMS if (path := _find(name))}
     if not installed:
         raise Unavailable("neither pasta nor slirp4netns is installed", hint=_PACKAGES)
+    if not os.access(_TUN, os.R_OK | os.W_OK):
+        raise Unavailable(f"ordinary users may not use {_TUN} here", hint=f"root can let them: chmod 666 {_TUN}")
     namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     complaints = []
     try:
