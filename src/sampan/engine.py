@@ -181,9 +181,9 @@ def _has_entries(directory: str) -> bool:
 
 def open_engine(root: str | None = None) -> Engine:
     """The engine for ``root`` (default: ``paths.default_root()``). Nothing is made before something is stored."""
-    from sampan.linux import namespaces
+    from sampan.linux import ids
 
-    rootless = os.geteuid() != 0 or not namespaces.in_initial_user_namespace()
+    rootless = os.geteuid() != 0 or not ids.in_initial_user_namespace()
     # In his own user namespace an ordinary user is uid 0, and his files are still in his home.
     chosen = os.path.abspath(root) if root else locations.default_root(1 if rootless else 0)
     return Engine(locations.Paths(chosen), rootless=rootless)

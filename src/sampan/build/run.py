@@ -25,7 +25,7 @@ from sampan.build.packages import offered
 from sampan.build.solve import Output
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
 from sampan.layers.changes import Nodes
-from sampan.linux import ladder, namespaces
+from sampan.linux import ids, ladder
 from sampan.networks import dns
 from sampan.runtime import defaults, handshake, launch
 from sampan.snapshots import copies, users
@@ -80,7 +80,7 @@ def run(
             packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) else None
             has_apt = tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
         network = _network(step, host, warn)
-        if host.rootless and user.uid >= namespaces.mapped_ids():
+        if host.rootless and user.uid >= ids.mapped_ids():
             warn(f"RUN is executed as the only user id there is here, not as {step.user}; its files are {step.user}'s")
         with prepare(bundle, (*step.mounts, packages.mount) if packages else step.mounts) as prepared:
             spec = compose(step, user, network, host, prepared.environment, packages.environment if packages else {})
@@ -151,7 +151,7 @@ def environment(
 
 def _has_package_cache(host: Host, user: User) -> bool:
     """An ordinary user without subordinate ids can give a directory to nobody but himself."""
-    return host.package_cache and not (host.rootless and user.uid >= namespaces.mapped_ids())
+    return host.package_cache and not (host.rootless and user.uid >= ids.mapped_ids())
 
 
 def shown(step: Run) -> str:

@@ -27,7 +27,6 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.cli.creation import environment
     from sampan.containers.exec import Request, execute
 
     name, *command = arguments.positionals
@@ -37,10 +36,18 @@ def main(arguments: Parsed, context: Context) -> int:
     container = context.engine.records.find(name)
     request = Request(
         tuple(command),
-        tuple(environment(arguments)),
+        _environment(arguments),
         arguments.text("user") or "",
         arguments.text("workdir") or "",
         tty,
         arguments.on("privileged"),
     )
     return execute(container, request, interactive=interactive, detached=detached)
+
+
+def _environment(arguments: Parsed) -> tuple[str, ...]:
+    if not (arguments.texts("env") or arguments.texts("env-file")):
+        return ()
+    from sampan.cli.creation import environment
+
+    return tuple(environment(arguments))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from sampan.errors import SampanError, Unavailable
-from sampan.linux import namespaces
+from sampan.linux import ids, namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def rung() -> Rung:
     """Where this process stands. It stays what it is: what it may do is tried in a child."""
     if os.geteuid() == 0:
         return _of_root()
-    ids, refusal = _try()
+    count, refusal = _try()
     user = f"run by user {os.geteuid()}"
-    if ids > 1:
-        return Rung("many ids", f"{user}; containers have {ids} ids")
-    if ids == 1:
+    if count > 1:
+        return Rung("many ids", f"{user}; containers have {count} ids")
+    if count == 1:
         return Rung("one id", f"{user}; containers have 1 id: {_why_one_id()}", _lift_to_ranges())
     return Rung("no namespaces", f"{user}; {refusal.message}", refusal.hint or "")
 
@@ -53,10 +53,10 @@ def require_namespaces(what: str) -> None:
 
 
 def _of_root() -> Rung:
-    ids = namespaces.mapped_ids()
-    if not namespaces.in_initial_user_namespace():
-        name = "many ids" if ids > 1 else "one id"
-        return Rung(name, f"run by the root of a user namespace with {ids} ids")
+    if not ids.in_initial_user_namespace():
+        count = ids.mapped_ids()
+        name = "many ids" if count > 1 else "one id"
+        return Rung(name, f"run by the root of a user namespace with {count} ids")
     if namespaces.may_mount():
         return Rung("root", "run by root")
     return Rung("no namespaces", "run by root, but without CAP_SYS_ADMIN", namespaces.why_refused())
@@ -69,7 +69,7 @@ def _try() -> tuple[int, SampanError]:
     if child == 0:
         try:
             namespaces.enter_user_namespace()
-            found = f"{namespaces.mapped_ids()}\0\0"
+            found = f"{ids.mapped_ids()}\0\0"
         except SampanError as error:
             found = f"0\0{error.message}\0{error.hint or ''}"
         except BaseException as error:

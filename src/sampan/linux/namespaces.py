@@ -39,18 +39,6 @@ class IdRange(NamedTuple):
     length: int
 
 
-def in_initial_user_namespace() -> bool:
-    """Whether every id of the machine is mapped onto itself here."""
-    with open("/proc/self/uid_map") as file:
-        return file.read().split() == ["0", "0", "4294967295"]
-
-
-def mapped_ids() -> int:
-    """How many user ids exist in this user namespace."""
-    with open("/proc/self/uid_map") as file:
-        return sum(int(line.split()[2]) for line in file)
-
-
 def enter_user_namespace() -> None:
     """Makes this process root of a new user and mount namespace; does nothing for one that is uid 0 already.
 

@@ -8,7 +8,7 @@ import stat
 
 from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
-from sampan.linux import namespaces, seccomp, syscalls
+from sampan.linux import ids, seccomp, syscalls
 from sampan.runtime import attributes, hooks, idmaps, init, parent, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.idmaps import Maps
@@ -157,7 +157,7 @@ def _operations(spec: dict[str, Any], directory: str, maps: Maps | None) -> list
     ]
     # Where the host's /dev is shown, nothing is to be made in it.
     if not any(isinstance(each, rootfs.Bind) and os.path.normpath(each.target) == "/dev" for each in operations):
-        operations += _devices(linux, nodes="user" not in kinds and namespaces.in_initial_user_namespace())
+        operations += _devices(linux, nodes="user" not in kinds and ids.in_initial_user_namespace())
     return operations + rootfs.hidden(linux)
 
 
@@ -207,7 +207,7 @@ def _resources(linux: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """The limits, and whether the container is not to be without them."""
     resources = dict(linux.get("resources") or {})
     rules = resources.pop("devices", None)
-    privileged = os.geteuid() == 0 and namespaces.in_initial_user_namespace()
+    privileged = os.geteuid() == 0 and ids.in_initial_user_namespace()
     required = privileged or any(resources.values())
     if rules and privileged:
         allowed = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.linux import namespaces
+from sampan.linux import ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def base_spec(
 
 def pretends(*, rootless: bool) -> bool:
     """Whether containers have one user id and are told that they have all (see ``pretence``)."""
-    return rootless and namespaces.mapped_ids() == 1
+    return rootless and ids.mapped_ids() == 1
 
 
 def _mount(destination: str, kind: str, *options: str, source: str = "") -> dict[str, Any]:
