@@ -1,6 +1,7 @@
 """Snapshots: a key is being written, a name is committed, and nothing changes a committed one."""
 
 import os
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -130,3 +131,27 @@ def test_remove_tree_follows_no_link_and_minds_no_mode(tmp_path: Path) -> None:
     remove_tree(str(tree))
     assert not tree.exists()
     assert (canary / "file").read_text() == "here"
+
+
+def test_threads_that_put_in_rows_do_not_confuse_numbers(snapshots: Overlay) -> None:
+    """One connection serves all threads of an operation, and knows but one last row."""
+    db = snapshots._db
+    db.execute("CREATE TABLE other (number INTEGER PRIMARY KEY)")
+    stop = threading.Event()
+
+    def put_in() -> None:
+        while not stop.is_set():
+            db.execute("INSERT INTO other VALUES (NULL)")
+
+    threads = [threading.Thread(target=put_in) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(200):
+            made = Path(snapshots.prepare(f"key-{number}", None))
+            assert made == Path(snapshots.directory(f"key-{number}"))
+            assert made.is_dir()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -57,7 +57,9 @@ class Overlay:
         with transaction(self._db):
             below = None if parent is None else self._number("name", parent)
             try:
-                number = self._db.execute("INSERT INTO snapshot (key, parent) VALUES (?,?)", (key, below)).lastrowid
+                # Not the cursor's lastrowid, which is the connection's: another thread may have put something in.
+                statement = "INSERT INTO snapshot (key, parent) VALUES (?,?) RETURNING number"
+                (number,) = self._db.execute(statement, (key, below)).fetchone()
             except sqlite3.IntegrityError:
                 raise Conflict(f"the snapshot {key} is being written already") from None
             directory = f"{self.root}/{number}"
