@@ -58,14 +58,24 @@ def test_a_terminal_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     monkeypatch.setenv("TERM", "xterm")
     with open(main, "rb", buffering=0) as screen_side, open(terminal, "w") as stream:
+
+        def seen() -> bytes:
+            """All that was written: the other side of a terminal may hear of it in pieces, and a little later."""
+            stream.write("END\n")
+            stream.flush()
+            text = b""
+            while not text.endswith(b"END\r\n"):
+                text += screen_side.read(1000)
+            return text.removesuffix(b"END\r\n")
+
         with Transfers(stream) as transfers:
             transfers(events.Transferring(ONE, 500, 1000))
-        shown = screen_side.read(1000)
+        shown = seen()
         monkeypatch.setenv("TERM", "dumb")
         with Transfers(stream) as transfers:
             transfers(events.Transferring(ONE, 500, 1000))
             transfers(events.LayerExists(TWO))
-        plain = screen_side.read(1000)
+        plain = seen()
     assert shown.startswith(b"111111111111: [")
     assert len(shown.partition(b"\r\n")[0]) <= 59
     assert plain == b"222222222222: Already exists\r\n"
