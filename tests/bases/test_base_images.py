@@ -1,14 +1,16 @@
 """Base images made of this machine and of its mirror, and containers of them."""
 
+import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from commands import Sampan
+from commands import Account, Sampan
 
 pytestmark = pytest.mark.system
 
@@ -73,20 +75,56 @@ def test_modules_start_from_byte_code(base: Sampan) -> None:
     assert [line for line in loaded if not line.endswith(".pyc'")] == []
 
 
-@pytest.mark.root
-def test_pip_installs_and_removes(base: Sampan, tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "demo-1.0-py3-none-any.whl", "w") as wheel:
+def saved_owners(sampan: Sampan, name: str, directory: Path) -> list[dict[str, tuple[int, int]]]:
+    """Whose the files of each layer of an image are, lowest layer first."""
+    archive = directory / "owners.tar"
+    sampan("save", "-o", archive, name, timeout=300)
+    found = []
+    with tarfile.open(archive) as saved:
+        manifest = json.load(saved.extractfile("manifest.json"))  # type: ignore[arg-type]
+        for path in manifest[0]["Layers"]:
+            with tarfile.open(fileobj=saved.extractfile(path)) as layer:
+                found.append({member.name: (member.uid, member.gid) for member in layer})
+    return found
+
+
+def make_wheel(directory: Path) -> None:
+    with zipfile.ZipFile(directory / "demo-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("demo.py", "def main():\n    print('hello from demo')\n")
         wheel.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
         wheel.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("demo-1.0.dist-info/entry_points.txt", "[console_scripts]\ndemo = demo:main\n")
         wheel.writestr("demo-1.0.dist-info/RECORD", "")
+
+
+@pytest.mark.root
+def test_pip_installs_and_removes(base: Sampan, tmp_path: Path) -> None:
+    make_wheel(tmp_path)
     script = (
         "pip install -q --no-index -f /wheels demo && demo && pip uninstall -q -y demo && [ ! -e /usr/local/bin/demo ]"
     )
     options = ("--network", "none", "-v", f"{tmp_path}:/wheels:ro", "-e", "PIP_ROOT_USER_ACTION=ignore")
     done = base("run", "--rm", *options, IMAGE, "sh", "-c", script)
     assert (done.stdout, done.stderr) == ("hello from demo\n", "")
+
+
+@pytest.mark.rootless
+def test_pip_installs_with_one_id(rootless_sampan: Sampan, ordinary_user: Account) -> None:
+    context = ordinary_user.home / "context"
+    context.mkdir(mode=0o755)
+    make_wheel(context)
+    (context / "demo-1.0-py3-none-any.whl").chmod(0o644)
+    (context / "Dockerfile").write_text(
+        f"FROM {IMAGE}\nRUN useradd -m app\nENV PIP_ROOT_USER_ACTION=ignore\n"
+        "RUN --mount=target=/wheels pip install -q --no-index -f /wheels demo\n"
+        "USER app\nRUN --mount=target=/wheels pip install -q --no-index -f /wheels --target ~/mine demo\n"
+    )
+    rootless_sampan("base", "host", "-q")
+    rootless_sampan("build", "-q", "-t", "installed", "--network=none", context)
+    assert rootless_sampan("run", "--rm", "--network", "none", "installed", "demo").stdout == "hello from demo\n"
+    *_, system, home = saved_owners(rootless_sampan, "installed", ordinary_user.home)
+    assert {owner for name, owner in system.items() if "demo" in name} == {(0, 0)}
+    assert home["home/app/mine/demo.py"] == (1000, 1000)
 
 
 @pytest.mark.root
@@ -107,8 +145,9 @@ def test_an_interrupted_base_leaves_nothing(sampan: Sampan) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.rootless
 @pytest.mark.needs("mmdebstrap")
-def test_a_base_from_the_mirror(sampan: Sampan) -> None:
+def test_a_base_from_the_mirror(sampan: Sampan, rootless_sampan: Sampan, ordinary_user: Account) -> None:
     if subprocess.run(["apt-get", "-qq", "update"], check=False, stdin=subprocess.DEVNULL).returncode:
         pytest.skip("the machine reaches no Debian mirror")
     sampan("base", "debian", "-q", "--variant", "essential", "--include", "apt", "-t", "debian", timeout=300)
@@ -116,6 +155,26 @@ def test_a_base_from_the_mirror(sampan: Sampan) -> None:
     said = sampan("run", "--rm", "--network", "none", "debian", "bash", "-c", script).stdout
     assert "base-files" in said
     assert "Acquire" not in said
+    saved, context = ordinary_user.home / "debian.tar", ordinary_user.home / "context"
+    sampan("save", "-o", saved, "debian")
+    saved.chmod(0o644)
+    rootless_sampan("load", "-i", saved)
+    install_with_one_id(rootless_sampan, context)
+
+
+def install_with_one_id(sampan: Sampan, context: Path) -> None:
+    """An ordinary user with a single id installs packages that make users and give files to groups."""
+    context.mkdir(mode=0o755)
+    (context / "Dockerfile").write_text(
+        "FROM debian\nRUN apt-get -qq update && apt-get -qq install -y --no-install-recommends cron passwd && "
+        "useradd -m -u 1234 app && rm /etc/apt/apt.conf.d/[0-9]*\n"
+    )
+    sampan("build", "-q", "-t", "installed", "--network=host", context, timeout=300)
+    found = saved_owners(sampan, "installed", context.parent)[-1]
+    assert found["home/app"] == (1234, 1234)
+    assert found["etc/shadow"] == (0, 42)
+    assert found["var/spool/cron/crontabs"][1] != 0  # the group crontab, which the package made
+    assert not [name for name in found if "zz-sampan" in name]
 
 
 @pytest.mark.root
