@@ -1,5 +1,6 @@
-"""The flags of ``run`` and ``create`` that say what a container may use and how it is isolated."""
+"""The flags of ``run`` and ``create`` that say how a container is isolated."""
 
+from sampan.cli import consumption
 from sampan.cli.flags import Flag
 from sampan.errors import Invalid, Unsupported
 
@@ -9,41 +10,27 @@ if TYPE_CHECKING:
 
     from sampan.cli.context import Context
     from sampan.cli.flags import Parsed
-    from sampan.containers.options import Limits, Namespaces, Security
+    from sampan.containers.options import Namespaces, Security
 
-FLAGS = (
-    Flag("--blkio-weight int", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
+_FLAGS = (
     Flag("--cap-add list", "Add Linux capabilities"),
     Flag("--cap-drop list", "Drop Linux capabilities"),
     Flag("--cgroupns string", "Cgroup namespace to use: host or private", "private"),
-    Flag("--cpu-period int", "Limit CPU CFS (Completely Fair Scheduler) period, in microseconds"),
-    Flag("--cpu-quota int", "Limit CPU CFS (Completely Fair Scheduler) quota, in microseconds"),
-    Flag("-c, --cpu-shares int", "CPU shares (relative weight)"),
-    Flag("--cpus string", "Number of CPUs"),
-    Flag("--cpuset-cpus string", "CPUs in which to allow execution (0-3, 0,1)"),
-    Flag("--cpuset-mems string", "MEMs in which to allow execution (0-3, 0,1)"),
     Flag("--device list", "Add a host device to the container"),
     Flag("--group-add list", "Add additional groups to join"),
     Flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
     Flag("--ipc string", "IPC mode to use: private or host"),
-    Flag("-m, --memory string", "Memory limit"),
-    Flag("--memory-reservation string", "Memory soft limit"),
-    Flag("--memory-swap string", "Limit of memory and swap together: -1 for unlimited swap"),
-    Flag("--oom-kill-disable", "Disable OOM Killer"),
-    Flag("--oom-score-adj int", "Tune host's OOM preferences (-1000 to 1000)"),
     Flag("--pid string", "PID namespace to use: host or container:NAME"),
-    Flag("--pids-limit int", "Tune container pids limit (set -1 for unlimited)"),
     Flag("--privileged", "Give extended privileges to this container"),
     Flag("--read-only", "Mount the container's root filesystem as read only"),
     Flag("--security-opt list", "Security options: no-new-privileges, seccomp=FILE, systempaths=unconfined, …"),
-    Flag("--shm-size string", "Size of /dev/shm"),
     Flag("--sysctl list", "Sysctl options"),
     Flag("--tmpfs list", "Mount a tmpfs directory"),
-    Flag("--ulimit list", "Ulimit options"),
     Flag("--umask string", "The umask of the container's program, in octal", "0022"),
     Flag("--userns string", "User namespace to use: host"),
     Flag("--uts string", "UTS namespace to use: host"),
 )
+FLAGS = (*_FLAGS, *consumption.FLAGS)
 
 
 def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
@@ -52,7 +39,7 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
     if not any(name in names for name, _ in arguments.given()):
         return {}
     fields: dict[str, Any] = {
-        "limits": _limits(arguments, context),
+        **consumption.read(arguments, context),
         "security": _security(arguments),
         "namespaces": _namespaces(arguments),
         "tmpfs": tuple(_tmpfs(text) for text in arguments.texts("tmpfs")),
@@ -61,52 +48,7 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
         "init": arguments.on("init"),
         "sysctls": tuple(_sysctl(text) for text in arguments.texts("sysctl")),
     }
-    if arguments.text("shm-size"):
-        fields["shm_bytes"] = _bytes(arguments, "shm-size")
     return fields
-
-
-def _limits(arguments: "Parsed", context: "Context") -> "Limits":
-    from sampan.containers import limits
-    from sampan.containers.options import Limits
-
-    cpus = arguments.text("cpus")
-    if cpus and (arguments.number("cpu-period") or arguments.number("cpu-quota")):
-        raise Invalid("--cpus says the same as --cpu-period and --cpu-quota", hint="give the one or the others")
-    swap = arguments.text("memory-swap")
-    wanted = Limits(
-        memory=_bytes(arguments, "memory"),
-        swap=-1 if swap == "-1" else _bytes(arguments, "memory-swap"),
-        reservation=_bytes(arguments, "memory-reservation"),
-        shares=arguments.number("cpu-shares") or 0,
-        period=100_000 if cpus else arguments.number("cpu-period") or 0,
-        quota=limits.parse_cpus(cpus) if cpus else arguments.number("cpu-quota") or 0,
-        cpus=_set("cpuset-cpus", arguments),
-        mems=_set("cpuset-mems", arguments),
-        blkio_weight=arguments.number("blkio-weight") or 0,
-        pids=max(0, arguments.number("pids-limit") or 0),
-        oom_kill_disable=arguments.on("oom-kill-disable"),
-        oom_score_adj=arguments.number("oom-score-adj"),
-        ulimits=tuple(limits.parse_ulimit(text) for text in arguments.texts("ulimit")),
-    )
-    settled, warnings = limits.clamp(limits.check(wanted))
-    for warning in warnings:
-        context.warn(warning)
-    return settled
-
-
-def _bytes(arguments: "Parsed", name: str) -> int:
-    from sampan.containers.limits import parse_bytes
-
-    text = arguments.text(name)
-    return parse_bytes(text, f"--{name}") if text else 0
-
-
-def _set(name: str, arguments: "Parsed") -> str:
-    text = arguments.text(name) or ""
-    if text and not all(part and part.replace("-", "", 1).isdigit() for part in text.split(",")):
-        raise Invalid(f"invalid --{name} {text!r}", hint="numbers and ranges, for example 0-3,6")
-    return text
 
 
 def _security(arguments: "Parsed") -> "Security":

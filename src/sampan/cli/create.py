@@ -12,6 +12,7 @@ COMMAND = Command(
     interspersed=False,
     needs_userns=True,
     later=creation.LATER,
+    refused=creation.REFUSED,
     examples=(("sampan create --name web -p 8000:8000 hello", "What sampan start web then starts"),),
 )
 

@@ -26,6 +26,7 @@ _FLAGS = (
     Flag("--dns list", "Set custom DNS servers"),
     Flag("--dns-option list", "Set DNS options", alias="dns-opt"),
     Flag("--dns-search list", "Set custom DNS search domains"),
+    Flag("--disable-content-trust", "Skip image verification (signatures are not verified)", True),
     Flag("--domainname string", "Container NIS domain name"),
     Flag("-e, --env list", "Set environment variables"),
     Flag("--entrypoint string", "Overwrite the default ENTRYPOINT of the image"),
@@ -33,6 +34,7 @@ _FLAGS = (
     Flag("--expose list", "Expose a port or a range of ports"),
     Flag("-h, --hostname string", "Container host name"),
     Flag("-i, --interactive", "Keep STDIN open even if not attached"),
+    Flag("--isolation string", "Container isolation technology: default, on Linux"),
     Flag("-l, --label list", "Set meta data on a container"),
     Flag("--label-file list", "Read in a line delimited file of labels"),
     Flag("--mount list", "Attach a filesystem mount to the container"),
@@ -55,16 +57,27 @@ _FLAGS = (
     Flag("-t, --tty", "Allocate a pseudo-TTY"),
     Flag("-u, --user string", "Username or UID (format: <name|uid>[:<group|gid>])"),
     Flag("-v, --volume list", "Bind mount a volume"),
+    Flag("--volume-driver string", "Optional volume driver for the container: local"),
     Flag("--volumes-from list", "Mount volumes from the specified container(s) (NAME[:ro|rw])"),
     Flag("-w, --workdir string", "Working directory inside the container"),
 )
 FLAGS = tuple(sorted((*_FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
 LATER = (
     "--attach -a --cgroup-parent --device-cgroup-rule --gpus --health-cmd --health-interval "
-    "--health-retries --health-start-interval --health-start-period --health-timeout --ip --ip6 --isolation "
-    "--kernel-memory --link --log-driver --log-opt --mac-address --memory-swappiness --network-alias "
-    "--restart --runtime --storage-opt --use-api-socket --volume-driver"
+    "--health-retries --health-start-interval --health-start-period --health-timeout --ip "
+    "--log-driver --log-opt --mac-address --network-alias --restart --runtime --storage-opt"
 )
+_WINDOWS = "it is for containers of Windows"
+REFUSED = {
+    "--cpu-count": _WINDOWS,
+    "--cpu-percent": _WINDOWS,
+    "--io-maxbandwidth": _WINDOWS,
+    "--io-maxiops": _WINDOWS,
+    "--ip6": "containers have no IPv6 addresses here",
+    "--link": "links are deprecated: containers of one network find each other by name (sampan network create)",
+    "--link-local-ip": "containers have no link-local addresses here",
+    "--use-api-socket": "there is no daemon here that had a socket",
+}
 
 
 def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]":
@@ -72,6 +85,7 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     from sampan.containers import lifecycle
     from sampan.oci import config as configs
 
+    _check_choices(arguments)
     options = _options(arguments, context)
     if options.terminal and options.interactive and not os.isatty(0):
         raise Invalid("the input device is not a TTY", hint="leave out -t when input comes from a pipe or a file")
@@ -89,6 +103,16 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
         with open(cidfile, "x") as file:
             file.write(container.id)
     return stores, container
+
+
+def _check_choices(arguments: "Parsed") -> None:
+    """Refuses what Docker can be asked for elsewhere: on Windows, with plugins."""
+    for name, only in (("isolation", "default"), ("volume-driver", "local")):
+        given = arguments.text(name)
+        if given not in (None, "", only):
+            raise Unsupported(f"--{name} {given}: there is none here but {only}")
+    if not arguments.on("disable-content-trust"):
+        raise Unsupported("--disable-content-trust=false: signatures of Notary are not verified here")
 
 
 def _with_exposed(options: "Options", config: "ImageConfig", arguments: "Parsed") -> "Options":

@@ -7,7 +7,7 @@ from sampan.errors import Invalid, SampanError, Unsupported
 
 TYPE_CHECKING = False  # what typing's own constant is at run time; its import takes 7 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Value = bool | int | str | list[str] | None
 
@@ -63,7 +63,8 @@ class Command:
     ``usage`` is the usage line after the verb's name, ``flags`` its own flags. ``least`` and ``most`` bound the number
     of arguments (``most`` None: no bound); if that number is wrong, ``advise`` may find the likely way out.
     With ``interspersed=False`` the first argument ends the flags, so that ``run IMAGE ls -l`` works. ``later`` names
-    flags of Docker's that are not built yet: they are refused by name. ``needs_userns`` says that the verb touches
+    flags of Docker's that are not built yet, ``refused`` those that there will not be, with the reason: both are
+    refused by name. ``needs_userns`` says that the verb touches
     layers or namespaces, so that an ordinary user has to be root of his own user namespace, and ``runs_nothing`` that
     it can go on where there is none; ``error_exit`` is the exit code for errors that have none of their own.
     """
@@ -79,6 +80,7 @@ class Command:
         "least",
         "most",
         "needs_userns",
+        "refused",
         "runs_nothing",
         "usage",
     )
@@ -95,6 +97,7 @@ class Command:
         runs_nothing: bool = False,
         error_exit: int = 1,
         later: str = "",
+        refused: "Mapping[str, str] | None" = None,
         details: str = "",
         examples: "Sequence[tuple[str, str]]" = (),
         advise: "Callable[[Parsed], str | None] | None" = None,
@@ -108,6 +111,7 @@ class Command:
         self.runs_nothing = runs_nothing
         self.error_exit = error_exit
         self.later = later
+        self.refused = refused or {}
         self.details = details
         self.examples = tuple(examples)
         self.advise = advise
@@ -264,6 +268,8 @@ def _following(flag: Flag, rest: list[str], message: str) -> str:
 def _unknown(shown: str, command: Command, message: str, near: str | None) -> SampanError:
     if shown in command.later.split():
         return Unsupported(f"{shown} is not built yet")
+    if shown in command.refused:
+        return Unsupported(f"{shown}: {command.refused[shown]}")
     return UsageError(message, hint=f"did you mean --{near}?" if near else None)
 
 

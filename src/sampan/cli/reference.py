@@ -38,6 +38,9 @@ def _verb(name: str, summary: str, command: Command) -> str:
     paragraphs += [f"{meaning}:\n\n    {line}" for line, meaning in command.examples]
     if command.later:
         paragraphs.append(f"Docker's flags that are not built yet: `{command.later}`")
+    if command.refused:
+        reasons = "\n".join(f"- `{flag}`: {reason}" for flag, reason in command.refused.items())
+        paragraphs.append(f"Docker's flags that there is no use for here:\n\n{reasons}")
     return "\n\n".join(paragraphs) + "\n"
 
 

@@ -20,6 +20,7 @@ COMMAND = Command(
     needs_userns=True,
     error_exit=125,
     later=creation.LATER,
+    refused=creation.REFUSED,
     examples=(
         ("sampan run --rm python python -c 'print(1)'", "One command, and nothing is left of the container"),
         ("sampan run -d -p 8000:8000 --name web hello", "A server in the background, reachable at port 8000"),

@@ -62,6 +62,18 @@ def parse_ulimit(text: str) -> tuple[str, int, int]:
 
 def check(limits: Limits) -> Limits:
     """``limits`` with Docker's rules applied: what is implied filled in. Raises Invalid for what makes no sense."""
+    _check_memory(limits)
+    _check_processors(limits)
+    if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
+        raise Invalid("--blkio-weight is a number from 10 to 1000")
+    if limits.oom_score_adj is not None and not -1000 <= limits.oom_score_adj <= 1000:
+        raise Invalid("--oom-score-adj is a number from -1000 to 1000")
+    if limits.memory and not limits.swap:
+        limits = limits._replace(swap=limits.memory * 2)
+    return limits
+
+
+def _check_memory(limits: Limits) -> None:
     if limits.memory and limits.memory < _LEAST_MEMORY:
         raise Invalid("a container needs 6 MB of memory at least", hint="give --memory a larger value")
     if limits.swap > 0 and not limits.memory:
@@ -70,13 +82,49 @@ def check(limits: Limits) -> Limits:
         raise Invalid("--memory-swap counts memory and swap together, and is smaller than --memory")
     if limits.reservation and limits.memory and limits.reservation > limits.memory:
         raise Invalid("--memory-reservation is larger than --memory")
-    if limits.blkio_weight and not 10 <= limits.blkio_weight <= 1000:
-        raise Invalid("--blkio-weight is a number from 10 to 1000")
-    if limits.oom_score_adj is not None and not -1000 <= limits.oom_score_adj <= 1000:
-        raise Invalid("--oom-score-adj is a number from -1000 to 1000")
-    if limits.memory and not limits.swap:
-        limits = limits._replace(swap=limits.memory * 2)
-    return limits
+    if 0 < limits.reservation < _LEAST_MEMORY:
+        raise Invalid("--memory-reservation is 6 MB at least")
+    if limits.swappiness is not None and not 0 <= limits.swappiness <= 100:
+        raise Invalid("--memory-swappiness is a number from 0 to 100")
+
+
+def _check_processors(limits: Limits) -> None:
+    if limits.shares < 0:
+        raise Invalid("--cpu-shares is not negative")
+    if limits.period and not 1000 <= limits.period <= 1_000_000:
+        raise Invalid("--cpu-period is a number of microseconds from 1000 to 1000000")
+    if 0 < limits.quota < 1000:
+        raise Invalid("--cpu-quota is 1000 microseconds at least")
+    if limits.realtime_period < 0 or limits.realtime_runtime < 0:
+        raise Invalid("--cpu-rt-period and --cpu-rt-runtime are not negative")
+    if limits.realtime_period and limits.realtime_runtime > limits.realtime_period:
+        raise Invalid("--cpu-rt-runtime is larger than --cpu-rt-period")
+    for flag, asked, online in (
+        ("--cpuset-cpus", limits.cpus, "/sys/devices/system/cpu/online"),
+        ("--cpuset-mems", limits.mems, "/sys/devices/system/node/online"),
+    ):
+        _check_set(flag, asked, online)
+
+
+def _check_set(flag: str, asked: str, path: str) -> None:
+    if not asked:
+        return
+    try:
+        with open(path) as file:
+            online = file.read().strip()
+    except FileNotFoundError:  # a kernel without NUMA has the one node
+        online = "0"
+    missing = _numbers(asked) - _numbers(online)
+    if missing:
+        raise Invalid(f"{flag} {asked}: this machine has {online}, not {min(missing)}")
+
+
+def _numbers(text: str) -> set[int]:
+    """The numbers of a list such as 0-3,6 (cpuset(7), "List format")."""
+    ends = [part.partition("-") for part in text.split(",")]
+    if any(len(first) > 6 or len(last) > 6 for first, _, last in ends):
+        raise Invalid(f"{text!r} is no list of processors or memory nodes")
+    return {number for first, dash, last in ends for number in range(int(first), int(last if dash else first) + 1)}
 
 
 def clamp(limits: Limits) -> tuple[Limits, list[str]]:
@@ -113,6 +161,7 @@ def resources(limits: Limits) -> dict[str, Any]:
         "swap": limits.swap,
         "reservation": limits.reservation,
         "disableOOMKiller": limits.oom_kill_disable,
+        "swappiness": limits.swappiness,
     }
     cpu = {
         "shares": limits.shares,
@@ -120,20 +169,31 @@ def resources(limits: Limits) -> dict[str, Any]:
         "quota": limits.quota,
         "cpus": limits.cpus,
         "mems": limits.mems,
+        "realtimePeriod": limits.realtime_period,
+        "realtimeRuntime": limits.realtime_runtime,
     }
     groups: dict[str, dict[str, Any]] = {
         "memory": memory,
         "cpu": cpu,
-        "blockIO": {"weight": limits.blkio_weight},
+        "blockIO": _blocks(limits),
         "pids": {"limit": limits.pids},
     }
-    asked = {name: {key: value for key, value in group.items() if value} for name, group in groups.items()}
+    asked = {
+        name: {key: value for key, value in group.items() if value or (value is not None and key == "swappiness")}
+        for name, group in groups.items()
+    }
     return {name: group for name, group in asked.items() if group}
+
+
+def _blocks(limits: Limits) -> dict[str, Any]:
+    from sampan.containers import blocks
+
+    return blocks.resources(limits)
 
 
 def apply(limits: Limits, spec: dict[str, Any]) -> None:
     """Puts limits into a runtime spec."""
-    spec["linux"]["resources"] = resources(limits)
+    spec["linux"]["resources"] |= resources(limits)
     process = spec["process"]
     process["rlimits"] = [
         {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, soft, hard in limits.ulimits

@@ -24,6 +24,7 @@ class Limits(NamedTuple):
     """What a container may use at most; 0 and "" are no limit. Sizes are in bytes, times in microseconds.
 
     ``swap`` counts memory and swap together and is -1 for unlimited; ``ulimits`` are (name, soft, hard), -1: unlimited.
+    ``device_weights`` are (path of a block device, weight), ``throttles`` (flag, path of a block device, rate).
     """
 
     memory: int = 0
@@ -39,6 +40,11 @@ class Limits(NamedTuple):
     oom_kill_disable: bool = False
     oom_score_adj: int | None = None
     ulimits: tuple[tuple[str, int, int], ...] = ()
+    swappiness: int | None = None
+    realtime_period: int = 0
+    realtime_runtime: int = 0
+    device_weights: tuple[tuple[str, int], ...] = ()
+    throttles: tuple[tuple[str, str, int], ...] = ()
 
 
 class Security(NamedTuple):

@@ -86,7 +86,8 @@ class Watch:
         self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
         write_state(self._directory, self._state)
         reserve_state(self._directory)
-        warnings = [text for text in (self._network.warning if self._network else "", warning) if text]
+        missing = [f"this machine cannot set {name}: that limit is left out" for name in self._process.missing]
+        warnings = [text for text in (self._network.warning if self._network else "", warning, *missing) if text]
         self._control.send(streams.RUNNING + "; ".join(warnings).encode())
         self._register()
 

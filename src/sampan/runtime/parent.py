@@ -36,6 +36,8 @@ class Process:
         self._cgroup = cgroup
         self._leads = leads
         self._listener = -1
+        self.missing: tuple[str, ...] = ()
+        """Names of settings of its cgroup that could not be had here."""
 
     def ready(self, *, terminal: bool = False, mounted: Callable[[], None] | None = None) -> int:
         """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for).
@@ -138,6 +140,7 @@ def create(
         filter_ = seccomp.compile(linux["seccomp"], os.uname().machine)
     resources = linux.get("resources") or {}
     cgroup = container.plan(linux["cgroupsPath"], resources) if linux.get("cgroupsPath") else ()
+    missing: list[str] = []
     job = init.Job(
         process=spec["process"],
         hostname=spec.get("hostname") or "",
@@ -148,7 +151,7 @@ def create(
         operations=tuple(rootfs.plan(spec, DEVICES)),
         flags=flags(linux),
         joined=joined(linux),
-        cgroup=container.make(cgroup, resources, required=bool(resources)),
+        cgroup=container.make(cgroup, resources, required=bool(resources), missing=missing),
         ending=init.Ending(
             spec["process"],
             (filter_, seccomp.SPEC_ALLOW) if filter_ else None,
@@ -156,7 +159,9 @@ def create(
             bool(spec["process"].get("terminal")),
         ),
     )
-    return begin(job)
+    process = begin(job)
+    process.missing = tuple(missing)
+    return process
 
 
 def begin(job: init.Job, maps: Maps | None = None) -> Process:

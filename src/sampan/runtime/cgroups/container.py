@@ -18,6 +18,11 @@ else:
 
 Cgroup = tuple["Membership", ...]
 _SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
+_WISHES = (
+    "memory.swappiness", "memory.oom_control", "memory.soft_limit_in_bytes", "memory.low", "cpu.rt_period_us",
+    "cpu.rt_runtime_us", "io.weight", "io.max",
+)  # fmt: skip
+"""Files of what a container does without, as in Docker, where the kernel does, or a disk's scheduler; and "blkio.*"."""
 
 
 class Membership(NamedTuple):
@@ -48,17 +53,18 @@ def found(path: str) -> Cgroup:
     return tuple(place for place in places if os.access(place.directory, os.W_OK))
 
 
-def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool) -> Cgroup:
+def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool, missing: list[str] | None = None) -> Cgroup:
     """Makes the directories and sets the limits, and gives those memberships that could be made.
 
     A hierarchy that this process may not write to is left out, unless ``required`` (a limit was asked for), which
-    raises Unavailable. A device list is set only where there is no other rule to obey.
+    raises Unavailable. What the kernel was built without raises it too, but for wishes, which are done without where
+    the caller hears of them: ``missing`` gets their names.
     """
     made: list[Membership] = []
     for membership in cgroup:
         try:
             _make_directory(membership)
-            _write_limits(membership, resources)
+            _limit(membership, resources, missing)
             if membership.hierarchy.version == 2 and resources.get("devices"):
                 from sampan.runtime.cgroups import devices
 
@@ -184,6 +190,12 @@ def _make_directory(membership: Membership) -> None:
         v1.inherit_cpuset(membership.hierarchy.mount, membership.directory)
 
 
+def _limit(membership: Membership, resources: dict[str, Any], missing: list[str] | None) -> None:
+    if "cpu" in membership.hierarchy.controllers and (resources.get("cpu") or {}).get("realtimeRuntime"):
+        v1.budget_realtime(membership.hierarchy.mount, os.path.dirname(membership.directory))
+    _write_limits(membership, resources, missing)
+
+
 def _delegate(mount: str, parent: str) -> None:
     """Turns on, from ``mount`` down to the children of ``parent``, every controller that is on offer."""
     directory = mount
@@ -198,15 +210,29 @@ def _delegate(mount: str, parent: str) -> None:
                 continue  # a controller that cannot be had here is missed only when a limit asks for it
 
 
-def _write_limits(membership: Membership, resources: dict[str, Any]) -> None:
+def _write_limits(membership: Membership, resources: dict[str, Any], missing: list[str] | None = None) -> None:
     if membership.hierarchy.version == 1:
         writes = v1.limits(resources, membership.hierarchy.controllers)
     else:
         writes = v2.limits(resources)
+        if missing is not None:
+            missing += v2.lacking(resources)
     # The limit of memory with swap may not be below that of memory: what is refused at first may fit after the rest.
-    again = [pair for pair in writes if not _written(membership.directory, *pair, patient=True)]
+    again = []
+    for file, text in writes:
+        try:
+            if not _written(membership.directory, file, text, patient=True):
+                again.append((file, text))
+        except OSError as error:
+            if missing is None or not _is_wish(file) or error.errno not in (errno.ENOENT, errno.EOPNOTSUPP):
+                raise
+            missing.append(file)
     for file, text in again:
         _written(membership.directory, file, text)
+
+
+def _is_wish(file: str) -> bool:
+    return file in _WISHES or file.startswith("blkio.")
 
 
 def _written(directory: str, file: str, text: str, *, patient: bool = False) -> bool:

@@ -116,6 +116,22 @@ def inherit_cpuset(mount: str, directory: str) -> None:
                     file.write(above.read())
 
 
+def budget_realtime(mount: str, directory: str) -> None:
+    """Gives ``directory`` and those above it all the real-time budget that ``mount`` has: a group is born with none,
+    and those below it share what it has (Documentation/scheduler/sched-rt-group.rst)."""
+    with open(f"{mount}/cpu.rt_runtime_us") as file:
+        most = file.read()
+    path = mount
+    for part in os.path.relpath(directory, mount).split("/"):
+        path = f"{path}/{part}"
+        try:
+            with open(f"{path}/cpu.rt_runtime_us", "r+") as file:
+                if file.read().strip() == "0":
+                    file.write(most)
+        except OSError:
+            return  # it has a neighbour that got it all; what the container asks for tells
+
+
 _MAKERS = {
     "memory": _memory, "pids": _pids, "cpu": _cpu, "devices": _devices, "cpuset": _cpuset, "blkio": _blkio,
     "hugetlb": _hugetlb,

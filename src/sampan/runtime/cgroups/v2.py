@@ -50,6 +50,19 @@ def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
     return writes
 
 
+def lacking(resources: dict[str, Any]) -> list[str]:
+    """What v1 has, and these limits ask for, that v2 has no file for, by v1's names."""
+    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
+    block = resources.get("blockIO") or {}
+    asked = (
+        ("memory.swappiness", memory.get("swappiness") is not None),
+        ("memory.oom_control", bool(memory.get("disableOOMKiller"))),
+        ("cpu.rt_runtime_us", bool(cpu.get("realtimeRuntime") or cpu.get("realtimePeriod"))),
+        ("blkio.weight_device", bool(block.get("weightDevice"))),
+    )
+    return [name for name, wanted in asked if wanted]
+
+
 def weight(shares: int) -> int:
     """cpu.weight (1…10,000) for v1's cpu.shares (2…262,144): the conversion that runc and crun use."""
     return max(1, min(10000, 1 + (max(shares, 2) - 2) * 9999 // 262142))
