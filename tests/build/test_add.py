@@ -271,3 +271,17 @@ def test_a_download_that_stalls_is_interrupted_too(adding: Adding) -> None:
             process.wait()
     assert process.returncode == 130
     assert not os.listdir(adding.sampan.root / "blobs" / "aside")
+
+
+def test_what_was_fetched_is_pruned_with_the_cache(adding: Adding) -> None:
+    adding.site.put("file", bytes(100_000), ETag='"1"')
+    adding.build("ADD SITE/file /\n")
+    listed = adding.sampan("cache", "ls", "--format", "{{.Type}} {{.Size}}").stdout
+    assert "source.http 100kB" in listed
+    adding.sampan("cache", "prune", "-f", "--filter", "type=source.http")
+    assert "source.http" not in adding.sampan("cache", "ls").stdout
+    blobs = [path for path in (Path(adding.sampan.root).rglob("*") if path.is_file()]
+    assert not [path for path in blobs if path.stat().st_size == 100_000 and "snapshots" not in path.parts]
+    adding.site.asked()
+    adding.build("ADD SITE/file /again\n")
+    assert adding.site.asked() == ["GET /file"]

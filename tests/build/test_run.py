@@ -153,8 +153,29 @@ def test_what_a_command_failed_on_can_be_looked_at(builder: Builder) -> None:
     assert (way, shell) == (["run", "-it", "--rm"], "/bin/sh")
     seen = builder.sampan("run", "--rm", "--network=none", image, shell, "-c", "pwd; cat file; id -u; echo $here")
     assert seen.stdout.split() == ["/work", "made", "1000", "yes"]
+    assert builder.sampan("images", "-q").stdout == ""
+    for listing in (("--all",), ("--filter", "dangling=true")):
+        assert builder.sampan("images", "-q", *listing).stdout.split() == [image]
+    assert image in builder.sampan("image", "prune", "-f").stdout
+    assert builder.sampan("images", "-qa").stdout == ""
+
+
+@as_system
+def test_what_is_kept_to_look_inside_is_an_image_like_others_once_it_has_a_name(builder: Builder) -> None:
+    _failure(builder, "RUN echo kept > /f\nRUN false")
+    (image,) = builder.sampan("images", "-qa").stdout.split()
+    builder.sampan("tag", image, "rescued")
     assert builder.sampan("images", "-q").stdout.split() == [image]
-    builder.sampan("rmi", image)
+    builder.sampan("cache", "prune", "-f")
+    assert builder.sampan("run", "--rm", "--network=none", "rescued", "cat", "/f").stdout == "kept\n"
+
+
+@as_system
+def test_what_is_kept_to_look_inside_keeps_no_cache(builder: Builder) -> None:
+    _failure(builder, "RUN echo kept > /f\nRUN false")
+    builder.sampan("cache", "prune", "-f")
+    assert builder.sampan("cache", "ls", "-q").stdout == ""
+    assert builder.sampan("images", "-qa").stdout == ""
 
 
 @as_system

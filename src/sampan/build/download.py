@@ -111,8 +111,10 @@ class Downloads:
         transport = self._transport()
         with self._cancellation.ending(transport.stop):
             found = transport.persist(lambda: self._receive(url, output))
+        size = self._blobs.size(found.digest)
         self._db.execute(
-            "INSERT OR REPLACE INTO download VALUES (?,?,?,?)", (_row(url), found.digest, found.etag, found.modified)
+            "INSERT OR REPLACE INTO download VALUES (?,?,?,?,?,?)",
+            (_row(url), found.digest, found.etag, found.modified, size, time.time()),
         )
         self._current[url.url] = found
         return found
@@ -138,7 +140,10 @@ class Downloads:
     def _remembered(self, url: Url) -> Downloaded | None:
         row = self._db.execute("SELECT digest, etag, modified FROM download WHERE url=?", (_row(url),)).fetchone()
         found = Downloaded(Digest(row[0]), *row[1:]) if row else None
-        return found if found and self._blobs.has(found.digest) else None
+        if not found or not self._blobs.has(found.digest):
+            return None
+        self._db.execute("UPDATE download SET used=? WHERE url=?", (time.time(), _row(url)))
+        return found
 
     def _is_unchanged(self, url: Url, before: Downloaded) -> bool:
         """Asks the server, by HEAD first: some do not understand If-None-Match and send all of it, or refuse HEAD."""

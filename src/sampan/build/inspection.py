@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def keep(step: Run, state: "State", platform: "Platform", stores: "Stores", images: "Images") -> "Image | None":
     """Stores the image of ``state`` as the command of ``step`` found it, without a name; None if it has no files.
 
-    Failing again on the same makes the same image. It goes as other images without a name do.
+    Failing again on the same makes the same image. It goes as other images without a name do, or with the build cache.
     """
     if not state.layers:
         return None
@@ -23,7 +23,9 @@ def keep(step: Run, state: "State", platform: "Platform", stores: "Stores", imag
     created = made[0] if made else _base_created(step)
     history = tuple({"created": dated.created or created, "created_by": "build"} for dated in state.layers)
     found = ContainerConfig(env=step.env, user=step.user, working_dir=step.cwd, cmd=(_shell(step),))
-    return export(ImageConfig(platform, found, history=history), state, (), stores, images)
+    image = export(ImageConfig(platform, found, history=history), state, (), stores, images)
+    images.put_aside(image.id)
+    return image
 
 
 def way_in(step: Run, image: "Image | None") -> str:

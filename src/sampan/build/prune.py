@@ -1,4 +1,4 @@
-"""What builds remember, listed and removed: steps with their layers, and the directories of cache mounts.
+"""What builds remember, listed and removed: steps with their layers, directories of cache mounts, fetched files.
 
 A step is told by the chain id that it led to, however many keys lead there. What an image or a container stands on as
 well is *shared*: forgetting the step frees nothing.
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 STEP = "regular"
 MOUNT = "exec.cachemount"
 """What BuildKit calls the two."""
+FILE = "source.http"
+KINDS = (STEP, MOUNT, FILE)
+
+
+_ASIDE = "SELECT image_id FROM aside EXCEPT SELECT image_id FROM name EXCEPT SELECT image_id FROM container"
+"""Images that a build left for looking at a step that failed: no reason to keep that."""
 
 
 class Remembered(NamedTuple):
@@ -24,7 +30,7 @@ class Remembered(NamedTuple):
 
     kind: str
     name: str
-    """The chain id of a step, or the directory of a cache mount."""
+    """The chain id of a step, the directory of a cache mount, or the digest of a file's URL, which may hold a secret."""
     about: str
     """The instruction, or the cache's id."""
     size: int
@@ -46,7 +52,11 @@ class Remembered(NamedTuple):
 def remembered(db: "sqlite3.Connection", caches: str) -> list[Remembered]:
     """All that there is, what was used last first."""
     mounts = [Remembered(MOUNT, each.name, each.about, each.size, "", each.used) for each in cachemounts.found(caches)]
-    return sorted([*_steps(db), *mounts], key=lambda each: (-each.used, each.depth))
+    files = (
+        Remembered(FILE, url, "a file that ADD fetched", size, "", used)
+        for url, size, used in db.execute("SELECT url, size, used FROM download").fetchall()
+    )
+    return sorted([*_steps(db), *mounts, *files], key=lambda each: (-each.used, each.depth))
 
 
 def chosen(candidates: Iterable[Remembered], *, shared: bool = False, keep: int = 0) -> list[Remembered]:
@@ -75,10 +85,13 @@ def forget(unwanted: Iterable[Remembered], db: "sqlite3.Connection", caches: str
     """
     unwanted = list(unwanted)
     chains = [(each.name,) for each in unwanted if each.kind == STEP]
+    urls = [(each.name,) for each in unwanted if each.kind == FILE]
     with transaction(db):
         db.executemany("DELETE FROM build_cache WHERE chain=?", chains)
+        db.executemany(f"DELETE FROM image WHERE chain=? AND id IN ({_ASIDE})", chains)
+        db.executemany("DELETE FROM download WHERE url=?", urls)
     cachemounts.sweep(caches)
-    return [each for each in unwanted if each.kind == STEP or cachemounts.remove(caches, each.name)]
+    return [each for each in unwanted if each.kind != MOUNT or cachemounts.remove(caches, each.name)]
 
 
 def forget_files(db: "sqlite3.Connection", *, everything: bool) -> None:
@@ -115,7 +128,7 @@ def _steps(db: "sqlite3.Connection") -> Iterator[Remembered]:
 
 def _needed(db: "sqlite3.Connection") -> Iterator[str]:
     """The snapshots that images and containers stand on."""
-    for (chain,) in db.execute("SELECT chain FROM image WHERE chain IS NOT NULL"):
+    for (chain,) in db.execute(f"SELECT chain FROM image WHERE chain IS NOT NULL AND id NOT IN ({_ASIDE})"):
         yield chain
     for (name,) in db.execute(
         "SELECT p.name FROM snapshot s JOIN snapshot p ON p.number=s.parent WHERE s.key IS NOT NULL AND p.name NOT NULL"

@@ -47,7 +47,7 @@ IMPORT = Command(
     details=f"What is here already stays as it is. {_PLACES}",
     examples=(("sampan cache import ./build-cache", "The next build finds its steps done"),),
 )
-_FILTER = "Filter: until=TIME, type=regular|exec.cachemount, id=ID"
+_FILTER = "Filter: until=TIME, type=regular|exec.cachemount|source.http, id=ID"
 LS = Command(
     "[OPTIONS]",
     (
@@ -131,8 +131,8 @@ def _filtered(found: "list[Remembered]", texts: list[str]) -> "list[Remembered]"
     before = [moments.parse(text) for name in ("until", "unused-for") for text in given.get(name, ())]
     kinds, names = given.get("type"), given.get("id")
     for kind in kinds or ():
-        if kind not in (prune.STEP, prune.MOUNT):
-            raise Invalid(f"invalid filter 'type={kind}'", hint=f"{prune.STEP} or {prune.MOUNT}")
+        if kind not in prune.KINDS:
+            raise Invalid(f"invalid filter 'type={kind}'", hint=f"one of {', '.join(prune.KINDS)}")
     return [
         each
         for each in found

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "[OPTIONS] [REPOSITORY[:TAG]]",
     (
-        Flag("-a, --all", "Show all images (there are no intermediate ones to hide)"),
+        Flag("-a, --all", "Show all images, also what failed builds left"),
         Flag("--digests", "Show digests"),
         Flag(
             "-f, --filter filter",
@@ -44,6 +44,9 @@ def main(arguments: Parsed, context: Context) -> int:
     engine = context.engine
     chosen = selection.parse(arguments.texts("filter"), arguments.positionals)
     found = selection.select(engine.images, engine.blobs, chosen)
+    if not arguments.on("all") and "dangling" not in chosen:
+        aside = engine.images.aside()
+        found = [(image, names) for image, names in found if names or image.id not in aside]
     if arguments.on("tree"):
         return _tree(found, arguments, context)
     rows: list[Shown] = [(image, name) for image, names in found for name in (*names, *([] if names else [None]))]

@@ -207,3 +207,14 @@ def m008_unsettled_snapshots(db: sqlite3.Connection) -> None:
 def m009_drafts(db: sqlite3.Connection) -> None:
     """Indexes that are being put together, before they are pushed; ``entries`` are JSON (``store.drafts``)."""
     db.execute("CREATE TABLE draft (reference TEXT PRIMARY KEY, entries BLOB NOT NULL)")
+
+
+@MIGRATIONS.append
+def m010_aside(db: sqlite3.Connection) -> None:
+    """Images that builds left for looking at a step that failed; and what prunes files that builds fetched."""
+    for statement in (
+        "CREATE TABLE aside (image_id TEXT PRIMARY KEY REFERENCES image(id) ON DELETE CASCADE) WITHOUT ROWID",
+        "ALTER TABLE download ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE download ADD COLUMN used REAL NOT NULL DEFAULT 0",
+    ):
+        db.execute(statement)

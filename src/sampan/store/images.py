@@ -82,6 +82,14 @@ class Images:
             for reference in references:
                 self.name(reference, image, target)
 
+    def put_aside(self, image_id: Digest) -> None:
+        """Lets lists leave the image out as long as it has no name: a build made it, and nobody asked for it."""
+        self._db.execute("INSERT OR IGNORE INTO aside VALUES (?)", (image_id,))
+
+    def aside(self) -> set[str]:
+        """The ids of the images that were put aside and have no name."""
+        return {row[0] for row in self._db.execute("SELECT image_id FROM aside EXCEPT SELECT image_id FROM name")}
+
     def name(self, reference: Reference, image: Image, target: Descriptor | None = None) -> None:
         """Makes ``reference`` name ``image``, whatever it named before. Raises Invalid without tag and digest, NotFound
         if the image was removed meanwhile."""
