@@ -30,7 +30,7 @@ class Remembered(NamedTuple):
 
     kind: str
     name: str
-    """The chain id of a step, the directory of a cache mount, or the digest of a file's URL, which may hold a secret."""
+    """The chain id of a step, the directory of a cache mount, or the digest of a URL, which may hold a secret."""
     about: str
     """The instruction, or the cache's id."""
     size: int
