@@ -128,7 +128,8 @@ def _main(name: str, directory: Path, program: str) -> None:
     settings = memory / "home/.config/containers"
     settings.mkdir(parents=True)
     (settings / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
-    stores = f'graphroot = "{memory}/containers"\nrunroot = "{memory}/containers-run"\n'
+    # Short: what podman has conmon run at a container's end refuses a longer one, and podman waits 20 s for that.
+    stores = f'graphroot = "{memory}/containers"\nrunroot = "/run/containers"\n'
     (memory / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\n{stores}')
     runtime = memory / "sampan-runtime"
     runtime.write_text(f"#!{sys.executable}\nfrom sampan.cli.runtime import run\n\nrun()\n")
