@@ -146,7 +146,7 @@ def _main(name: str, directory: Path, program: str) -> None:
     }
     (directory / "ready").touch()
     if program == "sleep":
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries orphans then; podman waits for that
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries orphans then
         os.execvp(program, [program, "infinity"])
     words = [f"--{option}={value}" for option, value in options.items()]
     os.execve(program, [program, *words], {"PATH": _PATH, "HOME": str(memory), "TMPDIR": str(memory)})
