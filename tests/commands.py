@@ -2,11 +2,13 @@
 
 import functools
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +86,11 @@ def account(home: Path) -> Account:
         return Account(os.getuid(), os.getgid(), home, {"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
     uid = 61_000 + os.getpid() % 1_000
     os.chown(home, uid, uid)
-    plain = Account(uid, uid, home)
+    return _able(Account(uid, uid, home))
+
+
+def _able(plain: Account) -> Account:
+    """The account with what it needs to import sampan."""
     probe = [sys.executable, "-c", "import sampan.cli.main, isal, urllib3, zstandard"]
     if _can(plain, probe):
         return plain
@@ -93,6 +99,22 @@ def account(home: Path) -> Account:
     if not _can(copied, probe):
         pytest.skip(f"ordinary users cannot read this Python: {sys.executable}")
     return copied
+
+
+@contextmanager
+def account_with_ranges(home: Path) -> Iterator[Account]:
+    """A user with a name and 65536 subordinate ids, as long as the block lasts; newuidmap(1) wants the name.
+
+    Skips the test where nobody else can read this Python.
+    """
+    name = f"sampan-{os.getpid()}"
+    subprocess.run(["useradd", "--no-create-home", "--home-dir", home, name], check=True, capture_output=True)
+    try:
+        entry = pwd.getpwnam(name)
+        os.chown(home, entry.pw_uid, entry.pw_gid)
+        yield _able(Account(entry.pw_uid, entry.pw_gid, home))
+    finally:
+        subprocess.run(["userdel", name], check=True, capture_output=True)
 
 
 def _can(account: Account, command: Sequence[str]) -> bool:

@@ -130,3 +130,21 @@ def rootless_sampan(rootless_store_root: Path, ordinary_user: commands.Account) 
     runner = commands.Sampan(rootless_store_root, ordinary_user)
     yield runner
     runner.remove_containers()
+
+
+@pytest.fixture
+def ranged_sampan() -> Iterator[commands.Sampan]:
+    """The command line as a user with subordinate ids runs it, with a store of its own. Needs root."""
+    home = Path(tempfile.mkdtemp(prefix="sampan-test-home-"))
+    try:
+        with commands.account_with_ranges(home) as account:
+            root = commands.new_store()
+            os.chown(root, account.uid, account.gid)
+            runner = commands.Sampan(root, account)
+            try:
+                yield runner
+            finally:
+                runner.remove_containers()
+                commands.remove_store(root)
+    finally:
+        commands.remove_store(home)

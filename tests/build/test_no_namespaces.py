@@ -70,9 +70,17 @@ def test_run_says_which_right_is_missing(rootless_sampan: commands.Sampan, conte
 
 def test_what_runs_something_is_refused(rootless_sampan: commands.Sampan, context: Path) -> None:
     confined(rootless_sampan, "build", "-t", "built", context)
-    done = confined(rootless_sampan, "run", "built", "true", check=False)
-    assert done.returncode == 125
-    assert "this machine does not let users make user namespaces" in done.stderr
+    rootless_sampan("create", "--name", "made", "built", "true")
+    for verb, *words in (("run", "built", "true"), ("start", "made")):
+        done = confined(rootless_sampan, verb, *words, check=False)
+        assert done.returncode == (125 if verb == "run" else 1)
+        why, way = done.stderr.splitlines()
+        assert why.startswith(f"sampan: {verb} needs namespaces, and this machine does not let users make user names")
+        assert way.startswith("hint: a seccomp filter forbids it, ")
+        assert way.endswith("; images can be pulled, pushed, saved, and built as far as no RUN is performed")
+    assert confined(rootless_sampan, "exec", "made", "true", check=False).returncode == 1
+    confined(rootless_sampan, "diff", "made")
+    confined(rootless_sampan, "rm", "made")
     saved = context.parent / "saved.tar"
     confined(rootless_sampan, "save", "-o", saved, "built")
     confined(rootless_sampan, "rmi", "built")

@@ -19,6 +19,7 @@ HOST = Command(
         _QUIET,
     ),
     needs_userns=True,
+    runs_nothing=True,
     details="The image holds the Python that runs sampan with its standard library and pip, a shell, core tools, and "
     "the shared libraries that these need. It needs no network and takes seconds. Nothing private of this machine is "
     "copied: no accounts, no settings, no CA certificates of its own.",

@@ -28,6 +28,7 @@ COMMAND = Command(
     least=1,
     most=2,
     needs_userns=True,
+    runs_nothing=True,
     examples=(("sampan commit -c 'CMD [\"serve\"]' web web:patched", "With another command than the image's"),),
 )
 

@@ -27,6 +27,7 @@ COMMANDS = {
                 Flag("-f, --force", "Do not prompt for confirmation"),
             ),
             needs_userns=True,
+            runs_nothing=True,
         ),
         prune,
     ),

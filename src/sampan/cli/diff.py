@@ -6,7 +6,7 @@ from sampan.cli import output
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Parsed
 
-COMMAND = Command("CONTAINER", least=1, most=1, needs_userns=True)
+COMMAND = Command("CONTAINER", least=1, most=1, needs_userns=True, runs_nothing=True)
 
 
 def main(arguments: Parsed, context: Context) -> int:

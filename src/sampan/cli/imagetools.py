@@ -131,6 +131,7 @@ COMMANDS = {
             least=1,
             most=None,
             needs_userns=True,
+            runs_nothing=True,
             later="-f --file --builder -p --prefer-index --progress",
             details="A single source is named anew as it is, several become an index. Layers that the registry has in "
             "another repository are not moved over the network.",

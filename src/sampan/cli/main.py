@@ -131,20 +131,21 @@ def _dispatch(words: list[str], context: Context) -> int:
     check_count(command, parsed, f"sampan {verb}")
     context.quiet = any(flag.long == "quiet" for flag in command.flags) and parsed.on("quiet")
     if command.needs_userns and os.geteuid() != 0:
-        _enter(command)
+        _enter(verb, command)
     return perform(parsed, context)
 
 
-def _enter(command: "Command") -> None:
+def _enter(verb: str, command: "Command") -> None:
     """Goes on as root of a user namespace. Where there can be none, only what runs nothing goes on without."""
     from sampan.errors import Unavailable
     from sampan.linux.namespaces import enter_user_namespace
 
     try:
         enter_user_namespace()
-    except Unavailable:
+    except Unavailable as error:
         if not command.runs_nothing:
-            raise
+            hint = f"{error.hint}; images can be pulled, pushed, saved, and built as far as no RUN is performed"
+            raise Unavailable(f"{verb} needs namespaces, and {error.message}", hint=hint) from None
 
 
 def resolve(words: list[str]) -> tuple[str, list[str]]:

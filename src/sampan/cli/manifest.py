@@ -196,6 +196,7 @@ COMMANDS = {
             least=1,
             most=1,
             needs_userns=True,
+            runs_nothing=True,
         ),
         push,
     ),

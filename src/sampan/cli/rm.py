@@ -13,6 +13,7 @@ COMMAND = Command(
     least=1,
     most=None,
     needs_userns=True,
+    runs_nothing=True,
     later="-l --link",
 )
 

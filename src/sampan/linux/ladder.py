@@ -20,6 +20,10 @@ else:
     from sampan.values import NamedTuple
 
 
+_RANGE = 65_536
+"""As many ids as the images of the world use, and useradd(8) gives to a new user."""
+
+
 class Rung(NamedTuple):
     """``lift`` is what an administrator can do; empty where nothing is lacking."""
 
@@ -95,7 +99,9 @@ def _why_one_id() -> str:
 def _lift_to_ranges() -> str:
     steps = []
     if not all(namespaces.subordinate_ids(path) for path in ("/etc/subuid", "/etc/subgid")):
-        steps.append(f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_login()}")
+        start = namespaces.first_free_id()
+        free = f"{start}-{start + _RANGE - 1}"
+        steps.append(f"usermod --add-subuids {free} --add-subgids {free} {_login()}")
     if not namespaces.has_map_tools():
         steps.append("install the package uidmap")
     return " and ".join(steps) or "check that newuidmap and newgidmap are set-user-ID and the ranges are free"

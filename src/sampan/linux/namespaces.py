@@ -31,6 +31,9 @@ FLAGS = {  # runtime-spec, config-linux.md "Namespaces": type → flag
 PROC_NAMES = {"mount": "mnt", "network": "net"}  # /proc/PID/ns/NAME where it differs from the type
 
 
+_FIRST_SUBORDINATE = 100_000
+
+
 class IdRange(NamedTuple):
     """``length`` ids from ``inside`` on are those from ``outside`` on in the parent namespace."""
 
@@ -104,6 +107,12 @@ def subordinate_ids(path: str) -> int:
     return sum(count for _, count in _subordinate(path, os.geteuid()))
 
 
+def first_free_id() -> int:
+    """The lowest id, as useradd(8) counts them, above all that /etc/subuid and /etc/subgid give to anybody."""
+    given = (entry for path in ("/etc/subuid", "/etc/subgid") for _, *entry in _lines(path))
+    return max((int(start) + int(count) for start, count in given), default=_FIRST_SUBORDINATE)
+
+
 def _write_single_map(uid: int, gid: int) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:
@@ -171,20 +180,26 @@ def _maps(path: str, own: int) -> list[IdRange]:
 
 
 def _subordinate(path: str, uid: int) -> list[tuple[int, int]]:
-    try:
-        with open(path) as file:
-            lines = [line.strip().split(":") for line in file]
-    except OSError:
-        return []
+    lines = _lines(path)
     owners = {str(uid)}
-    if any(len(parts) == 3 and not parts[0].isdigit() for parts in lines):
+    if any(not owner.isdigit() for owner, _, _ in lines):
         import pwd
 
         try:
             owners.add(pwd.getpwuid(uid).pw_name)
         except KeyError:
             pass
-    return [(int(parts[1]), int(parts[2])) for parts in lines if len(parts) == 3 and parts[0] in owners]
+    return [(int(start), int(count)) for owner, start, count in lines if owner in owners]
+
+
+def _lines(path: str) -> list[tuple[str, str, str]]:
+    """Owner, first id and count of each range in a file of subuid(5); what is no such line gives nobody anything."""
+    try:
+        with open(path) as file:
+            found = [tuple(line.strip().split(":")) for line in file]
+    except OSError:
+        return []
+    return [line for line in found if len(line) == 3 and line[1].isdecimal() and line[2].isdecimal()]
 
 
 def _find(name: str) -> str:
