@@ -84,6 +84,15 @@ class Peers:
         """Sampan's OCI runtime command, which docker knows as "sampan"."""
         return self.directory / "memory" / "sampan-runtime"
 
+    def box(self) -> Path:
+        """A root file system of busybox alone."""
+        root = self.directory / "box"
+        (root / "bin").mkdir(parents=True)
+        shutil.copy(shutil.which("busybox") or "", root / "bin/busybox")
+        for name in ("cat", "echo", "hostname", "id", "sh", "sleep", "tail", "touch", "tty"):
+            (root / "bin" / name).symlink_to("busybox")
+        return root
+
     def podman(self, *words: str | Path) -> str:
         """podman, with limits that root of a container may set."""
         return self("podman", "--cgroup-manager=cgroupfs", *words)
