@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from commands import Account
 from sampan.runtime import defaults
 
 OURS = (sys.executable, "-c", "from sampan.cli.runtime import run; run()")
@@ -36,10 +37,14 @@ def base_spec() -> dict[str, Any]:
 
 
 class Bundle:
-    """One bundle, and a place where the containers made of it are remembered."""
+    """One bundle, and a place where the containers made of it are remembered.
 
-    def __init__(self, path: Path) -> None:
+    It is an ordinary user's where there is an ``account``: he is root of the container's user namespace.
+    """
+
+    def __init__(self, path: Path, account: Account | None = None) -> None:
         self.path = path
+        self.account = account
         self.root = path / "rootfs"
         self.state = path / "state"
         self.spec = base_spec()
@@ -51,6 +56,10 @@ class Bundle:
         for name in ("proc", "sys", "dev", "tmp", "etc"):
             (self.root / name).mkdir()
         self._count = 0
+        if account:
+            self.linux["namespaces"].append({"type": "user"})
+            for kind, number in (("uidMappings", account.uid), ("gidMappings", account.gid)):
+                self.linux[kind] = [{"containerID": 0, "hostID": number, "size": 1}]
 
     @property
     def linux(self) -> dict[str, Any]:
@@ -76,13 +85,16 @@ class Bundle:
         if args:
             self.process["args"] = list(args)
         (self.path / "config.json").write_text(json.dumps(self.spec))
+        if self.account:
+            for path in (self.path, *self.path.rglob("*")):
+                os.chown(path, self.account.uid, self.account.gid, follow_symlinks=False)
 
     def __call__(self, *words: str | Path, program: tuple[str, ...] = OURS, check: bool = True, **options: Any) -> Done:
         """One command of the runtime's."""
         command = [*program, "--root", str(self.state), *map(str, words)]
         # Files, not pipes: a container that stays has them as its own, and nobody would see their end.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **options}
+            options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **self._identity(), **options}
             code = subprocess.run(command, check=False, timeout=120, **options).returncode
             texts = []
             for file in (out, err):
@@ -90,6 +102,13 @@ class Bundle:
                 texts.append(file.read())
         assert not check or code == 0, f"{words}: {code}\n{texts}"
         return Done(command, code, *texts)
+
+    def _identity(self) -> dict[str, Any]:
+        if not self.account:
+            return {}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.account.home), **self.account.environment}
+        who = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []} if os.geteuid() == 0 else {}
+        return {"env": environment, "cwd": self.path, **who}
 
     def run(self, *args: str, program: tuple[str, ...] = OURS, check: bool = True, **options: Any) -> Done:
         """Runs a container from its making to its end."""

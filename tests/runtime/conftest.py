@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from commands import Sampan
+import commands
+from bundles import Bundle
+from commands import Account, Sampan
 from inside import with_python
 from residents import IMAGE, anyone, ordinary, root, template
 
-__all__ = ["anyone", "hull", "leak", "ordinary", "outside", "root", "template"]
+__all__ = ["anyone", "anyones_bundle", "hull", "leak", "ordinary", "outside", "root", "template"]
 
 
 @pytest.fixture
@@ -32,6 +34,32 @@ def outside(anyone: Sampan) -> Iterator[Path]:
     before = _shape(directory)
     yield directory
     assert _shape(directory) == before
+
+
+@pytest.fixture(params=["root", "ordinary"])
+def anyones_bundle(request: pytest.FixtureRequest) -> Iterator[Bundle]:
+    """A bundle of root's, and one of an ordinary user's. What is in the host's tree beside it stays as it is."""
+    if request.param == "root" and os.geteuid() != 0:
+        pytest.skip("needs root")
+    account: Account | None = None
+    if request.param == "ordinary":
+        account = request.getfixturevalue("ordinary_user")
+    directory = commands.new_store()
+    directory.chmod(0o755)
+    outside = directory / "outside"
+    outside.mkdir()
+    (outside / "canary").write_text("canary\n")
+    made = Bundle(directory / "bundle", account)
+    if account:
+        for path in (directory, outside, outside / "canary"):
+            os.chown(path, account.uid, account.gid)
+    before = _shape(outside)
+    try:
+        yield made
+        assert _shape(outside) == before
+    finally:
+        made.remove_all()
+        commands.remove_store(directory)
 
 
 def _shape(directory: Path) -> list[tuple[object, ...]]:

@@ -1,6 +1,5 @@
-"""Ways out by way of the runtime itself: its descriptors, its file, its processes while they enter."""
+"""Ways out by way of the runtime itself: its descriptors, its processes while they enter, its control sockets."""
 
-import hashlib
 import json
 import os
 import stat
@@ -13,7 +12,6 @@ import images
 from commands import Sampan
 from inside import DOCKERS_CAPABILITIES, IMPORTS, PYTHON, RUN, own_bounding, python_exec, with_python
 from residents import IMAGE, PATIENCE, await_, processes, read_until, started
-from trees import Link
 
 pytestmark = [pytest.mark.system]
 
@@ -51,51 +49,6 @@ def test_working_directories_do_not_lead_out(hull: Sampan, leak: int, outside: P
             done = hull(*command, "sh", "-c", script, pass_fds=(leak,), check=False)
             assert "canary\n" not in done.stdout, (command, done.stdout)
             assert "outside" not in done.stdout
-
-
-TAKE = """#!/proc/self/exe
-import os, sys
-exe = os.open("/proc/self/exe", os.O_PATH)
-os.set_inheritable(exe, True)
-status, flags = os.stat(exe), os.fstatvfs(exe).f_flag
-print(status.st_ino, flags & os.ST_RDONLY, flush=True)
-code = '''
-import errno, os, sys
-for path in (f"/proc/self/fd/{sys.argv[1]}", "/proc/1/exe"):
-    try:
-        os.close(os.open(path, os.O_WRONLY))
-        print("opened")
-    except OSError as error:
-        print(errno.errorcode[error.errno])
-'''
-os.execv("/opt/python3", ["python3", "-SI", "-c", code, str(exe)])
-"""
-
-
-def test_the_runtimes_own_file_cannot_be_written(root: Sampan) -> None:
-    """CVE-2019-5736: a script's interpreter is the runtime itself; the program then keeps and overwrites its file."""
-    interpreter = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    before = hashlib.sha256(Path(interpreter).read_bytes()).hexdigest()
-    images.put(root, "trap", {"take": TAKE})
-    root("run", "-d", "--network", "none", "--name", "hull", *with_python(root), "trap", "sleep", "1000")
-    for command in ((*RUN, *with_python(root), "trap"), ("exec", "hull")):
-        done = root(*command, "/take", check=False)
-        # It runs, as with any runtime; what counts is that the file lies on a mount of its own that is read-only.
-        assert done.returncode == 0
-        inode, read_only, *results = done.stdout.split()
-        assert (int(inode), read_only) == (os.stat(interpreter).st_ino, "1")
-        assert set(results) <= {"EROFS", "ETXTBSY"}
-    assert hashlib.sha256(Path(interpreter).read_bytes()).hexdigest() == before
-
-
-def test_the_runtime_is_not_executed_as_the_program(anyone: Sampan) -> None:
-    images.put(anyone, "trap", {"entry": Link("/proc/self/exe"), "bin/other": Link("/proc/self/exe")})
-    anyone("run", "-d", "--network", "none", "--name", "hull", *with_python(anyone), "trap", "sleep", "1000")
-    for program in ("/entry", "other", "/proc/self/exe"):
-        for command in ((*RUN, *with_python(anyone), "trap"), ("exec", "hull")):
-            done = anyone(*command, program, "-c", "print('ran')", check=False)
-            assert (done.returncode, done.stdout) == (126, ""), (command, program)
-            assert "it is the container runtime itself" in done.stderr
 
 
 ENTER = """

@@ -2,8 +2,8 @@
 
 The runtime is a process of its own: ``python -SI`` with nothing but the standard library and a few modules of ours,
 started afresh by ``posix_spawn``, so that it has a single thread and none of the caller's memory. Its file is executed
-from a detached read-only mount: nobody in a container can open it for writing, not even through /proc/PID/exe
-(CVE-2019-5736).
+from a detached read-only mount, or where that cannot be made from a sealed copy in memory: nobody in a container can
+open it for writing, not even through /proc/PID/exe (CVE-2019-5736).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _MESSAGE = 1 << 20
+_MFD_EXEC = 0x10
 
 
 class Process:
@@ -152,7 +153,7 @@ def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Seq
     of the caller's is never a container's (CVE-2024-21626).
     """
     interpreter, words = _command(module)
-    executable = _read_only(interpreter)
+    executable = _out_of_reach(interpreter)
     duplicates = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(_above((*stdio, control)))]
     temporary = [fd for _, fd, _ in duplicates]
     try:
@@ -176,7 +177,7 @@ def spawn(module: str, stdio: tuple[int, int, int], control: int, arguments: Seq
 def become(module: str, function: str, arguments: Sequence[str]) -> None:
     """Has this process go on as a fresh ``python -SI`` that runs a function of ``module``, as ``spawn`` starts one."""
     interpreter, words = _command(module, function)
-    executable = _read_only(interpreter)
+    executable = _out_of_reach(interpreter)
     try:
         os.execve(f"/proc/self/fd/{executable}" if executable >= 0 else interpreter, [*words, *arguments], os.environ)
     except OSError as error:
@@ -192,20 +193,47 @@ def _command(module: str, function: str = "main") -> tuple[str, list[str]]:
     return interpreter, [interpreter, "-SI", "-c", code]
 
 
-def _read_only(path: str) -> int:
-    """A descriptor of ``path`` on a detached read-only mount of its own; -1 where the kernel does not allow that."""
+def _out_of_reach(path: str) -> int:
+    """A descriptor to execute ``path`` by, through which no container can write to the file; -1 if none is needed."""
     from sampan.linux import mounts
 
     try:
         fd = mounts.open_tree(os.fsencode(path))
     except OSError:
-        return -1
+        # Without privileges nothing can be mounted, and root of a container is this very user: a file of his own would
+        # be within his reach.
+        return _sealed_copy(path) if os.access(path, os.W_OK) or os.stat(path).st_uid == os.geteuid() else -1
     try:
         mounts.set_attributes(fd, mounts.MOUNT_ATTR_RDONLY)
     except OSError:
         os.close(fd)
-        return -1
+        return _sealed_copy(path)
     return fd
+
+
+def _sealed_copy(path: str) -> int:
+    """A descriptor of a copy in memory that nobody can change (memfd_create(2), fcntl(2) "File Sealing")."""
+    import fcntl
+
+    with open(path, "rb", buffering=0) as source:
+        copy = _memory_file()
+        try:
+            while os.sendfile(copy, source.fileno(), None, 1 << 30):
+                pass
+            seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+            fcntl.fcntl(copy, fcntl.F_ADD_SEALS, seals)
+            # What is open for writing cannot be executed.
+            return os.open(f"/proc/self/fd/{copy}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(copy)
+
+
+def _memory_file() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create("sampan-runtime", flags | _MFD_EXEC)
+    except OSError:  # a kernel before 6.3
+        return os.memfd_create("sampan-runtime", flags)
 
 
 def _above(fds: Sequence[int]) -> list[int]:
