@@ -1,6 +1,7 @@
 """What is measured: each case is a name, a unit, and how an engine is made ready for it."""
 
 import itertools
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from bench.rounds import Measure
 from bench.site import LARGE, LAYERS, Site
 
 _PROJECT, _BUILT = "bench-project", "bench-built"
+_CROWD, _ID = 100, 64
 
 
 class Trial(NamedTuple):
@@ -285,6 +287,30 @@ def resident_beside_container(site: Site, engine: Engine) -> Measure:
     return measure
 
 
+def crowd(site: Site, engine: Engine, *, measured: Literal["start", "stop"]) -> Measure:
+    """How long a hundred containers take until all run that are started at once, and until one command stopped them."""
+    needs(engine, "run")
+    site.pull(engine, site.tiny)
+    program = ("sh", "-c", 'trap "exit 0" TERM; sleep 3600 & wait')
+    one = shlex.join(engine.words("run", "-d", "--network=none", *engine.run_flags, site.tiny, *program))
+    script = (
+        f'for i in $(seq {_CROWD}); do {one} & all="$all $!"; done; for each in $all; do wait $each || exit 1; done'
+    )
+
+    def measure() -> float:
+        site.processes.settle()
+        started = site.processes.check(("/bin/sh", "-c", script), engine.environment)
+        site.processes.keep()
+        crowd = [line for line in started.output.splitlines() if len(line) == _ID]
+        if len(crowd) != _CROWD:
+            raise CaseFailed(f"{engine.name} started {len(crowd)} of {_CROWD} containers: {started.output.strip()}")
+        stopped = site.processes.check(engine.words("stop", *crowd), engine.environment)
+        site.do(engine, "rm", "-f", *crowd)
+        return (started if measured == "start" else stopped).seconds * 1e3
+
+    return measure
+
+
 def resident_engine(site: Site, engine: Engine) -> Measure:
     """What stays in memory with no container running."""
     needs(engine, "run")
@@ -313,6 +339,8 @@ CASES = (
     Case("ps", "`ps`, one container", "ms", 20, timed(list_containers)),
     Case("rebuild-same", "rebuild of 2,000 files, nothing changed", "ms", 10, timed(partial(rebuild, changed=False))),
     Case("rebuild-changed", "rebuild of 2,000 files, one changed", "ms", 10, timed(partial(rebuild, changed=True))),
+    Case("crowd-start", "a hundred `run -d` at once", "ms", 3, partial(crowd, measured="start")),
+    Case("crowd-stop", "one `stop` of a hundred", "ms", 3, partial(crowd, measured="stop")),
     Case("build", "build of the large image, no cache", "ms", 3, timed(build)),
     Case("build-many", "build that copies 20,000 files, 500 MB, no cache", "ms", 3, timed(_build_many)),
     Case("build-stages", "build of ten independent stages, a RUN each, no cache", "ms", 5, timed(_build_stages)),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.containers import logs, names
-from sampan.containers.lifecycle import parse_signal
+from sampan.containers.ending import parse_signal
 from sampan.containers.options import Mount, Options, parse_volume
 from sampan.containers.spec import check_target, command, environment
 from sampan.containers.state import State, read_state, write_state

@@ -6,10 +6,13 @@ from sampan.errors import SampanError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
 
     from sampan.cli.flags import Command
     from sampan.engine import Engine
+
+    _T = TypeVar("_T")
 
 
 class Context:
@@ -95,6 +98,28 @@ class Context:
                 sys.stdout.flush()  # both streams may be one terminal: keep the order
                 worst = max(worst, self.tell(error))
         return worst
+
+    def together(
+        self,
+        names: "Iterable[str]",
+        find: "Callable[[str], _T]",
+        act: "Callable[[list[_T]], Iterator[SampanError | None]]",
+    ) -> int:
+        """Does something to all that has these names at once, and prints each name when that is done.
+
+        ``act`` gets what ``find`` gives for each, and tells what went wrong with each, in their order.
+        """
+        found: list[tuple[str, _T]] = []
+        code = self.each(names, lambda name: found.append((name, find(name))))
+        outcomes = act([thing for _, thing in found])
+
+        def tell(name: str) -> None:
+            if error := next(outcomes):
+                raise error
+            self.print(name)
+            self.flush()
+
+        return max(code, self.each([name for name, _ in found], tell))
 
     def _show_usage(self) -> None:
         from sampan.cli import help

@@ -243,7 +243,7 @@ def _mounts(arguments: "Parsed", confined: "dict[str, Any]") -> "list[Mount]":
 
 def _signal(text: str) -> str:
     if text:
-        from sampan.containers.lifecycle import parse_signal
+        from sampan.containers.ending import parse_signal
 
         parse_signal(text)
     return text

@@ -12,13 +12,9 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers import lifecycle
+    from sampan.containers import ending
 
-    number = lifecycle.parse_signal(arguments.text("signal") or "KILL")
-    containers = context.engine.records
-
-    def kill(name: str) -> None:
-        lifecycle.send_signal(containers.find(name), number)
-        context.print(name)
-
-    return context.each(arguments.positionals, kill)
+    number = ending.parse_signal(arguments.text("signal") or "KILL")
+    return context.together(
+        arguments.positionals, context.engine.records.find, lambda found: ending.signal_all(found, number)
+    )

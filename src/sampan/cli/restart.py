@@ -16,15 +16,15 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers import again, lifecycle
+    from sampan.containers import again, ending
 
     stores = context.engine.containers
     signal = arguments.text("signal")
-    number = lifecycle.parse_signal(signal) if signal else None
+    number = ending.parse_signal(signal) if signal else None
 
     def restart(name: str) -> None:
         container = stores.containers.find(name)
-        lifecycle.stop(container, arguments.number("timeout"), number)
+        ending.stop(container, arguments.number("timeout"), number)
         monitor = again.start(container, stores)
         monitor.close()
         if monitor.warning:

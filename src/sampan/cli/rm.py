@@ -2,7 +2,7 @@
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import NotFound
+from sampan.errors import NotFound, SampanError
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -22,6 +22,8 @@ def main(arguments: Parsed, context: Context) -> int:
     from sampan.containers import lifecycle
 
     force, stores = arguments.on("force"), context.engine.containers
+    if force and len(arguments.positionals) > 1:
+        _kill(arguments.positionals, context)
 
     def remove(name: str) -> None:
         try:
@@ -34,3 +36,17 @@ def main(arguments: Parsed, context: Context) -> int:
         context.print(name)
 
     return context.each(arguments.positionals, remove)
+
+
+def _kill(names: list[str], context: Context) -> None:
+    """Ends all of them together, so that none waits for another; what is wrong with one is told when its turn comes."""
+    from sampan.containers import ending
+
+    found = []
+    for name in names:
+        try:
+            found.append(context.engine.records.find(name))
+        except SampanError:
+            continue
+    for _ in ending.signal_all(found, ending.KILL):
+        continue

@@ -59,14 +59,14 @@ def attend(
 
     The exit code is 0 if the user detaches.
     """
-    from sampan.containers import again, lifecycle, session
+    from sampan.containers import again, ending, lifecycle, session
     from sampan.containers.keys import parse
 
     options = container.options
     keys = parse(arguments.text("detach-keys") or "")
     interactive = interactive and options.interactive
     if running or container.state().status == "running":
-        with lifecycle.connect(container, attach=True) as end:
+        with ending.connect(container, attach=True) as end:
             code = session.attach(
                 end, interactive=interactive, tty=options.terminal, keys=keys, proxy_signals=proxy_signals
             )

@@ -15,14 +15,11 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers import lifecycle
+    from sampan.containers import ending
 
-    containers = context.engine.records
     signal = arguments.text("signal")
-    number = lifecycle.parse_signal(signal) if signal else None
-
-    def stop(name: str) -> None:
-        lifecycle.stop(containers.find(name), arguments.number("timeout"), number)
-        context.print(name)
-
-    return context.each(arguments.positionals, stop)
+    number = ending.parse_signal(signal) if signal else None
+    seconds = arguments.number("timeout")
+    return context.together(
+        arguments.positionals, context.engine.records.find, lambda found: ending.stop_all(found, seconds, number)
+    )

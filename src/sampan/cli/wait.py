@@ -7,12 +7,12 @@ COMMAND = Command("CONTAINER [CONTAINER...]", least=1, most=None)
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers import lifecycle
+    from sampan.containers import ending
 
     containers = context.engine.records
 
     def wait(name: str) -> None:
-        context.print(str(lifecycle.wait(containers.find(name)).exit_code))
+        context.print(str(ending.wait(containers.find(name)).exit_code))
         context.flush()
 
     return context.each(arguments.positionals, wait)

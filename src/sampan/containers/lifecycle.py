@@ -1,17 +1,16 @@
-"""A container's life as its users see it: create, start, stop, kill, remove."""
+"""A container's life as its users see it: create, start, remove (``ending`` has what stops it)."""
 
 from __future__ import annotations
 
 import os
 
 from sampan import plainjson
-from sampan.containers import names, spec, streams
+from sampan.containers import ending, names, spec, streams
 from sampan.containers.options import Mount, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
-from sampan.containers.state import State, read_state
-from sampan.errors import Conflict, Invalid, NotFound, Unavailable
-from sampan.linux.sockets import Connection
+from sampan.containers.state import read_state
+from sampan.errors import Conflict, NotFound
 from sampan.runtime import defaults, handshake
 from sampan.volumes import Volumes, anonymous_name, is_anonymous
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from sampan.store.images import Image
 else:
     from sampan.values import NamedTuple
-
-SIGNALS = {"SIGTERM": 15, "SIGKILL": 9, "SIGINT": 2, "SIGHUP": 1, "SIGQUIT": 3, "SIGUSR1": 10, "SIGUSR2": 12}
 
 
 class Stores(NamedTuple):
@@ -124,46 +121,6 @@ def _running(name: str, stores: Stores) -> tuple[str, int]:
     return found.name, state.pid if state.status == "running" else 0
 
 
-def send_signal(container: Container, number: int) -> None:
-    """Sends a signal to the container's first process. Raises Conflict if it is not running."""
-    with _connect(container) as end:
-        end.send(streams.SIGNAL + b"%d" % number)
-        _let_go(container)
-        if number == 9:
-            _await_exit(end, 10)
-
-
-def stop(container: Container, seconds: int | None = None, signal: int | None = None) -> None:
-    """Asks a container to end (its stop signal, or ``signal``), and after ``seconds`` (its own time by default) kills
-    it; with less than none it is waited for without an end.
-
-    Nothing happens if it is not running.
-    """
-    options = container.options
-    try:
-        end = _connect(container)
-    except Conflict:
-        return
-    with end:
-        end.send(streams.SIGNAL + b"%d" % (signal or parse_signal(options.stop_signal or "SIGTERM")))
-        _let_go(container)
-        seconds = options.stop_seconds if seconds is None else seconds
-        if not _await_exit(end, None if seconds < 0 else seconds):
-            end.send(streams.SIGNAL + b"9")
-            if not _await_exit(end, 10):
-                raise Unavailable(f"container {container.name} does not end, even when it is killed")
-
-
-def wait(container: Container) -> State:
-    """Waits until a container has ended, and gives its state."""
-    try:
-        with _connect(container) as end:
-            _await_exit(end, None)
-    except Conflict:
-        pass
-    return container.state()
-
-
 def remove(container: Container, stores: Stores, *, force: bool = False, volumes: bool = False) -> None:
     """Removes a container and all that is its own; ``volumes`` also its anonymous ones.
 
@@ -175,7 +132,7 @@ def remove(container: Container, stores: Stores, *, force: bool = False, volumes
                 f"container {container.name} is running", hint=f"stop it first, or sampan rm -f {container.name}"
             )
         try:
-            send_signal(container, 9)
+            ending.send_signal(container, ending.KILL)
         except Conflict:
             pass  # it ended by itself meanwhile
     _discard(container, stores, _own_volumes(container, stores) if volumes else [])
@@ -204,21 +161,6 @@ def _own_volumes(container: Container, stores: Stores) -> list[str]:
         others = (each for each in stores.containers.all() if each.id != container.id)
         anonymous -= {mount.source for other in others for mount in other.options.mounts}
     return sorted(anonymous)
-
-
-def parse_signal(text: str) -> int:
-    """The number of a signal given as TERM, SIGTERM or 15. Raises Invalid."""
-    if text.isdigit() and 1 <= int(text) <= 64:
-        return int(text)
-    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
-    if name in SIGNALS:
-        return SIGNALS[name]
-    import signal
-
-    number = getattr(signal, name, None)
-    if not isinstance(number, signal.Signals):
-        raise Invalid(f"{text!r} is not a signal", hint="for example SIGTERM, KILL or 15")
-    return number.value
 
 
 def _furnish(container: Container, image: Image, config: ImageConfig, stores: Stores, made: list[str]) -> Container:
@@ -322,7 +264,7 @@ def _release(container: Container, stores: Stores) -> None:
     """Gives back what a monitor that was killed could not: the network's lease and rules, and the cgroup."""
     from sampan.runtime.cgroups import container as cgroups
 
-    _let_go(container)
+    ending.let_go(container)
     _end_orphan(container)
     if container.options.network == "bridge" and not stores.rootless:
         from sampan.networks import bridge
@@ -357,50 +299,11 @@ def _end_orphan(container: Container) -> None:
         os.close(pidfd)
 
 
-def _let_go(container: Container) -> None:
-    """Ends a pause: what is held still takes no signal."""
-    if os.path.exists(container.pause_mark):
-        from sampan.containers import resources
-
-        resources.thaw(container)
-
-
 def hostname(container: Container) -> str:
     """The host name that it sees."""
     if container.options.network == "host" or container.options.namespaces.uts:
         return os.uname().nodename
     return container.options.hostname or container.id[:12]
-
-
-def _connect(container: Container) -> Connection:
-    """A connection to the container's monitor. Raises Conflict if there is none."""
-    try:
-        return streams.connect(container.socket)
-    except OSError:
-        raise Conflict(f"container {container.name} is not running") from None
-
-
-def _await_exit(end: Connection, seconds: float | None) -> bool:
-    """Whether the monitor reports the end of its container in time, and then is gone itself."""
-    end.settimeout(seconds)
-    try:
-        while message := end.recv(1 << 16):
-            if message.startswith(streams.EXIT):
-                return True
-        return True
-    except (TimeoutError, BlockingIOError):  # the latter with no time at all
-        return False
-    except OSError:
-        return True
-
-
-def connect(container: Container, *, attach: bool) -> Connection:
-    """A connection with the monitor of a container that runs, with ``attach`` for its output from now on. Raises
-    Conflict if it does not."""
-    end = _connect(container)
-    if attach:
-        end.send(streams.ATTACH)
-    return end
 
 
 def take_over_removal(monitor: Monitor) -> None:
