@@ -36,11 +36,12 @@ class Registry(NamedTuple):
 
 class Settings(NamedTuple):
     """``jobs`` are the layers that are moved at the same time; ``compression`` is how layers are pushed ("": as they
-    are stored)."""
+    are stored), ``cdi_directories`` where files describe devices (none: in the usual places)."""
 
     jobs: int = 4
     compression: str = ""
     registries: Mapping[str, Registry] = {}
+    cdi_directories: tuple[str, ...] = ()
 
     def registry(self, name: str) -> Registry:
         """The settings for the registry ``name``, as in references."""
@@ -85,11 +86,17 @@ def _with_values(settings: Settings, values: dict[str, Any], path: str) -> Setti
             settings = settings._replace(jobs=_jobs(value, f"{path}: jobs"))
         elif key == "compression":
             settings = settings._replace(compression=_checked(value, str, f"{path}: compression"))
+        elif key == "cdi-spec-dirs":
+            where = f"{path}: {key}"
+            directories = tuple(_checked(item, str, where) for item in _checked(value, list, where))
+            settings = settings._replace(cdi_directories=directories)
         elif key == "registry":
             for name, table in _checked(value, dict, f"{path}: registry").items():
                 registries[name] = _registry(registries.get(name, Registry()), table, f'{path}: registry."{name}"')
         else:
-            raise Invalid(f"{path}: there is no setting {key!r}", hint="known are jobs, compression and registry")
+            raise Invalid(
+                f"{path}: there is no setting {key!r}", hint="known are jobs, compression, cdi-spec-dirs and registry"
+            )
     return settings._replace(registries=registries)
 
 

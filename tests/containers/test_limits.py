@@ -2,7 +2,7 @@
 
 import pytest
 
-from sampan.containers import limits, mounts, security
+from sampan.containers import devices, limits, mounts
 from sampan.containers.options import Limits, Mount, Namespaces, Options, Security
 from sampan.errors import Invalid, SampanError
 
@@ -71,13 +71,13 @@ def test_what_limits_become() -> None:
     ],
 )
 def test_devices(text: str, value: tuple[str, str, str]) -> None:
-    assert security.parse_device(text) == value
+    assert devices.parse_device(text) == value
 
 
 @pytest.mark.parametrize("text", ["null", "/dev/null:x", "/dev/null:/a:/b", "/dev/null:/a:rwx", "/dev/no-such"])
 def test_no_devices(text: str) -> None:
     with pytest.raises(SampanError):
-        security.parse_device(text)
+        devices.parse_device(text)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,10 @@ _FLAGS = (
     Flag("--cap-add list", "Add Linux capabilities"),
     Flag("--cap-drop list", "Drop Linux capabilities"),
     Flag("--cgroupns string", "Cgroup namespace to use: host or private", "private"),
-    Flag("--device list", "Add a host device to the container"),
+    Flag("--cdi-spec-dir list", "Where files describe devices (default /etc/cdi and /var/run/cdi)"),
+    Flag("--device list", "Add a host device to the container, by its path or its name (vendor.com/class=name)"),
+    Flag("--device-cgroup-rule list", "Add a rule to the cgroup allowed devices list"),
+    Flag("--gpus string", "GPU devices to add to the container ('all' to pass all GPUs)"),
     Flag("--group-add list", "Add additional groups to join"),
     Flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
     Flag("--ipc string", "IPC mode to use: private or host"),
@@ -55,16 +58,34 @@ def _security(arguments: "Parsed") -> "Security":
     from sampan.containers import security
     from sampan.containers.options import Security
 
+    has_devices = any(name in arguments for name in ("device", "device-cgroup-rule", "gpus"))
     found = Security(
         cap_add=tuple(arguments.texts("cap-add")),
         cap_drop=tuple(arguments.texts("cap-drop")),
         privileged=arguments.on("privileged"),
         read_only=arguments.on("read-only"),
-        devices=tuple(security.parse_device(text) for text in arguments.texts("device")),
+        **(_devices(arguments) if has_devices else {}),
         **security.parse_options(arguments.texts("security-opt")),
     )
     security.granted(found)
     return found
+
+
+def _devices(arguments: "Parsed") -> "dict[str, Any]":
+    from sampan.containers import cdi, devices
+
+    texts, gpus = arguments.texts("device"), arguments.text("gpus")
+    names = [text for text in texts if cdi.is_name(text)] + list(cdi.parse_gpus(gpus) if gpus else ())
+    fields: dict[str, Any] = {
+        "devices": tuple(devices.parse_device(text) for text in texts if not cdi.is_name(text)),
+        "device_rules": tuple(devices.parse_rule(text) for text in arguments.texts("device-cgroup-rule")),
+    }
+    if names:
+        from sampan import settings
+
+        directories = arguments.texts("cdi-spec-dir") or settings.read().cdi_directories or cdi.DIRECTORIES
+        fields |= {"cdi": tuple(names), "cdi_directories": tuple(directories)}
+    return fields
 
 
 def _namespaces(arguments: "Parsed") -> "Namespaces":

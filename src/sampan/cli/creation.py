@@ -63,7 +63,7 @@ _FLAGS = (
 )
 FLAGS = tuple(sorted((*_FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
 LATER = (
-    "--attach -a --cgroup-parent --device-cgroup-rule --gpus --health-cmd --health-interval "
+    "--attach -a --cgroup-parent --health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip "
     "--log-driver --log-opt --mac-address --network-alias --restart --runtime --storage-opt"
 )

@@ -110,6 +110,11 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
         from sampan.containers import sharing
 
         sharing.join(container.options.namespaces, spec, lambda name: _running(name, stores))
+    security = container.options.security
+    if security.cdi:
+        from sampan.containers import cdi
+
+        cdi.apply(security.cdi, security.cdi_directories, spec)
     filter_ = launch.compiled((spec.get("linux") or {}).get("seccomp"))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
 

@@ -50,7 +50,9 @@ class Limits(NamedTuple):
 class Security(NamedTuple):
     """How far a container is opened or closed beyond the default. Capabilities are names as given (``NET_ADMIN``).
 
-    ``seccomp`` is "", "unconfined" or the text of a profile; ``devices`` are (on the host, inside, permissions).
+    ``seccomp`` is "", "unconfined" or the text of a profile; ``devices`` are (on the host, inside, permissions),
+    ``device_rules`` as cgroups write them ("c 1:3 rwm"). ``cdi`` are devices' full names (vendor.com/class=name), which
+    files in ``cdi_directories`` describe.
     """
 
     cap_add: tuple[str, ...] = ()
@@ -61,6 +63,9 @@ class Security(NamedTuple):
     open_system_paths: bool = False
     read_only: bool = False
     devices: tuple[tuple[str, str, str], ...] = ()
+    device_rules: tuple[str, ...] = ()
+    cdi: tuple[str, ...] = ()
+    cdi_directories: tuple[str, ...] = ()
 
 
 class Namespaces(NamedTuple):

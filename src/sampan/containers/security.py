@@ -93,18 +93,7 @@ def _check_label(value: str) -> None:
     raise Unsupported("labels of SELinux are not built yet", hint="label=disable is")
 
 
-def parse_device(text: str) -> tuple[str, str, str]:
-    """``--device PATH[:INSIDE][:rwm]``. Raises Invalid and NotFound."""
-    parts = text.split(":")
-    permissions = parts.pop() if len(parts) > 1 and parts[-1] and set(parts[-1]) <= set("rwm") else "rwm"
-    if len(parts) > 2 or not parts[0].startswith("/") or not parts[-1].startswith("/"):
-        raise Invalid(f"invalid --device {text!r}", hint="write it as /dev/NAME, /dev/NAME:/dev/INSIDE or with :rwm")
-    if not os.path.exists(parts[0]):
-        raise NotFound(f"there is no device {parts[0]}")
-    return parts[0], parts[-1], permissions
-
-
-def apply(security: Security, spec: dict[str, Any]) -> None:
+def apply(security: Security, spec: dict[str, Any], *, rootless: bool) -> None:
     """Puts security options into a runtime spec. Raises Invalid and Unsupported."""
     process, linux = spec["process"], spec["linux"]
     if security.privileged:
@@ -119,12 +108,10 @@ def apply(security: Security, spec: dict[str, Any]) -> None:
         _apply_seccomp(security, linux, names)
     if security.open_system_paths:
         linux["maskedPaths"], linux["readonlyPaths"] = [], []
-    nodes = {entry["path"]: entry for entry in linux.get("devices") or ()}
-    for source, target, permissions in security.devices:
-        if "w" not in permissions:
-            raise Unsupported(f"--device {source}: permissions without w need the devices controller, not built yet")
-        nodes |= {inside: {"path": inside, "source": path} for path, inside in defaults.device_nodes(source, target)}
-    linux["devices"] = list(nodes.values())
+    if security.devices or security.device_rules:
+        from sampan.containers import devices
+
+        devices.apply(security, spec, rootless=rootless)
 
 
 def _apply_seccomp(security: Security, linux: dict[str, Any], names: list[str]) -> None:

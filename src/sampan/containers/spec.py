@@ -70,7 +70,7 @@ def _confine(options: Options, spec: dict[str, Any], *, rootless: bool) -> None:
     if options.security != Security():
         from sampan.containers import security
 
-        security.apply(options.security, spec)
+        security.apply(options.security, spec, rootless=rootless)
     if options.namespaces != Namespaces():
         from sampan.containers import sharing
 

@@ -9,7 +9,7 @@ import stat
 from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.linux import ids, seccomp, syscalls
-from sampan.runtime import attributes, hooks, idmaps, init, parent, rootfs
+from sampan.runtime import attributes, hooks, idmaps, init, nodes, parent, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.idmaps import Maps
 from sampan.runtime.rootfs import Operation
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 8 << 20
 _VERSION = (1, 2)
-_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-# Every container may make nodes of any device, but use only these: its own terminals, and what /dev must have.
-_ALLOWED = (
-    ("c", -1, -1, "m"), ("b", -1, -1, "m"), *(("c", major, minor, "rwm") for _, major, minor in _DEVICES),
-    ("c", 5, 1, "rwm"), ("c", 5, 2, "rwm"), ("c", 136, -1, "rwm"),
-)  # fmt: skip
 _OWN_FILESYSTEMS = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
 
 
@@ -157,7 +151,7 @@ def _operations(spec: dict[str, Any], directory: str, maps: Maps | None) -> list
     ]
     # Where the host's /dev is shown, nothing is to be made in it.
     if not any(isinstance(each, rootfs.Bind) and os.path.normpath(each.target) == "/dev" for each in operations):
-        operations += _devices(linux, nodes="user" not in kinds and ids.in_initial_user_namespace())
+        operations += _devices(linux, makes="user" not in kinds and ids.in_initial_user_namespace())
     return operations + rootfs.hidden(linux)
 
 
@@ -179,18 +173,18 @@ def _resolved(mount: dict[str, Any], directory: str, maps: Maps | None) -> dict[
     return mount
 
 
-def _devices(linux: dict[str, Any], *, nodes: bool) -> list[Operation]:
+def _devices(linux: dict[str, Any], *, makes: bool) -> list[Operation]:
     """What /dev has; bound from the host where no nodes can be made."""
     wanted: dict[str, dict[str, Any]] = {
         f"/dev/{name}": {"path": f"/dev/{name}", "type": "c", "major": major, "minor": minor}
-        for name, major, minor in _DEVICES
+        for name, major, minor in nodes.STANDARD
     }
     for entry in linux.get("devices") or ():
         if not str(entry.get("path") or "").startswith("/") or entry.get("type") not in _DEVICE_TYPES:
             raise Invalid(f"a device needs a path and a type of {', '.join(_DEVICE_TYPES)}: {entry}")
         wanted[os.path.normpath(entry["path"])] = entry
     made: list[Operation] = [
-        _node(path, entry) if nodes else rootfs.Device(path, path) for path, entry in wanted.items()
+        _node(path, entry) if makes else rootfs.Device(path, path) for path, entry in wanted.items()
     ]
     return made + [rootfs.Link(*link) for link in rootfs.DEVICE_LINKS]
 
@@ -210,9 +204,5 @@ def _resources(linux: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     privileged = os.geteuid() == 0 and ids.in_initial_user_namespace()
     required = privileged or any(resources.values())
     if rules and privileged:
-        allowed = [
-            {"allow": True, "type": kind, "major": major, "minor": minor, "access": access}
-            for kind, major, minor, access in _ALLOWED
-        ]
-        resources["devices"] = [*rules, *allowed]
+        resources["devices"] = [*rules, *nodes.allowed()]
     return resources, required

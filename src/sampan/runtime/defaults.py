@@ -117,9 +117,23 @@ def all_capabilities(*, uid: int) -> dict[str, list[str]]:
 
 def device_nodes(source: str, target: str) -> list[tuple[str, str]]:
     """The devices below ``source``, or itself, with their paths inside. Raises Invalid if it is neither."""
-    from sampan.runtime import privileged
+    from sampan.runtime import nodes
 
-    return privileged.nodes_below(source, target)
+    return nodes.below(source, target)
+
+
+def device_rules() -> list[dict[str, Any]]:
+    """The device list of a container that may use what every container may, and nothing else."""
+    from sampan.runtime import nodes
+
+    return [{"allow": False, "access": "rwm"}, *nodes.allowed()]
+
+
+def device_rule(path: str, access: str) -> dict[str, Any]:
+    """The rule that allows ``access`` ("rwm") to the device behind a node of the host."""
+    from sampan.runtime import nodes
+
+    return nodes.rule(path, access)
 
 
 def bind(source: str, destination: str, *options: str) -> dict[str, Any]:

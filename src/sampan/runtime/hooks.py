@@ -14,6 +14,7 @@ import os
 import select
 from _signal import SIGKILL
 
+from sampan import plainjson
 from sampan.errors import Invalid, SampanError
 from sampan.linux import syscalls
 
@@ -52,6 +53,17 @@ NONE_INSIDE = Inside()
 def of(spec: dict[str, Any], *kinds: str) -> tuple[Hook, ...]:
     """The spec's hooks of these kinds, in order. Raises Invalid."""
     return tuple(_hook(kind, entry) for kind in kinds for entry in (spec.get("hooks") or {}).get(kind) or ())
+
+
+def beside(spec: dict[str, Any], bundle: str) -> tuple[tuple[Hook, ...], Inside]:
+    """Those of one of the engine's own containers: which its parent runs when all is mounted, and the first process's.
+    Raises Invalid."""
+    if not spec.get("hooks"):
+        return (), NONE_INSIDE
+    rest = {"ociVersion": spec["ociVersion"], "id": os.path.basename(bundle), "bundle": bundle}
+    early = of(spec, "prestart", "createRuntime")
+    told = plainjson.dumps(rest | {"annotations": spec.get("annotations") or {}}).encode()
+    return early, Inside(bool(early), of(spec, "createContainer"), of(spec, "startContainer"), told)
 
 
 def _hook(kind: str, entry: dict[str, Any]) -> Hook:

@@ -12,7 +12,7 @@ from _signal import SIGKILL
 from sampan.errors import Invalid, Unsupported
 from sampan.linux import namespaces, seccomp, sockets, syscalls
 from sampan.linux.sockets import Connection
-from sampan.runtime import handshake, init, rootfs
+from sampan.runtime import handshake, hooks, init, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.defaults import DEVICES
@@ -38,6 +38,9 @@ class Process:
         self._listener = -1
         self.missing: tuple[str, ...] = ()
         """Names of settings of its cgroup that could not be had here."""
+        self.early: tuple[hooks.Hook, ...] = ()
+        """Hooks that run on the host when all is mounted; each hears ``told``."""
+        self.told = b""
 
     def ready(self, *, terminal: bool = False, mounted: Callable[[], None] | None = None) -> int:
         """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for).
@@ -45,9 +48,11 @@ class Process:
         ``mounted`` is called when all is mounted, if the first process was told to wait for that.
         """
         console = -1
-        if mounted:
+        if mounted or self.early:
             handshake.expect(self._end, handshake.MOUNTED)
-            mounted()
+            if mounted:
+                mounted()
+            hooks.perform(self.early, hooks.state(self.told, b"creating", self.pid))
             self._end.send(handshake.GO)
         if terminal:
             _, fds = handshake.expect(self._end, handshake.CONSOLE)
@@ -141,6 +146,7 @@ def create(
     resources = linux.get("resources") or {}
     cgroup = container.plan(linux["cgroupsPath"], resources) if linux.get("cgroupsPath") else ()
     missing: list[str] = []
+    early, inside = hooks.beside(spec, bundle)
     job = init.Job(
         process=spec["process"],
         hostname=spec.get("hostname") or "",
@@ -158,9 +164,13 @@ def create(
             stdio,
             bool(spec["process"].get("terminal")),
         ),
+        hooks=inside,
+        own_nodes=bool(linux.get("ownNodes")),
     )
     process = begin(job)
     process.missing = tuple(missing)
+    process.early = early
+    process.told = inside.state
     return process
 
 

@@ -131,10 +131,12 @@ def plan(spec: dict[str, Any], devices: tuple[str, ...]) -> list[Operation]:
     """The operations that turn an image's tree into the container's root, in order. Raises Invalid.
 
     ``devices`` are the names in /dev that every container of the engine's has, shown on the spec's own tmpfs there.
+    Nodes that are made inside are of no use, but with the spec's ``linux.ownNodes``.
     """
     operations: list[Operation] = []
+    own_nodes = (spec.get("linux") or {}).get("ownNodes")
     for mount in spec.get("mounts") or ():
-        operations.append(_without_devices(planned(mount)))
+        operations.append(planned(mount) if own_nodes else _without_devices(planned(mount)))
         if mount["destination"] == "/dev" and mount["type"] == "tmpfs":
             operations += [Device(f"/dev/{name}", f"/dev/{name}") for name in devices]
             operations += [Link(*link) for link in DEVICE_LINKS]

@@ -42,6 +42,8 @@ def plan(path: str, resources: dict[str, Any] | None = None, *, every: bool = Fa
     asked: tuple[str, ...] = ("cpuset",) if cpu.get("cpus") or cpu.get("mems") else ()
     if (resources or {}).get("blockIO"):
         asked += ("blkio",)
+    if (resources or {}).get("devices"):
+        asked += ("devices",)
     if every:
         asked = choose.CONTROLLERS
     return tuple(Membership(entry, entry.mount + path) for entry in choose.joined(choose.hierarchies(), asked))
