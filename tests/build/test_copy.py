@@ -105,9 +105,9 @@ class Case:
             for source in sources:
                 copy(files, select(files, source), dest, to, Attributes(owner, mode, True))
 
-    def add(self, source: str, dest: str) -> bool:
+    def add(self, source: str, dest: str, owner: tuple[int, int] | None = None, mode: int | None = None) -> bool:
         with ContextFiles(PlainContext(self.context)) as files, self.destination() as to:
-            return unpack(files, select(files, source)[0], dest, to, Attributes((0, 0), None, True))
+            return unpack(files, select(files, source)[0], dest, to, Attributes(owner, mode, True))
 
     def destination(self) -> Destination:
         return Destination(str(self.upper), self.stack, rootless=False, now=NOW)
@@ -412,6 +412,17 @@ def test_add_unpacks(case: Case, pack: type[bytes]) -> None:
     assert case.add("no-name", "/new")
     assert case.result() == {"new": Directory(), **unpacked("new")}
     assert os.lstat(case.upper / "new/d").st_mtime == 1_300_000_000
+
+
+def test_add_unpacks_for_an_owner(case: Case) -> None:
+    """BuildKit since May 2025; --chmod changes nothing, not even the directory that is made."""
+    (case.context / "t.tar").write_bytes(ARCHIVE)
+    assert case.add("t.tar", "/new", (5, 6), 0o700)
+    expected = {"new": Directory(), **unpacked("new")}
+    for name, node in expected.items():
+        if isinstance(node, File | Directory) and name != "new/imp":
+            expected[name] = node._replace(owner=(5, 6))
+    assert case.result() == expected
 
 
 @pytest.mark.parametrize("dest", ["/exist", "/exist/", "/link", "/abs"])

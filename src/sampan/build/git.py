@@ -10,8 +10,9 @@ for one host, and with them no redirect is followed.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from signal import SIG_BLOCK, SIG_SETMASK, SIGINT, SIGKILL, pthread_sigmask
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from sampan.build.cancellation import Cancellation
@@ -19,6 +20,9 @@ from sampan.build.download import basic, header_value
 from sampan.build.mounts import Secret
 from sampan.build.remote import Repository, is_commit
 from sampan.errors import Corrupt, Denied, NotFound, SampanError, Unavailable
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _PASSED_ON = (
     "PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
@@ -185,7 +189,7 @@ def _run(arguments: Sequence[str], repository: Repository, access: Access, direc
         )  # fmt: skip
         pthread_sigmask(SIG_SETMASK, held)
         with access.cancellation.ending(end):
-            output, errors = process.communicate()
+            output, errors = _outcome(process)
     except FileNotFoundError:
         message = f"the git repository {repository.shown} cannot be fetched: git is not installed"
         raise Unavailable(message, hint="install it, or add a tar archive by its URL") from None
@@ -196,6 +200,15 @@ def _run(arguments: Sequence[str], repository: Repository, access: Access, direc
     if process.returncode:
         raise _failure(repository, errors.decode(errors="replace"))
     return output.decode(errors="surrogateescape")
+
+
+def _outcome(process: "Popen[bytes]") -> tuple[bytes, bytes]:
+    from subprocess import TimeoutExpired
+
+    while True:
+        # A signal that comes just before the system call that waits does not end it.
+        with suppress(TimeoutExpired):
+            return process.communicate(timeout=1)
 
 
 def _failure(repository: Repository, said: str) -> SampanError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 
 from sampan.build import graph
@@ -151,7 +152,7 @@ class _Solving:
                         arguments = (position, position in tried, ended)
                         threads[position] = threading.Thread(target=self._run, args=arguments, daemon=True)
                         threads[position].start()
-                position, result = ended.get()
+                position, result = _next(ended)
                 threads.pop(position).join()
                 if isinstance(result, BaseException):
                     raise result
@@ -191,6 +192,15 @@ class _Solving:
     def _started(self, position: int) -> None:
         step = self.steps[position]
         self._report(StepStarted(position + 1, len(self.steps), step.stage, step.text))
+
+
+def _next(ended: SimpleQueue[tuple[int, Any | BaseException]]) -> tuple[int, Any | BaseException]:
+    from queue import Empty
+
+    while True:
+        # A signal that comes just before the system call that waits does not end it.
+        with suppress(Empty):
+            return ended.get(timeout=1)
 
 
 class _Showing:

@@ -1,8 +1,8 @@
 """ADD of a local archive: recognised by its content, unpacked into the destination as Docker does it.
 
 An archive is not a layer: names like ``.wh.x`` are ordinary ones (and cannot be stored in a layer, which its packing
-says). Owners, modes and times are the archive's own, --chown and --chmod count only for the directories above. Links
-lead to where they would lead in the image, never out of it.
+says). Modes, times and, without --chown, owners are the archive's own. Links lead to where they would lead in the
+image, never out of it.
 """
 
 import os
@@ -30,17 +30,21 @@ def unpack(view: View, match: Selected, dest: str, to: Destination, attributes: 
     if not stat.S_ISREG(match.status.st_mode) or not is_archive(view, match.path):
         return False
     target = resolve_destination(to, dest).path
-    os.close(to.directory(target, *attributes.for_parents))
+    os.close(to.directory(target, attributes.owner, 0o755))
     with open(view.open(match.path), "rb", buffering=0) as file:
-        unpack_stream(file, os.fsdecode(match.name), target, to)
+        unpack_stream(file, os.fsdecode(match.name), target, to, attributes.owner)
     return True
 
 
-def unpack_stream(stream: Source, name: str, target: bytes, to: Destination) -> None:
-    """Unpacks an archive below ``target``, which is there; ``name`` is how errors call it. Raises Invalid, Corrupt."""
+def unpack_stream(
+    stream: Source, name: str, target: bytes, to: Destination, owner: tuple[int, int] | None = None
+) -> None:
+    """Unpacks an archive below ``target``, which is there, for ``owner`` if that is given; ``name`` is how errors call
+    it. Raises Invalid, Corrupt."""
     try:
         for entry in tarball.read(inflated(stream)):
             to.check()
+            entry.uid, entry.gid = owner or (entry.uid, entry.gid)
             _place(entry, target, to)
     except OSError as error:
         raise Invalid(f"{name} cannot be unpacked: {error.strerror}: {error.filename}") from None
