@@ -97,7 +97,7 @@ class Cache:
         """What was made for ``key``, if it is still there or can be had from elsewhere, unpacked upon ``below``."""
         if self._fresh:
             return None
-        row = self._db.execute(f"SELECT {_COLUMNS}, used FROM build_cache WHERE key=?", (key,)).fetchone()
+        row = self._db.execute(_SELECT, (key,)).fetchone()
         entry = _entry(row) if row else None
         if entry is None or not self._blobs.has(entry.built.layer.descriptor.digest):
             return self._fetched(key, below) if self._elsewhere else None
@@ -107,6 +107,13 @@ class Cache:
         if float(row[-1]) < time.time() - _USE_COUNTS_AFTER:
             self._db.execute("UPDATE build_cache SET used=? WHERE key=?", (_now(), key))
         return entry.built
+
+    def former(self, key: str) -> Built | None:
+        """What was made for ``key``, if blob and snapshot are there, for the sake of some of its files."""
+        row = None if self._fresh else self._db.execute(_SELECT, (key,)).fetchone()
+        built = _entry(row).built if row else None
+        is_there = built and self._blobs.has(built.layer.descriptor.digest) and self._snapshots.has(built.chain)
+        return built if is_there else None
 
     def put(self, key: str, built: Built, step: str = "") -> None:
         """Remembers what was made for ``key``; the blob and the snapshot are stored already."""
@@ -224,6 +231,7 @@ def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 _COLUMNS = "key, diff_id, digest, media_type, blob_size, size, chain, created, step, compressor"
+_SELECT = f"SELECT {_COLUMNS}, used FROM build_cache WHERE key=?"
 _MARKS = "?,?,?,?,?,?,?,?,?,?,?"
 
 

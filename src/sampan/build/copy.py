@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from sampan.build import modes
+from sampan.build.former import describe
 from sampan.build.modes import Mode
 from sampan.build.source import Selected, join, same_file, unchanged
 from sampan.errors import Denied, Invalid, Unsupported
@@ -25,9 +26,12 @@ from sampan.snapshots.lookup import Found, Tree, View
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
+
+    from sampan.build.former import Former
 else:
     from sampan.values import NamedTuple
 
+UNKNOWN: Mapping[bytes, str] = MappingProxyType({})
 _SMALL = 1 << 16
 _REMEMBERED = 16 << 20
 """Bytes of small files that a destination may remember; several are at work at once."""
@@ -60,13 +64,16 @@ class Destination:
 
     ``nodes`` are the owners that links and devices were to have and could not, by inode number.
 
+    ``digests`` are those of files that are copied, by their paths there, as far as they are known; ``former`` may have
+    some of the files already. ``placed`` describes, by path, those whose digest was known.
+
     ``settled`` is whether every file that was placed was still as its status said once it was read. ``contents`` are
     those of some small files, by their paths: what has just been written need not be read again.
     """
 
     __slots__ = (
-        "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "check", "contents", "nodes",
-        "settled", "tree",
+        "_digests", "_former", "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "check", "contents",
+        "nodes", "placed", "settled", "tree",
     )  # fmt: skip
 
     def __init__(
@@ -77,8 +84,13 @@ class Destination:
         rootless: bool,
         now: float,
         check: Callable[[], object] = lambda: None,
+        digests: Mapping[bytes, str] = UNKNOWN,
+        former: Former | None = None,
     ) -> None:
         self.check = check
+        self._digests = digests
+        self._former = former
+        self.placed: dict[bytes, bytes] = {}
         self.tree = Tree((upper, *stack), rootless)
         self._upper = beneath.open_root(upper)
         self._own = owners.choose(rootless)
@@ -230,6 +242,15 @@ class Destination:
         finally:
             os.close(above)
 
+    def known(self, origin: bytes, status: os.stat_result, owner: tuple[int, int], mode: int) -> bytes | None:
+        """What describes the file that ``origin`` is copied to, if it has one name only (``former.describe``)."""
+        digest = self._digests.get(origin)
+        return describe(digest, owner, mode, status.st_mtime_ns) if digest and status.st_nlink == 1 else None
+
+    def taken(self, path: bytes, above: int, described: bytes) -> bool:
+        """Makes ``path`` a name of a file that is there already, if there is such a one."""
+        return self._former is not None and self._former.link(path, above, described)
+
     def linked(self, status: os.stat_result, path: bytes, above: int) -> bool:
         """Makes ``path`` a hard link if the same file was placed before; else remembers it as the first."""
         if status.st_nlink < 2:
@@ -253,6 +274,9 @@ class Destination:
         self._links = {file: first for file, first in self._links.items() if not gone(first)}
         self._times = {known: times for known, times in self._times.items() if not gone(known)}
         self.contents = {known: content for known, content in self.contents.items() if not gone(known)}
+        self.placed = {known: described for known, described in self.placed.items() if not gone(known)}
+        if self._former:
+            self._former.linked = {known for known in self._former.linked if not gone(known)}
 
     def _open_directory(self, path: bytes) -> int:
         """A directory of the upper one; -1 if there is none yet. Raises Invalid for something else."""
@@ -408,6 +432,12 @@ def _place_file(
 def _place_regular(
     view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
 ) -> None:
+    owner, mode = _wanted(status, attributes)
+    described = None if attributes.original else to.known(origin, status, owner, mode)
+    if described:
+        to.placed[path] = described
+        if to.taken(path, above, described):
+            return
     try:
         reading = view.open(origin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -419,7 +449,6 @@ def _place_regular(
             if content is None:
                 copy_data(reading, writing)
             to.settled = to.settled and same_file(os.fstat(reading), status)
-            owner, mode = _wanted(status, attributes)
             to.describe(writing, owner, mode)
             if attributes.original:
                 to.copy_xattrs(reading, writing, owner=attributes.owner is None)

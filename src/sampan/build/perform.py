@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
     from sampan.build.cache import Elsewhere
     from sampan.build.copy import Attributes, Destination
+    from sampan.build.former import Former
     from sampan.build.graph import Context
     from sampan.build.host import Host
     from sampan.build.mounts import Prepared
     from sampan.build.reasons import Facts, Inputs, Reasons
     from sampan.build.remotes import Remotes
     from sampan.build.solve import Output
-    from sampan.layers.changes import Nodes
+    from sampan.layers.changes import Contents, Nodes
+    from sampan.layers.tarball import Places
     from sampan.layers.write import Layer
     from sampan.snapshots.lookup import View
     from sampan.snapshots.overlay import Overlay
@@ -64,12 +66,14 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a step did in its snapshot: whether that is what its key stands for, what some of its files hold, and who
-    its links and devices belong to."""
+    """What a step did in its snapshot: whether that is what its key stands for, what is known of some of its files, and
+    who its links and devices belong to."""
 
     settled: bool
-    contents: Mapping[bytes, bytes]
+    contents: Contents
     nodes: Nodes
+    placed: Mapping[bytes, bytes]
+    """What is known of files that were copied (``copy.Destination``)."""
 
 
 class Stores(NamedTuple):
@@ -171,7 +175,12 @@ class Build:
         upper = snapshots.prepare(key, parent.chain)
         try:
             result = self._act(step, inputs, key, upper, output)
-            layer = self._pack(upper, result)
+            places: Places = {}
+            layer = self._pack(upper, result, places)
+            if result.placed and result.settled:
+                from sampan.build.former import write_note
+
+                write_note(upper, self._epoch, layer, result.placed, places)
             chain = chain_ids((parent.chain, layer.diff_id))[-1] if parent.chain else layer.diff_id
             snapshots.commit(key, chain, layer.size)
         except BaseException:
@@ -331,17 +340,42 @@ class Build:
             except CommandFailed:
                 self.failure = self.failure or (step, inputs[0])
                 raise
-            return Result(True, {}, nodes)
+            return Result(True, {}, nodes, {})
         from sampan.build.copy import Destination
 
         now = time.time() if self._epoch is None else self._epoch
-        below = () if isinstance(step, Copy) and step.link else stack
-        with Destination(upper, below, rootless=self._host.rootless, now=now, check=self._cancellation.check) as to:
-            if isinstance(step, Copy):
-                self._copy(step, inputs, to, stack)
-            if isinstance(step, MakeDirectory):
+        rootless, check = self._host.rootless, self._cancellation.check
+        if isinstance(step, MakeDirectory):
+            with Destination(upper, stack, rootless=rootless, now=now) as to:
                 _make_directory(step, to)
-        return Result(to.settled, to.contents, to.nodes)
+            return Result(True, {}, to.nodes, {})
+        assert isinstance(step, Copy)
+        below = () if step.link else stack
+        with ExitStack() as opened:
+            former = self._former(step)
+            if former:
+                opened.enter_context(former)
+            digests = self._known_digests(step)
+            with Destination(
+                upper, below, rootless=rootless, now=now, check=check, digests=digests, former=former
+            ) as to:
+                self._copy(step, inputs, to, stack)
+            members = former.members(self._epoch) if former else {}
+        return Result(to.settled, {**to.contents, **members}, to.nodes, to.placed)
+
+    def _known_digests(self, step: Copy) -> Mapping[bytes, str]:
+        """Of the regular files that are copied from a context, by their paths in it."""
+        if isinstance(step.origin, STEPS):
+            return {}
+        return {path: facts[2] for path, facts in self._seen[id(step)][1] if isinstance(facts[2], str)}
+
+    def _former(self, step: Copy) -> Former | None:
+        """What the step made in the project's last build."""
+        from sampan.build import former
+
+        if self._reasons is None or step.stage in self._fresh_stages or isinstance(step.origin, STEPS):
+            return None
+        return former.find(self._reasons.last_key(step), self.cache, self._stores.snapshots, self._stores.blobs)
 
     def _prepare(
         self, step: Run, mounts: Sequence[Mount], inputs: Sequence[State], bundle: str
@@ -392,7 +426,7 @@ class Build:
 
         return unpack(view, match, dest, to, attributes)
 
-    def _pack(self, upper: str, result: Result) -> Layer:
+    def _pack(self, upper: str, result: Result, places: Places) -> Layer:
         from sampan.layers.write import pack
 
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -400,7 +434,9 @@ class Build:
             blobs = CancellableBlobs(self._stores.blobs, self._cancellation)
             userxattr = self._stores.snapshots.userxattr
             contents, nodes = result.contents, result.nodes
-            return pack(fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes)
+            return pack(
+                fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes, places=places
+            )
         finally:
             os.close(fd)
 

@@ -92,6 +92,15 @@ class Reasons:
 
     def last(self, step: Step) -> Made | None:
         """The step in the last build: the one of the same words, else the one in the same place that is gone now."""
+        found = self._last(step)
+        return found and found._replace(inputs=self._inputs(found))
+
+    def last_key(self, step: Step) -> str | None:
+        """The key that the step had in the last build."""
+        found = self._last(step)
+        return found and found.key
+
+    def _last(self, step: Step) -> Made | None:
         stage, number = self._places[id(step)]
         same = [made for made in self._known.values() if (made.stage, made.step) == (stage, step.text)]
         found = min(same, key=lambda made: abs(made.number - number), default=None)
@@ -99,7 +108,7 @@ class Reasons:
             found = self._known.get((stage, number))
             if found and (stage, found.step) in self._texts:
                 return None
-        return found and found._replace(inputs=self._inputs(found))
+        return found
 
     def explain(self, step: Step, inputs: Inputs) -> str:
         """What differs from the last build, in a few clauses."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.layers import tarball, xattrs
 from sampan.layers.changes import changes
-from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry, Member
 from sampan.linux import beneath
 
 TYPE_CHECKING = False
@@ -67,7 +67,9 @@ def read(source: Place, *, follow: bool) -> Iterator[tuple[Entry, int | bytes | 
         status = os.fstat(fd)
         if stat.S_ISDIR(status.st_mode):
             yield _described(b"", DIRECTORY, status), None
-            yield from changes(fd, userxattr=False)
+            for entry, content in changes(fd, userxattr=False):
+                assert not isinstance(content, Member)  # those come from who knows the files already
+                yield entry, content
         elif stat.S_ISLNK(status.st_mode):
             entry = _described(b"", SYMLINK, status)
             entry.link = os.readlink(b"", dir_fd=fd)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.layers import whiteouts, xattrs
-from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Content, Entry, Member
 from sampan.linux import beneath, ownership
 
 TYPE_CHECKING = False
@@ -33,8 +33,10 @@ _SECOND = 1_000_000_000
 # What overlay writes when redirect_dir or metacopy is on: the upper directory alone then does not say what is in it.
 _INCOMPLETE = frozenset(prefix + name for prefix in xattrs.OVERLAY for name in (b"redirect", b"metacopy"))
 
-Changes = Iterator[tuple[Entry, int | bytes | None]]
-NOTHING: Mapping[bytes, bytes] = MappingProxyType({})
+Changes = Iterator[tuple[Entry, Content]]
+Contents = Mapping[bytes, "bytes | Member"]
+"""What is known of regular files, by path."""
+NOTHING: Contents = MappingProxyType({})
 
 
 Nodes = Mapping[int, tuple[int, int]]
@@ -48,12 +50,12 @@ def changes(
     *,
     userxattr: bool,
     epoch: int | None = None,
-    contents: Mapping[bytes, bytes] = NOTHING,
+    contents: Contents = NOTHING,
     nodes: Nodes = AS_FOUND,
 ) -> Changes:
-    """The entries of the upper directory behind ``root_fd``; with a regular file a descriptor of its content, or the
-    content itself where it is among ``contents`` (by path; of files that have no extended attributes).
-    ``nodes`` is for whoever has no ids to give.
+    """The entries of the upper directory behind ``root_fd``; with a regular file a descriptor of its content, or what
+    is among ``contents``: the content itself (of files that have no extended attributes), or a whole member, and then
+    the entry has the name and the size alone. ``nodes`` is for whoever has no ids to give.
 
     The descriptor is open until the next entry is asked for. The root itself has no entry, as in Docker. Sockets are
     left out. No mtime is later than ``epoch`` (seconds). Raises Unsupported for what needs redirect_dir or metacopy,
@@ -87,11 +89,11 @@ class _Walk(NamedTuple):
 
     latest: int | None
     linked: dict[tuple[int, int], bytes]
-    contents: Mapping[bytes, bytes]
+    contents: Contents
     nodes: Nodes
 
 
-def _files(fd: int, prefix: bytes, walk: _Walk) -> Generator[tuple[Entry, int | bytes | None], None, list[bytes]]:
+def _files(fd: int, prefix: bytes, walk: _Walk) -> Generator[tuple[Entry, Content], None, list[bytes]]:
     """What is directly in one directory; returns the names of its subdirectories."""
     with os.scandir(fd) as found:
         children = sorted(
@@ -107,7 +109,10 @@ def _files(fd: int, prefix: bytes, walk: _Walk) -> Generator[tuple[Entry, int | 
         if is_file:
             path = prefix + name
             content = walk.contents.get(path)
-            yield from _file(fd, name, path, walk) if content is None else _known(fd, name, path, content, walk)
+            if isinstance(content, Member):
+                yield Entry(path, size=content.size), content
+            else:
+                yield from _file(fd, name, path, walk) if content is None else _known(fd, name, path, content, walk)
         elif not is_directory:
             yield from _special(fd, name, prefix, walk)
     return [name for name, is_directory, _ in children if is_directory]

@@ -63,6 +63,20 @@ class Limits(NamedTuple):
 LIMITS = Limits()
 
 
+class Member(NamedTuple):
+    """A regular file as an archive has it: ``data`` is its header, its content of ``size`` bytes, and padding."""
+
+    data: memoryview
+    size: int
+
+
+Content = int | bytes | Member | None
+"""Of a regular file: a descriptor, the content itself, or all that an archive has of the file."""
+
+Places = dict[bytes, tuple[int, int, int]]
+"""Where the member of a regular file begins in an archive, where it ends, and how large the file is; by name."""
+
+
 class Entry:
     """One member of an archive.
 
@@ -332,14 +346,23 @@ class Writer:
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
         self._size = 0
+        self._written = 0
 
-    def add(self, entry: Entry, source: int | bytes | None = None) -> None:
-        """Adds ``entry``; a regular file's ``entry.size`` bytes come from ``source``, a descriptor or the bytes.
+    @property
+    def offset(self) -> int:
+        """How many bytes the archive has so far."""
+        return self._written + self._size
+
+    def add(self, entry: Entry, source: Content = None) -> None:
+        """Adds ``entry``; a regular file's ``entry.size`` bytes come from ``source``.
 
         Raises Conflict when the source has fewer bytes than that, Invalid when the format cannot hold the entry.
         """
+        if isinstance(source, Member):
+            self._put(source.data)
+            return
         self._put(encode(entry))
         if entry.kind != FILE or not entry.size:
             return
@@ -358,15 +381,17 @@ class Writer:
         self._put(_ZEROS * 2)
         self._flush()
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         self._parts.append(data)
         self._size += len(data)
         if self._size >= _BUFFER:
             self._flush()
 
     def _flush(self) -> None:
-        parts, self._parts, self._size = self._parts, [], 0
-        self._write(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts = self._parts
+        self._written += self._size
+        self._parts, self._size = [], 0
+        self._write(b"".join(parts))
 
 
 def encode(entry: Entry) -> bytes:

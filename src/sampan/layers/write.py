@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from sampan.layers.changes import AS_FOUND, NOTHING, Changes, Nodes, changes
+from sampan.layers.changes import AS_FOUND, NOTHING, Changes, Contents, Nodes, changes
 from sampan.layers.compression import COMPRESSOR, Deflate, Hashing
 from sampan.layers.pipeline import Behind
-from sampan.layers.tarball import Writer
+from sampan.layers.tarball import FILE, Places, Writer
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -45,8 +45,9 @@ class Layer(NamedTuple):
     size: int
 
 
-def write(entries: Changes, sink: Callable[[bytes], object]) -> int:
-    """Writes ``entries`` as an uncompressed tar; returns the bytes of file contents.
+def write(entries: Changes, sink: Callable[[bytes], object], places: Places | None = None) -> int:
+    """Writes ``entries`` as an uncompressed tar; returns the bytes of file contents. ``places`` receives where the
+    members of regular files are.
 
     ``sink`` gets bytes that are its own to keep. Equal entries give equal bytes. Raises what they raise, and Conflict
     when a file shrinks while it is read.
@@ -54,8 +55,11 @@ def write(entries: Changes, sink: Callable[[bytes], object]) -> int:
     writer = Writer(sink)
     size = 0
     for entry, content in entries:
+        begin = writer.offset
         writer.add(entry, content)
         size += entry.size
+        if places is not None and entry.kind == FILE:
+            places[entry.name] = begin, writer.offset, entry.size
     writer.finish()
     return size
 
@@ -67,19 +71,20 @@ def pack(
     userxattr: bool,
     epoch: int | None = None,
     compression: str = "gzip",
-    contents: Mapping[bytes, bytes] = NOTHING,
+    contents: Contents = NOTHING,
     nodes: Nodes = AS_FOUND,
+    places: Places | None = None,
 ) -> Layer:
     """Stores the changes that the upper directory behind ``root_fd`` stands for as a layer blob.
 
-    With ``epoch`` (seconds) no time in it is later than that; ``contents`` and ``nodes`` are as for ``changes``. Raises
-    what ``changes`` and ``pack_entries`` raise.
+    With ``epoch`` (seconds) no time in it is later than that; ``contents`` and ``nodes`` are as for ``changes``,
+    ``places`` as for ``write``. Raises what ``changes`` and ``pack_entries`` raise.
     """
     entries = changes(root_fd, userxattr=userxattr, epoch=epoch, contents=contents, nodes=nodes)
-    return pack_entries(entries, blobs, compression)
+    return pack_entries(entries, blobs, compression, places)
 
 
-def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip") -> Layer:
+def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip", places: Places | None = None) -> Layer:
     """Stores ``entries`` as a layer blob, in bounded memory.
 
     Reading and hashing go on in this thread, compressing in another: the two take about as long. Raises what
@@ -101,7 +106,7 @@ def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip") 
                 plain.update(data)
                 behind.put(data)
 
-            size = write(entries, pass_on)
+            size = write(entries, pass_on, places)
         deflate.finish()
         digest = blob.commit()
     annotations = {COMPRESSOR: deflate.implementation} if deflate.implementation else {}

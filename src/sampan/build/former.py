@@ -1,0 +1,154 @@
+"""What the same step made the last time: files that it would make again are linked from there, not copied.
+
+Between two builds of a project one file changes and thousands do not. Beside each snapshot of a COPY from a context
+lies a note, ``placed``: which content each file has that was placed, and where in the layer's tar its member stands.
+A file that is to have the same content, attributes and times gets another name (link(2)), and its member of the new
+layer is cut out of the old one. Committed snapshots never change, and overlayfs copies a file before it is written to;
+all that shows of it in a container is the number of links.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import Thread
+from types import TracebackType
+
+from sampan.errors import SampanError
+from sampan.layers.compression import Hashing, inflate
+from sampan.layers.tarball import Member
+from sampan.linux import beneath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NamedTuple
+
+    from sampan.build.cache import Cache
+    from sampan.layers.tarball import Places
+    from sampan.layers.write import Layer
+    from sampan.snapshots.overlay import Overlay
+    from sampan.store.blobs import Blobs
+else:
+    from sampan.values import NamedTuple
+
+_MAX_TAR = 48 << 20
+"""Bytes of a layer that is held in memory; of a larger one the files are linked, and read for the new layer."""
+_CHUNK = 1 << 20
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
+
+
+class Note(NamedTuple):
+    """What is known of a snapshot: for which ``epoch`` it was made, the digest of its layer's tar, and of each file
+    what ``describe`` says, and behind a line break where its member begins and ends in the tar, and its size."""
+
+    epoch: str
+    diff_id: str
+    files: Mapping[bytes, bytes]
+
+
+def describe(digest: str, owner: tuple[int, int], mode: int, mtime: int) -> bytes:
+    """A regular file in one line: the digest of its content, owner, mode, and when it changed (nanoseconds)."""
+    return b"%b %d:%d %o %d" % (digest.encode(), *owner, mode, mtime)
+
+
+def write_note(upper: str, epoch: int | None, layer: Layer, placed: Mapping[bytes, bytes], places: Places) -> None:
+    """Notes what the snapshot in ``upper`` has: files that were ``placed``, described, by path."""
+    words = [str(epoch).encode(), layer.diff_id.encode()]
+    for path, described in placed.items():
+        if path in places:
+            words += (path, b"%b\n%d %d %d" % (described, *places[path]))
+    with open(_beside(upper), "wb") as file:
+        file.write(b"\0".join(words))
+
+
+def read_note(upper: str) -> Note | None:
+    """What was noted of a snapshot; None if nothing was."""
+    try:
+        with open(_beside(upper), "rb") as file:
+            epoch, diff_id, *words = file.read().split(b"\0")
+    except FileNotFoundError:
+        return None
+    return Note(epoch.decode(), diff_id.decode(), dict(zip(words[::2], words[1::2], strict=True)))
+
+
+def find(key: str | None, cache: Cache, snapshots: Overlay, blobs: Blobs) -> Former | None:
+    """What was made for ``key``; None where nothing of it is of use."""
+    built = cache.former(key) if key else None
+    if built is None:
+        return None
+    upper = snapshots.stack(built.chain)[0]
+    note = read_note(upper)
+    return Former(upper, note, built.layer, blobs) if note else None
+
+
+class Former:
+    """The snapshot in ``upper``, of which ``note`` tells, and its ``layer``; a context manager.
+
+    ``linked`` are the paths of the files that were taken from it.
+    """
+
+    __slots__ = ("_above", "_note", "_parent", "_root", "_tar", "_thread", "linked")
+
+    def __init__(self, upper: str, note: Note, layer: Layer, blobs: Blobs) -> None:
+        self.linked: set[bytes] = set()
+        self._note = note
+        self._root = beneath.open_root(upper)
+        self._parent, self._above = b"", os.dup(self._root)
+        self._tar = b""
+        self._thread = Thread(target=self._inflate, args=(layer, blobs), daemon=True)
+
+    def __enter__(self) -> Former:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._thread.join()
+        os.close(self._above)
+        os.close(self._root)
+
+    def link(self, path: bytes, above: int, described: bytes) -> bool:
+        """Makes ``path``, in the directory that ``above`` is open for, if the snapshot has there what is described."""
+        noted = self._note.files.get(path, b"")
+        if noted.partition(b"\n")[0] != described:
+            return False
+        parent, _, name = path.rpartition(b"/")
+        try:
+            if parent != self._parent:
+                opened = beneath.open_in(self._root, parent, _DIRECTORY, links=False)
+                os.close(self._above)
+                self._parent, self._above = parent, opened
+            os.link(name, name, src_dir_fd=self._above, dst_dir_fd=above, follow_symlinks=False)
+        except OSError:  # it has all the names that it can have (EMLINK), say: then it is copied
+            return False
+        self.linked.add(path)
+        return True
+
+    def members(self, epoch: int | None) -> dict[bytes, Member]:
+        """Of the files that were linked, what a tar made for ``epoch`` has of them, by path."""
+        self._thread.join()
+        if not self._tar or self._note.epoch != str(epoch):
+            return {}
+        tar, files = memoryview(self._tar), self._note.files
+        found = {}
+        for path in self.linked:
+            begin, end, size = files[path].partition(b"\n")[2].split()
+            found[path] = Member(tar[int(begin) : int(end)], int(size))
+        return found
+
+    def _inflate(self, layer: Layer, blobs: Blobs) -> None:
+        if layer.size > _MAX_TAR // 2:
+            return
+        try:
+            with blobs.open(layer.descriptor.digest) as blob:
+                source = Hashing(inflate(blob, size=_MAX_TAR))
+                tar = b"".join(iter(lambda: source.read(_CHUNK), b""))
+        except (SampanError, OSError):
+            return  # the files themselves can be read
+        if source.digest() == self._note.diff_id:
+            self._tar = tar
+
+
+def _beside(upper: str) -> str:
+    return f"{os.path.dirname(upper)}/placed"

@@ -1,0 +1,177 @@
+"""A COPY that finds most of its files where the last build left them: the same layer as without, for less work."""
+
+import gzip
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import commands
+import trees
+
+pytestmark = pytest.mark.system
+EPOCH = 2_000_000_000
+DOCKERFILE = "FROM scratch\nARG OWNER=0\nARG MODE\nCOPY --chown=$OWNER --chmod=$MODE files /app/\nCOPY <<x /app/z\nx\n"
+FILES = {f"{directory}/{name}": f"{directory} {name}" for directory in ("a", "a/b", "c") for name in "xyz"}
+
+
+class Project:
+    """A context, and the layers that builds of it come to."""
+
+    def __init__(self, sampan: commands.Sampan, context: Path) -> None:
+        self.sampan = sampan
+        self.context = context
+        self.files = context / "files"
+        trees.make(self.files, {**FILES, "l": trees.Link("a/x")})
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        if self.sampan.account:
+            for path in (self.context, *self.context.rglob("*")):
+                os.lchown(path, self.sampan.account.uid, self.sampan.account.gid)
+
+    def layers(self, *options: str) -> list[str]:
+        epoch = f"SOURCE_DATE_EPOCH={EPOCH}"
+        self.sampan("build", "-q", "-t", "built", "--build-arg", epoch, *options, self.context)
+        found: list[str] = json.loads(self.sampan("inspect", "built").stdout)[0]["RootFS"]["Layers"]
+        return found
+
+    def top(self) -> Path:
+        """The directory of the layer that COPY made last."""
+        snapshots = self.sampan.root / "snapshots"
+        noted = [each for each in snapshots.iterdir() if (each / "placed").exists()]
+        return max(noted, key=lambda each: int(each.name)) / "fs/app"
+
+    def names(self) -> dict[str, int]:
+        """How many names each file has that COPY placed."""
+        return {path: (self.top() / path).stat().st_nlink for path in FILES if (self.top() / path).is_file()}
+
+
+@pytest.fixture(params=[pytest.param("root", marks=pytest.mark.root), "rootless"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
+    if request.param == "root":
+        yield Project(request.getfixturevalue("sampan"), tmp_path / "context")
+        return
+    account: commands.Account = request.getfixturevalue("ordinary_user")
+    yield Project(request.getfixturevalue("rootless_sampan"), account.home / "context")
+
+
+def test_what_did_not_change_is_linked(project: Project) -> None:
+    project.layers()
+    assert set(project.names().values()) == {1}
+    changed = project.files / "a/x"
+    changed.write_text("a y")
+    project.layers()
+    assert project.names() == {path: 1 if path == "a/x" else 2 for path in FILES}
+    assert (project.top() / "a/x").read_text() == "a y"
+    assert (project.top() / "a/y").read_text() == "a y"
+
+
+@pytest.mark.parametrize(("option", "value"), [("OWNER", "5:6"), ("MODE", "u+x")])
+def test_a_file_with_other_attributes_is_none_of_them(project: Project, option: str, value: str) -> None:
+    project.layers()
+    again = project.layers("--build-arg", f"{option}={value}")
+    assert set(project.names().values()) == {1}
+    assert again == project.layers("--build-arg", f"{option}={value}", "--no-cache")
+
+
+def test_the_layer_is_the_same_as_without(project: Project) -> None:
+    source = random.Random(7)
+    for count in range(12):
+        (project.files / "count").write_text(str(count))  # times alone would not have it built again
+        for _ in range(source.randint(0, 3)):
+            change(project.files, source)
+        project.hand_over()
+        incremental = project.layers()
+        assert incremental == project.layers("--no-cache")
+
+
+def change(root: Path, source: random.Random) -> None:
+    """Does one of the things that people do to files between two builds."""
+    files = sorted(path for path in root.glob("*/**/*") if path.is_file() and not path.is_symlink())
+    path, other = source.choice(files), source.choice(files)
+    match source.randrange(9):
+        case 0:
+            path.write_text(f"new {source.random()}")
+        case 1:  # as large and as old as before
+            status = path.stat()
+            path.write_bytes(bytes(status.st_size))
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        case 2:
+            os.utime(path, (source.randrange(EPOCH), source.randrange(EPOCH)))
+        case 3:
+            path.chmod(source.choice((0o600, 0o755, 0o4755)))
+        case 4 if path != other:  # swapped, with equal times
+            os.utime(path, ns=(0, other.stat().st_mtime_ns))
+            path.rename(root / "aside")
+            other.rename(path)
+            (root / "aside").rename(other)
+        case 5 if path != other:
+            other.unlink()
+            other.hardlink_to(path)
+        case 6:  # no longer a hard link
+            content = path.read_bytes()
+            status = path.stat()
+            path.unlink()
+            path.write_bytes(content)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        case 7 if len(files) > 4:
+            path.unlink()
+            path.mkdir()
+            (path / "inner").write_text("inner")
+        case 8 if len(files) > 4:
+            path.unlink()
+            path.symlink_to("c")
+
+
+def test_a_damaged_blob_is_not_copied_on(project: Project) -> None:
+    """The layer's own tar is where unchanged members come from, if it is what it was."""
+    layers = project.layers()
+    project.layers()
+    image = json.loads(project.sampan("inspect", "built").stdout)[0]
+    digest = image["Descriptor"]["digest"].removeprefix("sha256:")
+    manifest = json.loads((project.sampan.root / "blobs/sha256" / digest).read_bytes())
+    blob = project.sampan.root / "blobs/sha256" / manifest["layers"][0]["digest"].removeprefix("sha256:")
+    blob.chmod(0o644)
+    blob.write_bytes(gzip.compress(gzip.decompress(blob.read_bytes()).replace(b"c y", b"odd")))
+    (project.files / "c/x").write_text("other")
+    project.hand_over()
+    changed = project.layers()
+    assert changed != layers
+    assert set(project.names().values()) == {1, 2}
+    assert changed == project.layers("--no-cache")
+
+
+def test_hard_links_stay_and_go(project: Project) -> None:
+    first, second = project.files / "a/x", project.files / "a/y"
+    second.unlink()
+    second.hardlink_to(first)
+    project.layers()
+    for content in "12":
+        (project.files / "count").write_text(content)
+        assert project.layers() == project.layers("--no-cache")
+        assert (project.top() / "a/x").samefile(project.top() / "a/y")
+    shutil.copy2(first, project.files / "aside")
+    (project.files / "aside").rename(second)
+    (project.files / "count").write_text("3")
+    project.hand_over()
+    assert project.layers() == project.layers("--no-cache")
+    assert not (project.top() / "a/x").samefile(project.top() / "a/y")
+
+
+def test_files_come_and_go_with_their_directories(project: Project) -> None:
+    project.layers()
+    shutil.rmtree(project.files / "a")
+    project.hand_over()
+    project.layers()
+    assert sorted(project.names()) == ["c/x", "c/y", "c/z"]
+    assert set(project.names().values()) == {2}
+    trees.make(project.files, {"a": "a file"})
+    project.hand_over()
+    project.layers()
+    assert (project.top() / "a").read_text() == "a file"
