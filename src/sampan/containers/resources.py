@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 from sampan.errors import Conflict, Unavailable
+from sampan.linux import namespaces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def processes(container: Container) -> list[int]:
     for directory in _directories(container)[:1]:
         for path, _, _ in os.walk(directory):
             found.update(int(word) for word in _read(f"{path}/cgroup.procs").split())
-    return sorted(found or _of_namespace(state.pid))
+    return sorted(found) or namespaces.processes(state.pid)
 
 
 def sample(container: Container) -> Sample | None:
@@ -116,22 +117,6 @@ def _directories(container: Container) -> list[str]:
     from sampan.runtime.cgroups import container as cgroups
 
     return [part.directory for part in cgroups.plan(container.cgroup) if os.path.isdir(part.directory)]
-
-
-def _of_namespace(pid: int) -> list[int]:
-    """The processes in the pid namespace of ``pid``: for a container that could be given no cgroup."""
-    try:
-        wanted = os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return []
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdigit() and os.readlink(f"/proc/{name}/ns/pid") == wanted:
-                found.append(int(name))
-        except OSError:  # it ended just now, or is another's
-            continue
-    return found
 
 
 def _added_up(pids: list[int]) -> tuple[float, int]:

@@ -113,6 +113,27 @@ def first_free_id() -> int:
     return max((int(start) + int(count) for start, count in given), default=_FIRST_SUBORDINATE)
 
 
+def processes(first: int) -> list[int]:
+    """The ids of the processes in the pid namespace that process ``first`` began; of it alone if it began none
+    (pid_namespaces(7)). Empty if it is gone."""
+    try:
+        with open(f"/proc/{first}/status") as file:
+            ids = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
+        if len(ids) == 1 or ids[-1] != "1":
+            return [first]
+        wanted = os.readlink(f"/proc/{first}/ns/pid")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.readlink(f"/proc/{name}/ns/pid") == wanted:
+                found.append(int(name))
+        except OSError:  # it ended just now, or is another's
+            continue
+    return sorted(found)
+
+
 def _write_single_map(uid: int, gid: int) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
         with open(f"/proc/self/{name}", "w") as file:

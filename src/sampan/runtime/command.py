@@ -11,7 +11,7 @@ from _signal import SIGKILL, pidfd_send_signal
 
 from sampan import plainjson
 from sampan.errors import Conflict, Invalid, NotFound, SampanError
-from sampan.linux import sockets, syscalls
+from sampan.linux import namespaces, sockets, syscalls
 from sampan.runtime import attributes, bundle, enter, handshake, hooks, init, parent, state
 from sampan.runtime.cgroups import container
 from sampan.runtime.state import Record
@@ -26,7 +26,8 @@ _STDIO = (0, 1, 2)
 
 
 class Start(NamedTuple):
-    """How a program is started, beside its spec. ``waited`` is whether the caller stays until it has ended."""
+    """How a program is started, beside its spec. ``waited`` is whether the caller stays until it has ended: killed, it
+    takes the program along."""
 
     waited: bool = False
     pid_file: str = ""
@@ -73,7 +74,7 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
     create, start = hooks.of(spec, "createContainer"), hooks.of(spec, "startContainer")
     hooks.of(spec, "poststart", "poststop")  # wrong ones are refused before there is anything to undo
     gate = _gate(place)
-    ending = init.Ending(spec["process"], filter_, _STDIO, terminal, False, gate.fileno(), how.preserved, how.keyring)
+    ending = init.Ending(spec["process"], filter_, _STDIO, terminal, how.waited, gate.fileno(), how.preserved, how.keyring)
     job, maps = bundle.job(spec, directory, record.cgroup, ending, hooks.Inside(bool(early), create, start, told))
     process = parent.begin(job, maps)
     gate.close()
@@ -221,7 +222,7 @@ def kill(root: str, name: str, number: int, *, everyone: bool = False) -> None:
     place = state.find(root, name)
     record = state.read(place)
     if everyone:
-        _signal_all(container.found(record.cgroup), number)
+        _signal_all(record, number)
         return
     if not state.is_alive(record):
         raise Conflict(f"container not running: {name} has ended")
@@ -243,9 +244,17 @@ def _signal(pid: int, number: int, started: int | None = None) -> None:
         os.close(fd)
 
 
-def _signal_all(cgroup: container.Cgroup, number: int) -> None:
-    for pid in container.processes(cgroup):
+def _signal_all(record: Record, number: int) -> None:
+    for pid in _processes(record):
         _signal(pid, number)
+
+
+def _processes(record: Record) -> list[int]:
+    """Those in its cgroup; for one that could be given none, those in its pid namespace."""
+    cgroup = container.found(record.cgroup)
+    if cgroup or not state.is_alive(record):
+        return container.processes(cgroup)
+    return namespaces.processes(record.pid)
 
 
 def delete(root: str, name: str, *, force: bool = False) -> list[str]:
@@ -273,21 +282,21 @@ def delete(root: str, name: str, *, force: bool = False) -> list[str]:
             container.freeze(cgroup, frozen=False)
         if now != "stopped":
             _signal(record.pid, SIGKILL, record.started)
-        _end(record, cgroup)
+        _end(record)
+        container.remove(cgroup)
         spec = state.spec(place)
         state.remove(place)
     return _in_vain(hooks.of(spec, "poststop"), hooks.state(_told(record), b"stopped", 0))
 
 
-def _end(record: Record, cgroup: container.Cgroup) -> None:
-    """Waits until nothing of a killed container is left, and takes its cgroup away."""
+def _end(record: Record) -> None:
+    """Waits until nothing of a killed container is left."""
     for attempt in range(500):
         # Without a pid namespace of its own, the others outlive the first process.
-        _signal_all(cgroup, SIGKILL)
-        if not state.is_alive(record) and not container.processes(cgroup):
+        _signal_all(record, SIGKILL)
+        if not state.is_alive(record) and not _processes(record):
             break
         time.sleep(0.001 * min(attempt + 1, 20))
-    container.remove(cgroup)
 
 
 def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup: str = "") -> Begun:
@@ -343,4 +352,4 @@ def update(root: str, name: str, resources: dict[str, Any]) -> None:
 
 def processes(root: str, name: str) -> list[int]:
     """The pids of a container, as this process sees them."""
-    return container.processes(container.found(state.read(state.find(root, name)).cgroup))
+    return _processes(state.read(state.find(root, name)))
