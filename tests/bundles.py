@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,17 @@ class Bundle:
                 texts.append(file.read())
         assert not check or code == 0, f"{words}: {code}\n{texts}"
         return Done(command, code, *texts)
+
+    @contextmanager
+    def started(self, *words: str | Path) -> Iterator["subprocess.Popen[str]"]:
+        """A command that goes on beside the test, with a pipe for its output; killed when the block ends."""
+        command = [*OURS, "--root", str(self.state), *map(str, words)]
+        pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes, **self._identity()) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def _identity(self) -> dict[str, Any]:
         if not self.account:
