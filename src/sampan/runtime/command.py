@@ -74,7 +74,8 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
     create, start = hooks.of(spec, "createContainer"), hooks.of(spec, "startContainer")
     hooks.of(spec, "poststart", "poststop")  # wrong ones are refused before there is anything to undo
     gate = _gate(place)
-    ending = init.Ending(spec["process"], filter_, _STDIO, terminal, how.waited, gate.fileno(), how.preserved, how.keyring)
+    rest = (how.waited, gate.fileno(), how.preserved, how.keyring)
+    ending = init.Ending(spec["process"], filter_, _STDIO, terminal, *rest)
     job, maps = bundle.job(spec, directory, record.cgroup, ending, hooks.Inside(bool(early), create, start, told))
     process = parent.begin(job, maps)
     gate.close()
