@@ -76,7 +76,7 @@ class Engine:
         """Whether snapshots are copied, since overlayfs does not work here; tried once for each kernel. The variable
         SAMPAN_STORAGE (overlay, copies) is for tests."""
         forced = os.environ.get("SAMPAN_STORAGE")
-        if forced or os.geteuid() or not os.path.isdir(self.paths.root):
+        if forced or not os.path.isdir(self.paths.root):
             return forced == "copies"
         kernel = f"{os.uname().release} {os.uname().version}"
         try:
@@ -86,8 +86,11 @@ class Engine:
                 return kind == "copies"
         except FileNotFoundError:
             pass
+        from sampan.linux import ids
         from sampan.snapshots import copies
 
+        if not ids.is_root():
+            return False  # nothing can be tried, nor mounted
         kind = "overlay" if copies.overlay_works(self.paths.snapshots, userxattr=self.rootless) else "copies"
         with open(self.paths.storage, "w") as file:
             file.write(f"{kind} {kernel}")
@@ -183,7 +186,7 @@ def open_engine(root: str | None = None) -> Engine:
     """The engine for ``root`` (default: ``paths.default_root()``). Nothing is made before something is stored."""
     from sampan.linux import ids
 
-    rootless = os.geteuid() != 0 or not ids.in_initial_user_namespace()
+    rootless = not (ids.in_initial_user_namespace() and ids.is_root())
     # In his own user namespace an ordinary user is uid 0, and his files are still in his home.
     chosen = os.path.abspath(root) if root else locations.default_root(1 if rootless else 0)
     return Engine(locations.Paths(chosen), rootless=rootless)

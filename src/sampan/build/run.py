@@ -25,7 +25,7 @@ from sampan.build.packages import offered
 from sampan.build.solve import Output
 from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
 from sampan.layers.changes import Nodes
-from sampan.linux import ids, ladder
+from sampan.linux import ids, ladder, ownership
 from sampan.networks import dns
 from sampan.runtime import defaults, handshake, launch
 from sampan.snapshots import copies, users
@@ -84,6 +84,8 @@ def run(
             warn(f"RUN is executed as the only user id there is here, not as {step.user}; its files are {step.user}'s")
         with prepare(bundle, (*step.mounts, packages.mount) if packages else step.mounts) as prepared:
             spec = compose(step, user, network, host, prepared.environment, packages.environment if packages else {})
+            if "pretence" in spec["process"] and ownership.is_pretended():
+                warn("owners that RUN gives to files are lost here: this is a container of a single id itself")
             files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host, has_apt)]
             spec["mounts"] += [*prepared.mounts, *files]
             rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
@@ -164,11 +166,15 @@ def _network(step: Run, host: Host, warn: Callable[[str], None]) -> str:
     wanted = host.network if step.network == "default" else step.network
     if wanted in ("none", "host"):
         return wanted
-    reason = usernet.obstacle() if host.rootless else None
+    reason = usernet.obstacle() if host.rootless else _lack_of_root()
     if not reason:
         return "bridge"
     warn(f"RUN uses the host's own network: {reason}")
     return "host"
+
+
+def _lack_of_root() -> str | None:
+    return None if ids.may(ids.CAP_NET_ADMIN) else "root has no CAP_NET_ADMIN"
 
 
 def _files(bundle: str, host: Host, has_apt: bool) -> Iterator[tuple[str, str]]:

@@ -57,7 +57,7 @@ def _changes(root: int, below: Tree, opaque: bytes) -> Iterator[tuple[bytes, str
         for name, status in found:
             child = _join(path, name)
             before = below.stat(child)
-            if whiteouts.is_device(status):
+            if whiteouts.is_whiteout(status):
                 if before is not None:
                     yield b"/" + child, "D"
                 continue

@@ -181,7 +181,7 @@ class _Layer:
         except FileExistsError:
             info = os.stat(base, dir_fd=parent_fd, follow_symlinks=False)
             if not stat.S_ISDIR(info.st_mode):
-                hides = whiteouts.is_device(info)
+                hides = whiteouts.is_whiteout(info)
                 self._clear(base, parent_fd)
                 os.mkdir(base, 0o700, dir_fd=parent_fd)
         fd = os.open(base, _OPEN_DIRECTORY, dir_fd=parent_fd)
@@ -210,7 +210,7 @@ class _Layer:
             raise _no_target(entry) from error
         try:
             info = os.stat(last or b".", dir_fd=source_fd, follow_symlinks=False)
-            if stat.S_ISDIR(info.st_mode) or whiteouts.is_device(info):
+            if stat.S_ISDIR(info.st_mode) or whiteouts.is_whiteout(info):
                 raise _no_target(entry)
             if not _is_at(info, base, parent_fd):
                 link = partial(os.link, last, base, src_dir_fd=source_fd, dst_dir_fd=parent_fd, follow_symlinks=False)
@@ -322,7 +322,7 @@ class _Layer:
         for count, part in enumerate(parts):
             above = beneath.open_directory(self._root, b"/".join(parts[:count]))
             try:
-                if whiteouts.is_device(os.stat(part, dir_fd=above, follow_symlinks=False)):
+                if whiteouts.is_whiteout(os.stat(part, dir_fd=above, follow_symlinks=False)):
                     os.unlink(part, dir_fd=above)
                     os.close(beneath.make_directories(above, part))
                     self._make_opaque(part, above)

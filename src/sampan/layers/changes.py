@@ -160,7 +160,7 @@ def _special(dir_fd: int, name: bytes, prefix: bytes, walk: _Walk) -> Changes:
         info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except OSError as error:
         _complain(prefix + name, error)
-    if whiteouts.is_device(info):
+    if whiteouts.is_whiteout(info):
         yield _marker(prefix + whiteouts.PREFIX + name), None
         return
     kind = _KINDS.get(stat.S_IFMT(info.st_mode))

@@ -8,8 +8,9 @@ and says whether that was possible. What the kernel refuses to an ordinary user 
 import errno
 import os
 from collections.abc import Callable
+from functools import cache
 
-from sampan.linux import ownership
+from sampan.linux import ids, ownership
 
 Owners = Callable[[int | bytes, int, int, int | None], bool]
 
@@ -31,6 +32,8 @@ def where_allowed(target: int | bytes, uid: int, gid: int, dir_fd: int | None = 
     try:
         if os.geteuid():
             raise PermissionError(errno.EPERM, "only root gives files away")  # also not to himself: see ownership.owner
+        if (uid, gid) != (0, 0) and _is_single():
+            raise PermissionError(errno.EPERM, "nobody else is there")  # whatever a container around us pretends
         as_stored(target, uid, gid, dir_fd)
     except OSError as error:
         if error.errno not in _REFUSALS:
@@ -43,6 +46,12 @@ def where_allowed(target: int | bytes, uid: int, gid: int, dir_fd: int | None = 
     if isinstance(target, int):
         ownership.forget(target)
     return True
+
+
+@cache
+def _is_single() -> bool:
+    """Whether there is a single user id: asked once, for a process that is root of a namespace stays in it."""
+    return ids.mapped_ids() == 1
 
 
 def choose(rootless: bool) -> Owners:

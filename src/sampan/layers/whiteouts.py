@@ -5,8 +5,13 @@
     an empty file ``DIR/.wh..wh..opq``               ``DIR`` with ``trusted.overlay.opaque`` (or ``user.…``) = "y"
 
 All other names that begin with ``.wh..wh.`` are AUFS's own bookkeeping and mean nothing.
+
+On an overlay, as in a container, the kernel lets nobody make such a device (fs/overlayfs/dir.c, ovl_mknod), nor does it
+let users before Linux 5.8. What is copied there anyway (``snapshots.copies``), and read by nobody but sampan, has a
+socket without any permission in its place: one of a container's own has no meaning once its process is gone.
 """
 
+import errno
 import os
 import stat
 
@@ -40,14 +45,19 @@ def is_meta(name: bytes) -> bool:
     return any(part.startswith(META) and part != OPAQUE for part in name.split(b"/"))
 
 
-def is_device(info: os.stat_result) -> bool:
-    """Whether ``info`` is that of a whiteout in overlay's form."""
-    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+def is_whiteout(info: os.stat_result) -> bool:
+    """Whether ``info`` is that of a whiteout in overlay's form, or of what takes its place."""
+    return (stat.S_ISCHR(info.st_mode) and info.st_rdev == 0) or info.st_mode == stat.S_IFSOCK
 
 
 def delete(name: bytes, dir_fd: int) -> None:
-    """Makes a whiteout in overlay's form. Raises OSError; any root may, also that of a user namespace (Linux 5.8)."""
-    os.mknod(name, stat.S_IFCHR, 0, dir_fd=dir_fd)
+    """Makes a whiteout in overlay's form, or what takes its place. Raises OSError."""
+    try:
+        os.mknod(name, stat.S_IFCHR, 0, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise
+        os.mknod(name, stat.S_IFSOCK, 0, dir_fd=dir_fd)
 
 
 def make_opaque(dir_fd: int, userxattr: bool) -> None:

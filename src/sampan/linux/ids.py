@@ -1,6 +1,23 @@
-"""Which user ids exist here (user_namespaces(7)): apart from ``namespaces``, for nearly every command asks."""
+"""Who this process is, and which user ids exist here (user_namespaces(7)): apart from ``namespaces``, for nearly every
+command asks."""
 
 from __future__ import annotations
+
+import os
+
+CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SETFCAP = 6, 7, 12, 21, 31
+
+
+def may(*capabilities: int) -> bool:
+    """Whether this process has all of these capabilities (proc(5), status; ``linux.capabilities`` knows more)."""
+    with open("/proc/self/status") as file:
+        bits = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return all(bits >> number & 1 for number in capabilities)
+
+
+def is_root() -> bool:
+    """Whether this process is root, of the machine or of a user namespace, and may make namespaces and mounts."""
+    return os.geteuid() == 0 and may(CAP_SYS_ADMIN)
 
 
 def in_initial_user_namespace() -> bool:

@@ -34,10 +34,15 @@ class Rung(NamedTuple):
 
 def rung() -> Rung:
     """Where this process stands. It stays what it is: what it may do is tried in a child."""
-    if os.geteuid() == 0:
-        return _of_root()
+    user = f"run by user {os.geteuid()}" if os.geteuid() else "run by root, but without CAP_SYS_ADMIN"
+    if ids.is_root():
+        if not namespaces.may_pivot():
+            return Rung("no namespaces", f"run by root; {namespaces.NO_PIVOT}", namespaces.SECCOMP_HINT)
+        if ids.in_initial_user_namespace():
+            return Rung("root", "run by root")
+        count = ids.mapped_ids()
+        return Rung("many ids" if count > 1 else "one id", f"run by the root of a user namespace with {count} ids")
     count, refusal = _try()
-    user = f"run by user {os.geteuid()}"
     if count > 1:
         return Rung("many ids", f"{user}; containers have {count} ids")
     if count == 1:
@@ -48,22 +53,13 @@ def rung() -> Rung:
 def require_namespaces(what: str) -> None:
     """Raises Unavailable, with the rung that is missing and why, where ``what`` can be given no namespaces. For
     processes that are root of a user namespace if they can be."""
-    if os.geteuid() == 0 and namespaces.may_mount():
+    if ids.is_root():
+        if not namespaces.may_pivot():
+            raise Unavailable(f"{what} cannot be isolated: {namespaces.NO_PIVOT}", hint=namespaces.SECCOMP_HINT)
         return
-    lacking = (
-        "root has no CAP_SYS_ADMIN" if os.geteuid() == 0 else "this machine does not let users make user namespaces"
-    )
+    lacking = "root has no CAP_SYS_ADMIN, and " if os.geteuid() == 0 else ""
+    lacking += "this machine does not let users make user namespaces"
     raise Unavailable(f"{what} needs namespaces to be isolated in: {lacking}", hint=namespaces.why_refused())
-
-
-def _of_root() -> Rung:
-    if not ids.in_initial_user_namespace():
-        count = ids.mapped_ids()
-        name = "many ids" if count > 1 else "one id"
-        return Rung(name, f"run by the root of a user namespace with {count} ids")
-    if namespaces.may_mount():
-        return Rung("root", "run by root")
-    return Rung("no namespaces", "run by root, but without CAP_SYS_ADMIN", namespaces.why_refused())
 
 
 def _try() -> tuple[int, SampanError]:

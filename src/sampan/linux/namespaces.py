@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 
 from sampan.errors import Unavailable
-from sampan.linux import syscalls
+from sampan.linux import ids, syscalls
 from sampan.linux.syscalls import CLONE_NEWNS, CLONE_NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple
@@ -32,6 +33,10 @@ PROC_NAMES = {"mount": "mnt", "network": "net"}  # /proc/PID/ns/NAME where it di
 
 
 _FIRST_SUBORDINATE = 100_000
+NO_PIVOT = "the system call pivot_root is forbidden here"
+SECCOMP_HINT = (
+    "a seccomp filter forbids it, as that of a container does: --security-opt seccomp=unconfined lifts it there"
+)
 
 
 class IdRange(NamedTuple):
@@ -43,18 +48,22 @@ class IdRange(NamedTuple):
 
 
 def enter_user_namespace() -> None:
-    """Makes this process root of a new user and mount namespace; does nothing for one that is uid 0 already.
+    """Makes this process root of a new user and mount namespace; does nothing for one that is root already.
 
     Must be called while the process has a single thread. Raises Unavailable where the kernel does not let users do it.
     """
-    if os.geteuid() == 0:
+    if ids.is_root():
         return
     uid, gid = os.geteuid(), os.getegid()
-    uids, gids = _maps("/etc/subuid", uid), _maps("/etc/subgid", gid)
-    if len(uids) > 1 and len(gids) > 1 and _enter_with_ranges(uids, gids):
+    if uid == 0:
+        _enter_with_all()
         return
-    _unshare_user()
-    _write_single_map(uid, gid)
+    uids, gids = _maps("/etc/subuid", uid), _maps("/etc/subgid", gid)
+    if len(uids) > 1 and len(gids) > 1 and has_map_tools():
+        _enter_with_ranges(uids, gids)
+    else:
+        _unshare_user()
+        _write_single_map(uid, gid)
 
 
 def _unshare_user() -> None:
@@ -84,17 +93,20 @@ def why_refused() -> str:
     with open("/proc/self/status") as file:
         is_filtered = "\nSeccomp:\t2\n" in file.read()
     if is_filtered:
-        return (
-            "a seccomp filter forbids it, as that of a container does: --security-opt seccomp=unconfined lifts it there"
-        )
+        return SECCOMP_HINT
     return "a chroot or a security module forbids it"
 
 
-def may_mount() -> bool:
-    """Whether root has the capability that namespaces and mounts take (CAP_SYS_ADMIN)."""
-    from sampan.linux import capabilities
-
-    return bool(capabilities.effective() & capabilities.mask(["CAP_SYS_ADMIN"]))
+def may_pivot() -> bool:
+    """Whether a root may change the root of its mount namespace: Docker's profile forbids that even to one who may make
+    namespaces."""
+    try:
+        syscalls.pivot_root(b"", b"")
+    except PermissionError:
+        return False
+    except FileNotFoundError:
+        pass
+    return True
 
 
 def has_map_tools() -> bool:
@@ -140,37 +152,78 @@ def _write_single_map(uid: int, gid: int) -> None:
             file.write(text)
 
 
-def _enter_with_ranges(uids: list[IdRange], gids: list[IdRange]) -> bool:
-    """Unshares, and has newuidmap and newgidmap, which are privileged, write the maps. False if they are not there.
+def _enter_with_ranges(uids: list[IdRange], gids: list[IdRange]) -> None:
+    """Unshares, and has newuidmap and newgidmap, which are privileged, write the maps."""
 
-    Only a process outside the new namespace may write the maps, so a child that stays behind calls them.
+    def write(pid: int) -> bool:
+        maps = (("newuidmap", uids), ("newgidmap", gids))
+        return all(_write_map(_find(name), pid, ranges) for name, ranges in maps)
+
+    if not _unshare_while(write):
+        # The namespace is made, so there is no way back; its map is still empty, and the single one fits.
+        with open("/proc/self/uid_map") as file:
+            if not file.read():
+                _write_single_map(uids[0].outside, gids[0].outside)
+    _become_root()
+
+
+def _enter_with_all() -> None:
+    """Unshares as a root without CAP_SYS_ADMIN, as that of a container is: who may take any id may map all."""
+    if not ids.may(ids.CAP_SETUID, ids.CAP_SETGID, ids.CAP_SETFCAP):
+        hint = "it takes CAP_SETUID, CAP_SETGID and CAP_SETFCAP, or CAP_SYS_ADMIN"
+        raise Unavailable("root may not map its ids into a user namespace here", hint=hint)
+    texts = {name: _all_ids(name) for name in ("uid_map", "gid_map")}
+
+    def write(pid: int) -> bool:
+        for name, text in texts.items():
+            with open(f"/proc/{pid}/{name}", "w") as file:
+                file.write(text)
+        return True
+
+    if not _unshare_while(write):
+        raise Unavailable("the kernel does not let root map its ids into a user namespace")
+    _become_root()
+
+
+def _all_ids(name: str) -> str:
+    """A map of the ids that exist here onto themselves; but one, for it to differ from that of the machine itself."""
+    with open(f"/proc/self/{name}") as file:
+        ranges = [(int(inside), int(count)) for inside, _, count in map(str.split, file)]
+    return "".join(f"{inside} {inside} {min(count, 0xFFFFFFFE)}\n" for inside, count in ranges)
+
+
+def _unshare_while(write: Callable[[int], bool]) -> bool:
+    """Unshares; only a process outside the new namespace may ``write`` the maps, so a child that stays behind does.
+
+    Gives what that says.
     """
-    tools = [_find(name) for name in ("newuidmap", "newgidmap")]
-    if not all(tools):
-        return False
     ready_read, ready_write = os.pipe()
     parent = os.getpid()
     child = os.fork()
     if child == 0:
-        os.read(ready_read, 1)
-        ok = all(_write_map(tool, parent, ranges) for tool, ranges in zip(tools, (uids, gids), strict=True))
-        os._exit(0 if ok else 1)
+        code = 1
+        os.close(ready_write)
+        try:
+            if os.read(ready_read, 1):
+                code = 0 if write(parent) else 1
+        finally:
+            os._exit(code)
     os.close(ready_read)
+    is_made = False
     try:
         _unshare_user()
+        is_made = True
     finally:
-        os.write(ready_write, b"!")
+        if is_made:
+            os.write(ready_write, b"!")
         os.close(ready_write)
         status = os.waitpid(child, 0)[1]
-    if status:
-        # The namespace is made, so there is no way back; its map is still empty, and the single one fits.
-        with open("/proc/self/uid_map") as file:
-            if not file.read():
-                uid, gid = uids[0].outside, gids[0].outside
-                _write_single_map(uid, gid)
+    return not status
+
+
+def _become_root() -> None:
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    return True
 
 
 def map_by_tool(name: str, pid: int, ranges: tuple[IdRange, ...]) -> None:

@@ -17,8 +17,8 @@ import struct
 import sys
 import termios
 
-from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError
-from sampan.linux import beneath, capabilities, mounts, seccomp, syscalls
+from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError, Unavailable
+from sampan.linux import beneath, capabilities, mounts, namespaces, seccomp, syscalls
 from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import named, prctl
 from sampan.runtime import attributes, handshake, hooks, rootfs
@@ -232,9 +232,7 @@ def finish(
     program, environment = _program(process, own)
     if process.get("pretence"):
         # The last filter: from here on nothing of ours makes a call that it answers.
-        listener = seccomp.listen(bytes.fromhex(process["pretence"]["filter"]))
-        end.send_descriptors(handshake.READY, (listener,))
-        os.close(listener)
+        _pretend(process["pretence"]["filter"], end)
     else:
         end.send(handshake.READY)
     _await_start(ending, end)
@@ -251,6 +249,20 @@ def finish(
         os.execve(program, process["args"], environment)
     except OSError as error:
         raise _not_executable(process["args"][0], error) from None
+
+
+def _pretend(filter_: str, end: Connection) -> None:
+    """Has the parent answer what the filter (in hexadecimal) notifies."""
+    try:
+        listener = seccomp.listen(bytes.fromhex(filter_))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # Only one may listen (seccomp(2)): this container is in one that pretends already.
+        end.send(handshake.READY)
+        return
+    end.send_descriptors(handshake.READY, (listener,))
+    os.close(listener)
 
 
 def _await_start(ending: Ending, end: Connection) -> None:
@@ -362,6 +374,10 @@ def _raise_loopback() -> None:
     any_socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+    except PermissionError:
+        raise Unavailable(
+            "a network of the container's own takes CAP_NET_ADMIN, which root has not", hint="--network host does not"
+        ) from None
     finally:
         any_socket.close()
 
@@ -416,7 +432,10 @@ def working_directory(root_fd: int, process: dict[str, Any], *, make: bool = Tru
 def _pivot(root_fd: int) -> None:
     os.fchdir(root_fd)
     # Both arguments the same: the old root ends up upon the new one and is taken away (pivot_root(2), NOTES).
-    syscalls.pivot_root(b".", b".")
+    try:
+        syscalls.pivot_root(b".", b".")
+    except PermissionError:
+        raise Unavailable(namespaces.NO_PIVOT, hint=namespaces.SECCOMP_HINT) from None
     mounts.umount(b".", mounts.MNT_DETACH)
     os.chdir("/")
     os.close(root_fd)

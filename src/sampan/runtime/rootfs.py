@@ -116,6 +116,11 @@ DEVICE_LINKS = (
 )
 # Never through a link: an image that has one there would have its own files taken for the kernel's (CVE-2019-19921).
 _KERNEL = ("proc", "sysfs")
+# mount_namespaces(7): what is out of sight in all that there is of such a file system must not come to light in a new.
+_HIDDEN = (
+    "a container in which parts of /proc and /sys are hidden may not have new ones mounted: start that one with "
+    "--security-opt systempaths=unconfined"
+)
 # Kept by the ipc namespace (runtime-spec, config-linux.md, "Sysctl"; net.* by the network namespace).
 _OWN_SYSCTLS = (
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
@@ -180,7 +185,9 @@ def perform(operations: list[Operation], root_fd: int, cgroup: Cgroup) -> None:
         try:
             _PERFORM[type(operation)](operation, root_fd, cgroup)
         except OSError as error:
-            raise SampanError(f"cannot set up {operation.target} in the container: {error}") from error
+            is_new = isinstance(operation, Filesystem) and operation.kind in _KERNEL
+            hint = _HIDDEN if is_new and error.errno == errno.EPERM else None
+            raise SampanError(f"cannot set up {operation.target} in the container: {error}", hint=hint) from error
 
 
 def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operation:

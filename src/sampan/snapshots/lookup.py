@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 
 from sampan.errors import Invalid
+from sampan.layers import whiteouts
 from sampan.linux import beneath
 
 TYPE_CHECKING = False
@@ -140,7 +141,7 @@ class Tree:
                         name = os.fsencode(entry.name)
                         if name not in found:
                             status = entry.stat(follow_symlinks=False)
-                            found[name] = None if _is_whiteout(status) else status
+                            found[name] = None if whiteouts.is_whiteout(status) else status
             finally:
                 os.close(directory)
         return {name: status for name, status in sorted(found.items()) if status is not None}
@@ -190,7 +191,7 @@ class Tree:
         for layer in self._layers(parent):
             status = self._lstat(layer, path)
             if status is not None:
-                return (-1, None) if _is_whiteout(status) else (layer, status)
+                return (-1, None) if whiteouts.is_whiteout(status) else (layer, status)
         return -1, None
 
     def _layers(self, path: bytes) -> tuple[int, ...]:
@@ -253,7 +254,3 @@ def _parts(path: bytes) -> list[bytes]:
 
 def _shown(parts: Sequence[bytes]) -> str:
     return "/" + os.fsdecode(b"/".join(parts))
-
-
-def _is_whiteout(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
