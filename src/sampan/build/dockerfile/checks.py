@@ -106,6 +106,21 @@ def on_label(view: View, label: instructions.Label) -> Iterator[Finding]:
 def on_arg(view: View, arg: Arg) -> Iterator[Finding]:
     for name, _ in arg.definitions:
         yield from _secret("ARG", name, arg.line)
+    if _means_value(view, arg):
+        yield from _legacy(view, arg)
+
+
+def _means_value(view: View, arg: Arg) -> bool:
+    """Whether ``ARG name text`` is probably meant as ``ARG name=text``, though it declares two arguments: the second is
+    not called as arguments are, and nothing in the stage uses it."""
+    if len(arg.definitions) != 2 or any(default is not None for _, default in arg.definitions):
+        return False
+    name = arg.definitions[1][0]
+    if name.isupper() or name in view.globals or name in view.around.build_args or name in arguments.PROXY_ARGS:
+        return False
+    lines = [found.line for found in view.stage.body if found is not arg]
+    texts = (text for line in lines for text in (line.text, *(document.content for document in line.heredocs)))
+    return not any(re.search(rf"\b{re.escape(name)}\b", text) for text in texts)
 
 
 def on_command(view: View, command: instructions.Cmd | instructions.Entrypoint) -> Iterator[Finding]:
@@ -274,7 +289,7 @@ def _words(view: View, line: Line, text: str) -> list[str]:
         return words.expand_words(text, view.variables, Rules(view.escape))
 
 
-def _legacy(view: View, found: instructions.Env | instructions.Label) -> Iterator[Finding]:
+def _legacy(view: View, found: instructions.Env | instructions.Label | Arg) -> Iterator[Finding]:
     keyword, _, rest = words.split_statement(found.line.text, view.escape)
     if "=" not in words.split(rest, view.escape)[0]:
         message = f'"{keyword} key=value" should be used instead of legacy "{keyword} key value" format'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from sampan.build.dockerfile import instructions, stages, words
 from sampan.build.dockerfile.apply import DEFAULT_PATH
@@ -11,9 +12,17 @@ from sampan.build.dockerfile.instructions import Instruction, Run, Transfer
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.stages import Dockerfile, Stage
 from sampan.build.dockerfile.words import Rules
+from sampan.errors import Invalid
 from sampan.oci import platform as platforms
+from sampan.oci import reference as references
 from sampan.oci.config import ImageConfig
 from sampan.oci.platform import Platform
+
+_PLAIN = frozenset(
+    f"docker.io/library/{name}"
+    for name in ("almalinux", "alpine", "archlinux", "busybox", "debian", "rockylinux", "ubuntu")
+)
+"""What these bases define is known where they are not at hand, too: PATH, and no user."""
 
 
 class View:
@@ -119,8 +128,15 @@ def begun(
     if earlier and earlier.number in views:
         return views[earlier.number].child(stage)
     wanted = platform(stage, values, around, dockerfile.escape)
-    config = None if base in ("", "scratch") else around.config(base, wanted)
+    config = None if base in ("", "scratch") else around.config(base, wanted) or _plain(base, wanted)
     return View(stage, base, values, config, around, dockerfile.escape)
+
+
+def _plain(base: str, wanted: Platform) -> ImageConfig | None:
+    with suppress(Invalid):
+        if references.parse(base).name in _PLAIN:
+            return ImageConfig(wanted)
+    return None
 
 
 def platform(stage: Stage, values: Mapping[str, str], around: Surroundings, escape: str) -> Platform:
