@@ -111,7 +111,8 @@ def check_target(target: str) -> str:
     normal = os.path.normpath(target)
     if normal.startswith("//"):  # which POSIX lets mean something else
         normal = normal[1:]
-    if not normal.startswith("/") or normal == "/" or normal == "/proc" or normal.startswith("/proc/"):
+    in_proc = normal == "/proc" or normal.startswith("/proc/")
+    if not normal.startswith("/") or normal == "/" or (in_proc and normal not in defaults.REPLACEABLE):
         raise Invalid(f"{target!r} cannot be a volume")
     return normal
 

@@ -39,6 +39,19 @@ SECCOMP_HINT = (
 )
 
 
+def apart(entries: list[dict[str, str]]) -> set[str]:
+    """The types of those namespaces (runtime-spec, config-linux.md, "Namespaces") that are not this process's own: to
+    be made, or given by a path that leads to another one."""
+    return {entry["type"] for entry in entries if not entry.get("path") or not _is_own(entry["type"], entry["path"])}
+
+
+def _is_own(kind: str, path: str) -> bool:
+    try:
+        return os.path.samefile(path, f"/proc/self/ns/{PROC_NAMES.get(kind, kind)}")
+    except OSError:
+        return False
+
+
 class IdRange(NamedTuple):
     """``length`` ids from ``inside`` on are those from ``outside`` on in the parent namespace."""
 

@@ -178,6 +178,18 @@ def pidfd_open(pid: int) -> int:
     return call("pidfd_open", SYS_PIDFD_OPEN, pid, 0)
 
 
+def set_command_line(text: bytes) -> None:
+    """Has /proc/PID/cmdline say ``text`` in place of this process's arguments (proc(5)). /proc must be the kernel's."""
+    with open("/proc/self/stat", "rb", buffering=0) as file:
+        fields = file.read(4096).rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end
+    size = end - start
+    if size <= len(text) + 1:
+        return
+    # A last byte that is not zero tells the kernel that one text took the arguments' place, and ends at its first zero.
+    (c_char * size).from_address(start).raw = text.ljust(size - 1, b"\0") + b"\1"
+
+
 def set_process_name(name: str) -> None:
     """Sets what ps and /proc/PID/comm show (at most 15 bytes)."""
     text = buffer(name.encode()[:15] + b"\0")

@@ -8,7 +8,7 @@ import stat
 
 from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
-from sampan.linux import ids, seccomp, syscalls
+from sampan.linux import ids, namespaces, seccomp, syscalls
 from sampan.runtime import attributes, hooks, idmaps, init, nodes, parent, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.idmaps import Maps
@@ -67,9 +67,10 @@ def check(spec: dict[str, Any]) -> None:
             raise Unsupported(f"linux.{key} is not supported")
     if not (spec.get("root") or {}).get("path"):
         raise Invalid("the bundle names no root.path")
-    kinds = {each.get("type") for each in linux.get("namespaces") or ()}
+    kinds = {parent.kind_of(each) for each in linux.get("namespaces") or ()}
+    apart = namespaces.apart(linux.get("namespaces") or [])
     for key in ("hostname", "domainname"):
-        if spec.get(key) and "uts" not in kinds:
+        if spec.get(key) and "uts" not in apart:
             raise Invalid(f"the {key} would be the host's: the container has no uts namespace of its own")
     if linux.get("timeOffsets") and "time" not in kinds:
         raise Invalid("timeOffsets need a time namespace")

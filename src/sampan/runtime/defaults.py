@@ -45,6 +45,10 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
 )
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+REPLACEABLE = frozenset(
+    f"/proc/{name}" for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime")
+)
+"""Files that may be mounted over, as with runc, to give a container numbers of its own (lxcfs)."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 SHM_BYTES = 64 << 20
 APT_SETTING = ("/etc/apt/apt.conf.d/zz-sampan", 'APT::Sandbox::User "root";\n')

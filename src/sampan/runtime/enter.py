@@ -74,6 +74,7 @@ def _open_namespaces(pid: int) -> tuple[tuple[int, int], ...]:
 def _join(entry: Entry, end: Connection) -> NoReturn:
     try:
         init.settle_signals()
+        syscalls.set_command_line(init.TITLE)
         prctl(syscalls.PR_SET_DUMPABLE, 0)
         container.join(entry.cgroup)
         attributes.set_early(entry.ending.process, namespace=True)

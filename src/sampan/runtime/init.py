@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 else:
     from sampan.values import NamedTuple
 
+TITLE = b"sampan-init"
+"""What is seen of these processes inside, in place of words that tell of the host's files."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSWD_LIMIT = 1 << 20
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -91,6 +93,7 @@ def begin(job: Job, end: Connection) -> NoReturn:
     """
     try:
         settle_signals()
+        syscalls.set_command_line(TITLE)
         # The cgroup comes before its namespace, whose root it becomes.
         container.join(job.cgroup)
         attributes.set_early(job.process, namespace=bool(job.flags & syscalls.CLONE_NEWUSER))
@@ -443,9 +446,13 @@ def _pivot(root_fd: int) -> None:
 
 def _bind_console(slave: int) -> None:
     """Shows the terminal as /dev/console too, by descriptor: a link there would lead elsewhere (CVE-2025-52565)."""
-    fd = os.open("/dev/console", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.close(fd)
+    try:
+        os.mknod("/dev/console", stat.S_IFREG | 0o600)
+    except FileExistsError:
+        pass  # whatever it is, it is covered, and never opened for more than that
     target = os.open("/dev/console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if stat.S_ISLNK(os.fstat(target).st_mode):
+        raise SampanError("the container's /dev/console is a link")
     clone = mounts.open_tree(b"", dir_fd=slave)
     mounts.attach(clone, target)
     os.close(clone)

@@ -207,9 +207,7 @@ def flags(linux: dict[str, Any]) -> int:
     made = 0
     seen = set()
     for namespace in linux.get("namespaces") or ():
-        kind = namespace["type"]
-        if kind not in namespaces.FLAGS:
-            raise Invalid(f"unknown kind of namespace: {kind}")
+        kind = kind_of(namespace)
         if kind in seen:
             raise Invalid(f"the {kind} namespace is given twice")
         seen.add(kind)
@@ -218,6 +216,14 @@ def flags(linux: dict[str, Any]) -> int:
     if "mount" not in seen:
         raise Unsupported("a container without a mount namespace is not supported")
     return made
+
+
+def kind_of(namespace: dict[str, Any]) -> str:
+    """The type of one of the spec's namespaces. Raises Invalid if there is no such."""
+    kind = namespace.get("type")
+    if kind not in namespaces.FLAGS:
+        raise Invalid(f"unknown kind of namespace: {kind}")
+    return str(kind)
 
 
 def joined(linux: dict[str, Any]) -> tuple[tuple[int, int], ...]:

@@ -12,10 +12,11 @@ import os
 import stat
 
 from sampan.errors import Invalid, SampanError
-from sampan.linux import beneath, mounts
+from sampan.linux import beneath, mounts, namespaces
 from sampan.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 from sampan.runtime import copyup
 from sampan.runtime.cgroups.container import Cgroup
+from sampan.runtime.defaults import REPLACEABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def plan(spec: dict[str, Any], devices: tuple[str, ...]) -> list[Operation]:
 
 def hidden(linux: dict[str, Any]) -> list[Operation]:
     """The operations that come last: settings, then what is read-only and what is out of sight."""
-    kinds = {namespace["type"] for namespace in linux.get("namespaces") or ()}
+    kinds = namespaces.apart(linux.get("namespaces") or []) if linux.get("sysctl") else set()
     return [
         *(_sysctl(key, value, kinds) for key, value in (linux.get("sysctl") or {}).items()),
         *(ReadOnly(path) for path in linux.get("readonlyPaths") or ()),
@@ -265,6 +266,8 @@ def _filesystem(operation: Filesystem, root_fd: int, cgroup: Cgroup) -> None:
     else:
         target = beneath.make_directories(root_fd, os.fsencode(operation.target))
     try:
+        if operation.kind not in _KERNEL:
+            _refuse_proc(target, operation.target)
         fd = _new(operation)
         try:
             if operation.copy_up:
@@ -347,12 +350,17 @@ def _attach(source: int, root_fd: int, target: str) -> None:
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     fd = beneath.make_directories(root_fd, path) if is_directory else _make_file(root_fd, path)
     try:
-        # By way of a link of the image's too: its files would be taken for the kernel's (CVE-2019-16884).
-        if mounts.filesystem_type(fd) == mounts.PROC_SUPER_MAGIC:
-            raise Invalid(f"{target} leads into the container's /proc, where nothing can be mounted")
+        if is_directory or os.path.normpath(target) not in REPLACEABLE:
+            _refuse_proc(fd, target)
         mounts.attach(source, fd)
     finally:
         os.close(fd)
+
+
+def _refuse_proc(fd: int, target: str) -> None:
+    """By way of a link of the image's too: its files would be taken for the kernel's (CVE-2019-16884)."""
+    if mounts.filesystem_type(fd) == mounts.PROC_SUPER_MAGIC:
+        raise Invalid(f"{target} leads into the container's /proc, where nothing can be mounted")
 
 
 def _make_file(root_fd: int, path: bytes) -> int:
