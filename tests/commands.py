@@ -128,6 +128,7 @@ def _can(account: Account, command: Sequence[str]) -> bool:
 def readable_copy() -> Path:
     """sampan and what it imports, where everyone can read it, until this process ends."""
     import atexit
+    import compileall
 
     import isal
     import urllib3
@@ -138,6 +139,7 @@ def readable_copy() -> Path:
     directory.chmod(0o755)
     for package in (SOURCE / "sampan", *(Path(module.__file__).parent for module in (isal, urllib3, zstandard))):
         shutil.copytree(package, directory / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(directory, quiet=1)  # as an installer does: he cannot
     return directory
 
 

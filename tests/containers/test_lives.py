@@ -3,12 +3,11 @@
 import json
 import re
 import time
-from pathlib import Path
 
 import pytest
 
 from commands import Sampan
-from residents import IMAGE, assert_clean, await_, cgroups, command, processes, read_until, started, state
+from residents import IMAGE, assert_clean, await_, cgroups, processes, read_until, started, state
 
 pytestmark = [pytest.mark.system]
 
@@ -203,17 +202,3 @@ def test_an_image_in_use_is_not_removed(anyone: Sampan) -> None:
     assert done.returncode == 1
     assert "hull" in done.stderr
     assert anyone("exec", "hull", "cat", "/data/seed").stdout == "from the image\n"
-
-
-def test_a_monitor_that_waits_is_small(anyone: Sampan) -> None:
-    """It gives back what its start needed of memory: of 12 MB some 7 stay, most of them shared with others."""
-    anyone("run", "-d", "--network", "none", "--name", "quiet", IMAGE, "sleep", "1077")
-    (monitor,) = (pid for pid in processes(anyone) if "sampan.containers.monitor" in command(pid))
-
-    def resident() -> int:
-        lines = Path(f"/proc/{monitor}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
-
-    await_(lambda: resident() <= 10_000)
-    assert anyone("exec", "quiet", "echo", "still here").stdout == "still here\n"
-    anyone("stop", "-t", "0", "quiet")

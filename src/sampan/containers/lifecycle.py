@@ -115,7 +115,8 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
         from sampan.containers import cdi
 
         cdi.apply(security.cdi, security.cdi_directories, spec)
-    filter_ = launch.compiled((spec.get("linux") or {}).get("seccomp"))
+    # The profile itself is as long as all the rest, and nobody reads it again.
+    filter_ = launch.compiled((spec.get("linux") or {}).pop("seccomp", None))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
 
 

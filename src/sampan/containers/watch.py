@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _DESCRIPTORS = 4
 """As many come with a request to execute a program."""
 _STARTED = 1.0
-"""Seconds of quiet after which what the start needed of memory is given back."""
+"""Seconds of quiet after which what the start, or that of a further program, needed of memory is given back."""
 _BACKLOG = 1 << 20
 """Bytes that may wait for one slow client before the container's output is left in its pipe."""
 
@@ -64,6 +64,7 @@ class Watch:
         self._deaf = False  # clients are left waiting: the container does not keep up with its input
         self._input_ended = False
         self._exit_code: int | None = None
+        self._restless: float | None = _STARTED
         self._network: Any = None
         self._executions: Executions | None = None
 
@@ -101,11 +102,10 @@ class Watch:
         # It was off while modules were loaded (see launch.spawn); what lives by now stays for good.
         gc.freeze()
         gc.enable()
-        waiting: float | None = _STARTED
         while self._exit_code is None:
-            if not self._poll.serve(waiting):
+            if not self._poll.serve(self._restless):
                 memory.give_back()
-                waiting = None
+                self._restless = None
         self._drain()
         self._finish(self._exit_code)
 
@@ -271,6 +271,7 @@ class Watch:
         self._clients.remove(client)
         self._poll.watch(client.end.fileno(), 0, self._on_stream)
         self._executions.begin(client.end, fds)
+        self._restless = _STARTED
 
     def _obey(self, client: Client, kind: bytes, data: bytes) -> None:
         if kind == streams.INPUT:

@@ -14,17 +14,19 @@ def give_back() -> None:
     Only mappings of files that hold nothing of ours are touched, so that nothing is lost. For a process that has
     started and will mostly wait. A kernel that does not tell of them (proc(5), smaps) keeps them.
     """
+    idle: list[tuple[int, int]] = []
     try:
         with open("/proc/self/smaps") as file:
-            lines = file.readlines()
+            start = end = 0
+            for line in file:  # all of them at once would take more memory than is given back
+                head, _, rest = line.partition(" ")
+                if not head.endswith(":"):
+                    first, _, last = head.partition("-")
+                    is_file = rest[:1] == "r" and rest[1:2] == "-" and rest[3:4] == "p" and "/" in rest
+                    start, end = (int(first, 16), int(last, 16)) if is_file else (0, 0)
+                elif head == "Private_Dirty:" and end and rest.split()[0] == "0":
+                    idle.append((start, end))
     except OSError:
         return
-    start = end = 0
-    for line in lines:
-        head, _, rest = line.partition(" ")
-        if not head.endswith(":"):
-            first, _, last = head.partition("-")
-            is_file = rest[:1] == "r" and rest[1:2] == "-" and rest[3:4] == "p" and "/" in rest
-            start, end = (int(first, 16), int(last, 16)) if is_file else (0, 0)
-        elif head == "Private_Dirty:" and end and rest.split()[0] == "0":
-            named("madvise", start, end - start, _MADV_DONTNEED)
+    for start, end in idle:
+        named("madvise", start, end - start, _MADV_DONTNEED)

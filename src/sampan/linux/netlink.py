@@ -6,19 +6,18 @@ for their acknowledgements, ``Socket.ask`` returns what the kernel answers. Noth
 
 from __future__ import annotations
 
+import _socket as socket  # the part in C: the rest loads enumerations, which take 5 ms and a megabyte
 import errno
 import os
-import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 
-from sampan.linux import syscalls
+from sampan.linux import sockets, syscalls
 from sampan.linux.syscalls import CLONE_NEWNET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple
@@ -355,22 +354,29 @@ def _integer(data: bytes) -> int:
 # -- namespaces -----------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def inside(namespace: int) -> Iterator[None]:
+class inside:
     """Lets the calling thread be in the network namespace behind a descriptor, for the length of a ``with`` block.
 
     Sockets keep the namespace in which they were made, so making them is all that needs to happen inside. Coming back
     takes root's rights over the own namespace; ``sockets_inside`` does without.
     """
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.setns(namespace, CLONE_NEWNET)
+
+    def __init__(self, namespace: int) -> None:
+        self._namespace = namespace
+
+    def __enter__(self) -> None:
+        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            yield
+            syscalls.setns(self._namespace, CLONE_NEWNET)
+        except BaseException:
+            os.close(self._own)
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            syscalls.setns(self._own, CLONE_NEWNET)
         finally:
-            syscalls.setns(own, CLONE_NEWNET)
-    finally:
-        os.close(own)
+            os.close(self._own)
 
 
 def sockets_inside(namespace: int, family: int, kind: int, protocol: int = 0, count: int = 1) -> list[socket.socket]:
@@ -378,20 +384,20 @@ def sockets_inside(namespace: int, family: int, kind: int, protocol: int = 0, co
 
     The caller must have a single thread. Raises OSError.
     """
-    ours, theirs = socket.socketpair()
+    ours, theirs = sockets.pair()
     with ours:
         child = os.fork()
         if child == 0:
             try:
                 syscalls.setns(namespace, CLONE_NEWNET)
                 made = [socket.socket(family, kind, protocol) for _ in range(count)]
-                socket.send_fds(theirs, [b"0"], [each.fileno() for each in made])
+                theirs.send_descriptors(b"0", tuple(each.fileno() for each in made))
             except OSError as error:
                 theirs.send(b"%d" % (error.errno or errno.EIO))
             finally:
                 os._exit(0)
         theirs.close()
-        told, descriptors, _, _ = socket.recv_fds(ours, 16, count, socket.MSG_CMSG_CLOEXEC)
+        told, descriptors = ours.receive(16, count)
         os.waitpid(child, 0)
     if len(descriptors) != count:
         code = int(told or errno.EIO)

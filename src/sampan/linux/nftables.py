@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterable, Sequence
 
 from sampan.errors import Unavailable
 from sampan.linux import netlink
@@ -18,6 +17,7 @@ from sampan.linux.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple

@@ -1,7 +1,8 @@
 """A container's way to the world, made and undone by its monitor: the bridge as root, else a user-mode network."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Sequence
 
 from sampan.errors import Unavailable
 from sampan.networks import ports as published
@@ -9,6 +10,8 @@ from sampan.networks.ports import Port, Reservation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sampan.linux.poll import Poll
     from sampan.networks.forward import Forwarder
     from sampan.networks.rootless import Uplink
@@ -36,7 +39,7 @@ class Attachment:
         """Takes the host's ports that ``-p`` names. Raises Conflict if one is in use."""
         self._reservations = published.reserve_all(published.parse_all(texts))
 
-    def join_bridge(self, pid: int, poll: "Poll") -> None:
+    def join_bridge(self, pid: int, poll: Poll) -> None:
         """Connects the network namespace of ``pid`` with the bridge.
 
         What the packet filter does not redirect, which is IPv6 and everything while its rules are lost, arrives at the
@@ -49,7 +52,7 @@ class Attachment:
         self.address = endpoint.address
         self._forward(pid, poll, [each for each in self._reservations if each.port.protocol == "tcp"])
 
-    def join_user_mode(self, pid: int, poll: "Poll") -> None:
+    def join_user_mode(self, pid: int, poll: Poll) -> None:
         """Connects it as an ordinary user may: outwards through pasta or slirp4netns, inwards through this process."""
         from sampan.networks import rootless
 
@@ -60,7 +63,7 @@ class Attachment:
             rootless.raise_loopback(pid)
         self._forward(pid, poll, self._reservations)
 
-    def _forward(self, pid: int, poll: "Poll", reservations: Sequence[Reservation]) -> None:
+    def _forward(self, pid: int, poll: Poll, reservations: Sequence[Reservation]) -> None:
         if not reservations:
             return
         from sampan.networks.forward import Forwarder

@@ -10,10 +10,9 @@ made or put in order.
 
 from __future__ import annotations
 
+import _socket as socket  # the part in C: the rest loads enumerations, which take 5 ms and a megabyte
 import errno
 import os
-import socket
-from collections.abc import Iterator, Sequence
 
 from sampan import plainjson
 from sampan.errors import Conflict, SampanError, Unavailable
@@ -24,6 +23,7 @@ from sampan.networks.ports import Port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple

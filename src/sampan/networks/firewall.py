@@ -8,10 +8,9 @@ traces of that network and of no other.
 
 from __future__ import annotations
 
+import _socket as socket  # the part in C: the rest loads enumerations, which take 5 ms and a megabyte
 import errno
 import os
-import socket
-from collections.abc import Iterable
 
 from sampan.errors import Unavailable
 from sampan.linux import nftables
@@ -21,6 +20,7 @@ from sampan.networks.ports import Port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple

@@ -7,17 +7,22 @@ while its receiver is slower than its sender, so that an idle one costs two desc
 The container sees its own address as the peer's, never 127.0.0.1 (podman CVE-2021-20199), and not the client's.
 """
 
+from __future__ import annotations
+
+import _socket as socket  # the part in C: the rest loads enumerations, which take 5 ms and a megabyte
 import errno
 import os
 import resource
-import socket
 import struct
-from collections.abc import Sequence
 
 from sampan.errors import Unsupported
 from sampan.linux import netlink
 from sampan.linux.poll import READ, WRITE, Poll
 from sampan.networks.ports import Reservation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CHUNK = 1 << 16  # what a pipe holds
 _TURNS = 16  # chunks that one direction may move before others get their turn
@@ -87,7 +92,7 @@ class Forwarder:
             return  # closed by another event of the same round
         listener, port = self._listeners[fd]
         try:
-            client, _ = listener.accept()
+            client = socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]  # not in the stubs
         except OSError:
             return  # it went away while it waited
         try:
@@ -111,11 +116,11 @@ class Forwarder:
 
     # -- for connections --------------------------------------------------------------------------------------------
 
-    def watch(self, end: socket.socket, events: int, connection: "_Connection") -> None:
+    def watch(self, end: socket.socket, events: int, connection: _Connection) -> None:
         """Has ``connection`` called when ``end`` is ready for ``events``; for none of them with 0."""
         self._poll.watch(end.fileno(), events, connection.on_ready)
 
-    def forget(self, connection: "_Connection") -> None:
+    def forget(self, connection: _Connection) -> None:
         self._connections.discard(connection)
         if self._namespace >= 0:
             self._accept(True)

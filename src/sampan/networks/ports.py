@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import _socket as socket  # the part in C: the rest loads enumerations, which take 5 ms and a megabyte
 import errno
 import os
-import socket
-from collections.abc import Iterable, Sequence
 
 from sampan.errors import Conflict, Denied, Invalid, Unavailable, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple

@@ -4,10 +4,12 @@
 listen on the host, nor lead the container to services on the host's loopback.
 """
 
+from __future__ import annotations
+
+import _signal as signal  # the parts in C: the rest loads enumerations
+import _socket as socket
 import os
 import select
-import signal
-import socket
 import time
 
 from sampan.errors import Unavailable
