@@ -1,8 +1,9 @@
 """``sampan attach``: connect this terminal with a running container."""
 
 from sampan.cli.context import Context
+from sampan.cli.exec import DETACH_KEYS
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.cli.run import DETACH_KEYS, SIG_PROXY
+from sampan.cli.run import SIG_PROXY
 from sampan.errors import Conflict
 
 COMMAND = Command(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _FLAGS = (
     Flag("--cap-add list", "Add Linux capabilities"),
     Flag("--cap-drop list", "Drop Linux capabilities"),
+    Flag("--cgroup-parent string", "Optional parent cgroup for the container"),
     Flag("--cgroupns string", "Cgroup namespace to use: host or private", "private"),
     Flag("--cdi-spec-dir list", "Where files describe devices (default /etc/cdi and /var/run/cdi)"),
     Flag("--device list", "Add a host device to the container, by its path or its name (vendor.com/class=name)"),
@@ -22,7 +23,7 @@ _FLAGS = (
     Flag("--gpus string", "GPU devices to add to the container ('all' to pass all GPUs)"),
     Flag("--group-add list", "Add additional groups to join"),
     Flag("--init", "Run an init inside the container that forwards signals and reaps processes"),
-    Flag("--ipc string", "IPC mode to use: private or host"),
+    Flag("--ipc string", "IPC mode to use: private, shareable, none, host or container:NAME"),
     Flag("--pid string", "PID namespace to use: host or container:NAME"),
     Flag("--privileged", "Give extended privileges to this container"),
     Flag("--read-only", "Mount the container's root filesystem as read only"),
@@ -44,7 +45,8 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
     fields: dict[str, Any] = {
         **consumption.read(arguments, context),
         "security": _security(arguments),
-        "namespaces": _namespaces(arguments),
+        "namespaces": _namespaces(arguments, context),
+        "cgroup_parent": _cgroup_parent(arguments.text("cgroup-parent") or ""),
         "tmpfs": tuple(_tmpfs(text) for text in arguments.texts("tmpfs")),
         "groups": tuple(arguments.texts("group-add")),
         "umask": _umask(arguments.text("umask") or "0022"),
@@ -88,26 +90,37 @@ def _devices(arguments: "Parsed") -> "dict[str, Any]":
     return fields
 
 
-def _namespaces(arguments: "Parsed") -> "Namespaces":
+def _namespaces(arguments: "Parsed", context: "Context") -> "Namespaces":
     from sampan.containers.options import Namespaces
 
     if arguments.text("userns") not in (None, "", "host"):
         raise Unsupported(f"--userns {arguments.text('userns')} is not built yet", hint="host is")
-    pid = _mode(arguments, "pid", ("host", "private"), joins=True)
-    cgroup = _mode(arguments, "cgroupns", ("host", "private"))
-    ipc = _mode(arguments, "ipc", ("host", "private", "shareable", "none"))
-    return Namespaces(pid=pid, ipc=ipc, uts=_mode(arguments, "uts", ("host", "private")), cgroup=cgroup)
+    return Namespaces(
+        pid=_mode(arguments, "pid", ("host",), context),
+        ipc=_mode(arguments, "ipc", ("host", "shareable", "none"), context),
+        uts=_mode(arguments, "uts", ("host",)),
+        cgroup=_mode(arguments, "cgroupns", ("host",)),
+    )
 
 
-def _mode(arguments: "Parsed", name: str, words: tuple[str, ...], *, joins: bool = False) -> str:
+def _mode(arguments: "Parsed", name: str, words: tuple[str, ...], context: "Context | None" = None) -> str:
+    """A namespace as ``Namespaces`` has it; with ``context`` it may be another container's, whose id it then has."""
     text = arguments.text(name) or "private"
-    if joins and text.startswith("container:") and text != "container:":
-        return text
-    if text.startswith("container:"):
-        raise Unsupported(f"--{name} {text} is not built yet", hint=f"--{name} host is")
-    if text not in words:
-        raise Invalid(f"invalid --{name} {text!r}", hint=" or ".join(words))
-    return "host" if text == "host" else ""
+    other = text.removeprefix("container:")
+    if context and other != text:
+        return f"container:{context.engine.records.find(other).id}"
+    if text not in ("private", *words):
+        more = ("container:NAME",) if context else ()
+        raise Invalid(f"invalid --{name} {text!r}", hint=", ".join(("private", *words, *more)))
+    return "" if text == "private" else text
+
+
+def _cgroup_parent(text: str) -> str:
+    """A cgroup's path below each hierarchy's mount. Raises Invalid."""
+    parts = [part for part in text.split("/") if part]
+    if text and (not parts or any(part in (".", "..") or part.isspace() or "\0" in part for part in parts)):
+        raise Invalid(f"invalid --cgroup-parent {text!r}", hint="the path of a cgroup, for example /services/batch")
+    return "".join(f"/{part}" for part in parts)
 
 
 def _tmpfs(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ COMMAND = Command(
     needs_userns=True,
     later=creation.LATER,
     refused=creation.REFUSED,
+    joins=creation.owner,
     examples=(("sampan create --name web -p 8000:8000 hello", "What sampan start web then starts"),),
 )
 

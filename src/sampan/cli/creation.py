@@ -3,7 +3,7 @@
 import os
 import sys
 
-from sampan.cli import confinement
+from sampan.cli import confinement, networking
 from sampan.cli.flags import Flag
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 
@@ -16,39 +16,24 @@ if TYPE_CHECKING:
     from sampan.containers.lifecycle import Stores
     from sampan.containers.options import Mount, Options
     from sampan.containers.record import Container
-    from sampan.oci.config import ImageConfig
     from sampan.store.images import Image
 
 _FLAGS = (
-    Flag("--add-host list", "Add a custom host-to-IP mapping (host:ip)"),
+    Flag("-a, --attach list", "Attach to STDIN, STDOUT or STDERR"),
     Flag("--annotation list", "Add an annotation to the container (passed through to the OCI runtime)"),
     Flag("--cidfile string", "Write the container ID to the file"),
-    Flag("--dns list", "Set custom DNS servers"),
-    Flag("--dns-option list", "Set DNS options", alias="dns-opt"),
-    Flag("--dns-search list", "Set custom DNS search domains"),
     Flag("--disable-content-trust", "Skip image verification (signatures are not verified)", True),
-    Flag("--domainname string", "Container NIS domain name"),
     Flag("-e, --env list", "Set environment variables"),
     Flag("--entrypoint string", "Overwrite the default ENTRYPOINT of the image"),
     Flag("--env-file list", "Read in a file of environment variables"),
-    Flag("--expose list", "Expose a port or a range of ports"),
-    Flag("-h, --hostname string", "Container host name"),
     Flag("-i, --interactive", "Keep STDIN open even if not attached"),
     Flag("--isolation string", "Container isolation technology: default, on Linux"),
     Flag("-l, --label list", "Set meta data on a container"),
     Flag("--label-file list", "Read in a line delimited file of labels"),
     Flag("--mount list", "Attach a filesystem mount to the container"),
     Flag("--name string", "Assign a name to the container"),
-    Flag(
-        "--network string",
-        "Connect a container to a network: bridge, host, none or container:NAME",
-        "bridge",
-        alias="net",
-    ),
     Flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     Flag("--platform string", "Run the image for this platform (default: this machine's)"),
-    Flag("-p, --publish list", "Publish a container's port(s) to the host"),
-    Flag("-P, --publish-all", "Publish all exposed ports to random ports"),
     Flag("--pull string", "Pull image before running: always, missing or never", "missing"),
     Flag("-q, --quiet", "Suppress the pull output"),
     Flag("--rm", "Automatically remove the container and its anonymous volumes when it exits"),
@@ -61,11 +46,11 @@ _FLAGS = (
     Flag("--volumes-from list", "Mount volumes from the specified container(s) (NAME[:ro|rw])"),
     Flag("-w, --workdir string", "Working directory inside the container"),
 )
-FLAGS = tuple(sorted((*_FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
+FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
 LATER = (
-    "--attach -a --cgroup-parent --health-cmd --health-interval "
+    "--health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip "
-    "--log-driver --log-opt --mac-address --network-alias --restart --runtime --storage-opt"
+    "--log-driver --log-opt --network-alias --restart --runtime --storage-opt"
 )
 _WINDOWS = "it is for containers of Windows"
 REFUSED = {
@@ -94,7 +79,8 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     stores = engine.containers
     image = _image(reference, arguments, context)
     config = configs.parse(engine.blobs.read(image.id))
-    options = _with_exposed(options, config, arguments)
+    exposed = networking.exposed(arguments, options.network, config.config.exposed_ports)
+    options = options._replace(ports=(*options.ports, *exposed))
     cidfile = arguments.text("cidfile")
     if cidfile and os.path.exists(cidfile):
         raise Conflict(f"the file {cidfile} is there already", hint="remove it, or give --cidfile another name")
@@ -105,6 +91,16 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     return stores, container
 
 
+def owner(arguments: "Parsed", context: "Context") -> int:
+    """The first process of the container whose namespaces are to be shared, 0 without one: for an ordinary user only
+    who is in its user namespace may join its others."""
+    given = (*arguments.texts("network"), arguments.text("pid") or "", arguments.text("ipc") or "")
+    for text in given:
+        if text.startswith("container:"):
+            return context.engine.records.find(text.removeprefix("container:")).state().pid
+    return 0
+
+
 def _check_choices(arguments: "Parsed") -> None:
     """Refuses what Docker can be asked for elsewhere: on Windows, with plugins."""
     for name, only in (("isolation", "default"), ("volume-driver", "local")):
@@ -113,16 +109,6 @@ def _check_choices(arguments: "Parsed") -> None:
             raise Unsupported(f"--{name} {given}: there is none here but {only}")
     if not arguments.on("disable-content-trust"):
         raise Unsupported("--disable-content-trust=false: signatures of Notary are not verified here")
-
-
-def _with_exposed(options: "Options", config: "ImageConfig", arguments: "Parsed") -> "Options":
-    """With ``-P``, each port that the image or ``--expose`` names is published on a free port of the host."""
-    if not arguments.on("publish-all"):
-        return options
-    if options.network != "bridge":
-        raise Conflict(f"ports cannot be published with --network {options.network}")
-    exposed = dict.fromkeys((*config.config.exposed_ports, *arguments.texts("expose")))
-    return options._replace(ports=(*options.ports, *exposed))
 
 
 def _image(text: str, arguments: "Parsed", context: "Context") -> "Image":
@@ -164,22 +150,11 @@ def _image(text: str, arguments: "Parsed", context: "Context") -> "Image":
 def _options(arguments: "Parsed", context: "Context") -> "Options":
     from sampan.containers.options import Namespaces, Options, parse_volume
 
-    network = arguments.text("network") or "bridge"
-    if network not in ("bridge", "host", "none") and not network.startswith("container:"):
-        raise Unsupported(f"--network {network} is not built yet", hint="bridge, host, none and container:NAME are")
-    ports = tuple(arguments.texts("publish"))
-    if ports:
-        from sampan.networks import ports as port_language
-
-        if network != "bridge":
-            raise Conflict(f"ports cannot be published with --network {network}")
-        for text in ports:
-            port_language.parse(text)
-    seconds, hostname = arguments.number("stop-timeout"), arguments.text("hostname") or ""
-    confined = confinement.read(arguments, context)
-    if network.startswith("container:"):
-        confined["namespaces"] = confined.get("namespaces", Namespaces())._replace(network=network)
-        hostname = _shared_hostname(network, hostname, context)
+    seconds, attach = arguments.number("stop-timeout"), _attached(arguments)
+    confined, connected = confinement.read(arguments, context), networking.read(arguments, context)
+    if connected["network"].startswith("container:"):
+        own = confined.get("namespaces", Namespaces())
+        confined["namespaces"] = own._replace(network=connected["network"])
     mounts = [*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)]
     return Options(
         command=tuple(arguments.positionals[1:]) or None,
@@ -188,31 +163,18 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         mounts=_with_inherited(mounts, arguments, context),
         workdir=_workdir(arguments.text("workdir")),
         user=arguments.text("user") or "",
-        hostname=hostname,
-        network=network,
-        ports=ports,
         labels=tuple(_pair(text) for text in (*_lines(arguments, "label-file"), *arguments.texts("label"))),
         stop_signal=_signal(arguments.text("stop-signal") or ""),
         stop_seconds=10 if seconds is None else seconds,
-        interactive=arguments.on("interactive"),
+        interactive=arguments.on("interactive") or "stdin" in attach,
+        attach=attach,
         terminal=arguments.on("tty"),
         auto_remove=arguments.on("rm"),
-        domainname=arguments.text("domainname") or "",
-        hosts=tuple(_host(text) for text in arguments.texts("add-host")),
-        dns=tuple(tuple(arguments.texts(name)) for name in ("dns", "dns-search", "dns-option")),  # type: ignore[arg-type]
         annotations=tuple(_pair(text) for text in arguments.texts("annotation")),
         no_healthcheck=arguments.on("no-healthcheck"),
+        **connected,
         **confined,
     )
-
-
-def _shared_hostname(network: str, given: str, context: "Context") -> str:
-    """The host name of the container whose network is shared: names on a network are one for each address."""
-    from sampan.containers import lifecycle
-
-    if given:
-        raise Conflict("--hostname is not for a container that shares the network of another one")
-    return lifecycle.hostname(context.engine.containers.containers.find(network.removeprefix("container:")))
 
 
 def _with_inherited(mounts: "list[Mount]", arguments: "Parsed", context: "Context") -> "tuple[Mount, ...]":
@@ -241,19 +203,20 @@ def _mounts(arguments: "Parsed", confined: "dict[str, Any]") -> "list[Mount]":
     return [mount for mount in parsed if not isinstance(mount, Memory)]
 
 
+def _attached(arguments: "Parsed") -> tuple[str, ...]:
+    streams = tuple(text.lower() for text in arguments.texts("attach"))
+    for stream in streams:
+        if stream not in ("stdin", "stdout", "stderr"):
+            raise Invalid(f"invalid --attach {stream!r}", hint="stdin, stdout or stderr")
+    return streams
+
+
 def _signal(text: str) -> str:
     if text:
         from sampan.containers.ending import parse_signal
 
         parse_signal(text)
     return text
-
-
-def _host(text: str) -> tuple[str, str]:
-    name, separator, address = text.partition("=" if "=" in text else ":")
-    if not name or not separator or not address:
-        raise Invalid(f"invalid --add-host {text!r}", hint="write it as NAME:ADDRESS, for example db:10.0.0.5")
-    return name, address.strip("[]")
 
 
 def _lines(arguments: "Parsed", name: str) -> list[str]:

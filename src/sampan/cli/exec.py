@@ -6,10 +6,12 @@ from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Invalid
 
+DETACH_KEYS = Flag("--detach-keys string", "Override the key sequence for detaching a container", "ctrl-p,ctrl-q")
 COMMAND = Command(
     "[OPTIONS] CONTAINER COMMAND [ARG...]",
     (
         Flag("-d, --detach", "Detached mode: run command in the background"),
+        DETACH_KEYS,
         Flag("-e, --env list", "Set environment variables"),
         Flag("--env-file list", "Read in a file of environment variables"),
         Flag("-i, --interactive", "Keep STDIN open even if not attached"),
@@ -21,12 +23,12 @@ COMMAND = Command(
     least=2,
     most=None,
     interspersed=False,
-    later="--detach-keys",
     examples=(("sampan exec -it web sh", "A shell beside a running server"),),
 )
 
 
 def main(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import keys
     from sampan.containers.exec import Request, execute
 
     name, *command = arguments.positionals
@@ -41,6 +43,7 @@ def main(arguments: Parsed, context: Context) -> int:
         arguments.text("workdir") or "",
         tty,
         arguments.on("privileged"),
+        keys.parse(arguments.text("detach-keys") or "") if tty else b"",
     )
     return execute(container, request, interactive=interactive, detached=detached)
 

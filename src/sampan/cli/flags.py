@@ -9,6 +9,8 @@ TYPE_CHECKING = False  # what typing's own constant is at run time; its import t
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from sampan.cli.context import Context
+
     Value = bool | int | str | list[str] | None
 
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
@@ -65,7 +67,8 @@ class Command:
     With ``interspersed=False`` the first argument ends the flags, so that ``run IMAGE ls -l`` works. ``later`` names
     flags of Docker's that are not built yet, ``refused`` those that there will not be, with the reason: both are
     refused by name. ``needs_userns`` says that the verb touches
-    layers or namespaces, so that an ordinary user has to be root of his own user namespace, and ``runs_nothing`` that
+    layers or namespaces, so that an ordinary user has to be root of his own user namespace: that of the process which
+    ``joins`` finds, or (0) a new one; and ``runs_nothing`` that
     it can go on where there is none; ``error_exit`` is the exit code for errors that have none of their own.
     """
 
@@ -76,6 +79,7 @@ class Command:
         "examples",
         "flags",
         "interspersed",
+        "joins",
         "later",
         "least",
         "most",
@@ -94,6 +98,7 @@ class Command:
         most: int | None = 0,
         interspersed: bool = True,
         needs_userns: bool = False,
+        joins: "Callable[[Parsed, Context], int] | None" = None,
         runs_nothing: bool = False,
         error_exit: int = 1,
         later: str = "",
@@ -108,6 +113,7 @@ class Command:
         self.most = most
         self.interspersed = interspersed
         self.needs_userns = needs_userns
+        self.joins = joins
         self.runs_nothing = runs_nothing
         self.error_exit = error_exit
         self.later = later

@@ -131,11 +131,11 @@ def _dispatch(words: list[str], context: Context) -> int:
     check_count(command, parsed, f"sampan {verb}")
     context.quiet = any(flag.long == "quiet" for flag in command.flags) and parsed.on("quiet")
     if command.needs_userns:
-        _enter(verb, command)
+        _enter(command, parsed, context)
     return perform(parsed, context)
 
 
-def _enter(verb: str, command: "Command") -> None:
+def _enter(command: "Command", parsed: Parsed, context: Context) -> None:
     """Goes on as root of a user namespace. Where there can be none, only what runs nothing goes on without."""
     from sampan.linux import ids
 
@@ -145,11 +145,11 @@ def _enter(verb: str, command: "Command") -> None:
     from sampan.linux.namespaces import enter_user_namespace
 
     try:
-        enter_user_namespace()
+        enter_user_namespace(command.joins(parsed, context) if command.joins else 0)
     except Unavailable as error:
         if not command.runs_nothing:
             hint = f"{error.hint}; images can be pulled, pushed, saved, and built as far as no RUN is performed"
-            raise Unavailable(f"{verb} needs namespaces, and {error.message}", hint=hint) from None
+            raise Unavailable(f"{context.verb} needs namespaces, and {error.message}", hint=hint) from None
 
 
 def resolve(words: list[str]) -> tuple[str, list[str]]:

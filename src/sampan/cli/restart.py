@@ -2,6 +2,7 @@
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
+from sampan.cli.start import owner
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -12,6 +13,7 @@ COMMAND = Command(
     least=1,
     most=None,
     needs_userns=True,
+    joins=owner,
 )
 
 

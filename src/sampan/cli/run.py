@@ -2,9 +2,10 @@
 
 from sampan.cli import creation
 from sampan.cli.context import Context
+from sampan.cli.exec import DETACH_KEYS
 from sampan.cli.flags import Command, Flag, Parsed
+from sampan.errors import Conflict
 
-DETACH_KEYS = Flag("--detach-keys string", "Override the key sequence for detaching a container", "ctrl-p,ctrl-q")
 SIG_PROXY = Flag("--sig-proxy", "Proxy received signals to the process", True)
 COMMAND = Command(
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -21,6 +22,7 @@ COMMAND = Command(
     error_exit=125,
     later=creation.LATER,
     refused=creation.REFUSED,
+    joins=creation.owner,
     examples=(
         ("sampan run --rm python python -c 'print(1)'", "One command, and nothing is left of the container"),
         ("sampan run -d -p 8000:8000 --name web hello", "A server in the background, reachable at port 8000"),
@@ -39,6 +41,8 @@ def main(arguments: Parsed, context: Context) -> int:
 
     detach = arguments.on("detach")
     try:
+        if detach and arguments.texts("attach"):
+            raise Conflict("--attach and --detach contradict each other")
         keys = parse(arguments.text("detach-keys") or "")
         stores, container = creation.create(arguments, context)
     except BaseException:
@@ -60,10 +64,11 @@ def main(arguments: Parsed, context: Context) -> int:
     with monitor.end:
         code = session.attach(
             monitor.end,
-            interactive=options.interactive,
+            interactive=options.interactive and (not options.attach or "stdin" in options.attach),
             tty=options.terminal,
             keys=keys,
             proxy_signals=arguments.on("sig-proxy"),
+            outputs=_shown(options.attach),
         )
         if code is None:
             return 0  # from now on the monitor removes what is to be removed
@@ -72,3 +77,8 @@ def main(arguments: Parsed, context: Context) -> int:
     if options.auto_remove:
         lifecycle.remove(container, stores, volumes=True)
     return code
+
+
+def _shown(attached: tuple[str, ...]) -> tuple[int, ...]:
+    """The streams that ``--attach`` names, all output by default."""
+    return tuple(number for number, name in ((1, "stdout"), (2, "stderr")) if not attached or name in attached)

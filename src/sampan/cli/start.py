@@ -1,14 +1,29 @@
 """``sampan start``: let containers run that were made or have ended."""
 
 from sampan.cli.context import Context
+from sampan.cli.exec import DETACH_KEYS
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.cli.run import DETACH_KEYS
-from sampan.errors import Invalid
+from sampan.errors import Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.containers.lifecycle import Stores
     from sampan.containers.record import Container
+
+
+def owner(arguments: Parsed, context: Context) -> int:
+    """As ``creation.owner``, for containers that are there."""
+    records = context.engine.records
+    for name in arguments.positionals:
+        try:
+            shared = (each for each in records.find(name).options.namespaces if each.startswith("container:"))
+            pid = next((records.find(each.removeprefix("container:")).state().pid for each in shared), 0)
+        except NotFound:
+            continue  # it is said where the container is to be started
+        if pid:
+            return pid
+    return 0
+
 
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -20,6 +35,7 @@ COMMAND = Command(
     least=1,
     most=None,
     needs_userns=True,
+    joins=owner,
     later="--checkpoint --checkpoint-dir",
 )
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from sampan.containers import lifecycle
 from sampan.containers.prelaunch import Monitor
 from sampan.containers.record import Container
-from sampan.containers.state import read_state
 from sampan.errors import Unavailable
 from sampan.linux import locks
 
@@ -23,7 +22,6 @@ def start(container: Container, stores: lifecycle.Stores, *, attach: bool = Fals
         _await_end(container)
         with suppress(FileNotFoundError):
             os.unlink(container.pause_mark)
-        _forget_address(container)
     return lifecycle.start(container, stores, attach=attach)
 
 
@@ -34,15 +32,3 @@ def _await_end(container: Container) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(f"the last monitor of container {container.name} does not end")
         time.sleep(0.005)
-
-
-def _forget_address(container: Container) -> None:
-    """Takes the line with its last address out of its /etc/hosts: the monitor will write another."""
-    begin = f"{read_state(container.directory).address or '127.0.0.1'}\t{lifecycle.hostname(container)} "
-    path = f"{container.directory}/hosts"
-    with open(path) as file:
-        lines = file.readlines()
-    kept = [line for line in lines if not line.startswith(begin)]
-    if kept != lines:
-        with open(path, "w") as file:
-            file.writelines(kept)

@@ -27,6 +27,8 @@ class Request(NamedTuple):
     workdir: str = ""
     terminal: bool = False
     privileged: bool = False
+    keys: bytes = b""
+    """What is typed to leave it running (``keys.parse``)."""
 
 
 def execute(container: Container, request: Request, *, interactive: bool = False, detached: bool = False) -> int:
@@ -49,7 +51,7 @@ def execute(container: Container, request: Request, *, interactive: bool = False
         if detached:
             entered.start()
             return 0
-        return _with_terminal(entered, interactive) if request.terminal else _with_pipes(entered, ends)
+        return _with_terminal(entered, interactive, request.keys) if request.terminal else _with_pipes(entered, ends)
     finally:
         entered.close()
 
@@ -115,7 +117,7 @@ def _with_pipes(entered: launch.Process, ends: _Ends) -> int:
         return _await(entered)
 
 
-def _with_terminal(entered: launch.Process, interactive: bool) -> int:
+def _with_terminal(entered: launch.Process, interactive: bool, keys: bytes) -> int:
     master = entered.console()
 
     def on_signal(number: int) -> None:
@@ -128,7 +130,9 @@ def _with_terminal(entered: launch.Process, interactive: bool) -> int:
     on_signal(28)
     with terminal.raw(0 if interactive else -1), session.Signals(on_signal) as signals:
         entered.start()
-        session.pump({master: 1}, master if interactive else -1, entered.end, signals)
+        if session.pump({master: 1}, master if interactive else -1, entered.end, signals, keys):
+            entered.end.send_descriptors(streams.DETACH, (master,))
+            return 0
         return _await(entered)
 
 

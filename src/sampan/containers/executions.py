@@ -100,8 +100,10 @@ class Executions:
             answer(self._poll, pretence)
 
     def _hear(self, execution: Execution) -> None:
-        message = execution.end.recv(64)
-        if message == handshake.START:
+        message, fds = execution.end.receive(64)
+        if message == streams.DETACH and fds:
+            self._take_over(execution, fds[0])
+        elif message == handshake.START:
             self._start(execution)
         elif message.startswith(streams.SIGNAL):
             os.kill(execution.process.pid, int(message[1:]))
@@ -122,6 +124,11 @@ class Executions:
             self._poll.watch(execution.console, READ, lambda fd, mask: self._drain(execution))
         execution.watched = syscalls.pidfd_open(execution.process.pid)
         self._poll.watch(execution.watched, READ, lambda fd, mask: self._end(execution))
+
+    def _take_over(self, execution: Execution, console: int) -> None:
+        """Its client left the program to itself: what its terminal says goes nowhere from now on."""
+        execution.detached, execution.console = True, console
+        self._poll.watch(console, READ, lambda fd, mask: self._drain(execution))
 
     def _drain(self, execution: Execution) -> None:
         try:

@@ -6,7 +6,7 @@ import os
 
 from sampan import plainjson
 from sampan.containers import ending, names, spec, streams
-from sampan.containers.options import Mount, Options
+from sampan.containers.options import Mount, Namespaces, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import read_state
@@ -82,6 +82,8 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
+        "joined": options.networks,
+        "hosts": options.hosts,
         "ports": options.ports,
         "interactive": options.interactive,
         "auto_remove": options.auto_remove,
@@ -120,11 +122,11 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
 
 
-def _running(name: str, stores: Stores) -> tuple[str, int]:
-    """A container's name and its first process, 0 if it does not run. Raises NotFound."""
+def _running(name: str, stores: Stores) -> tuple[str, int, Namespaces]:
+    """A container's name, its first process (0 if it does not run) and its namespaces. Raises NotFound."""
     found = stores.containers.find(name)
     state = found.state()
-    return found.name, state.pid if state.status == "running" else 0
+    return found.name, state.pid if state.status == "running" else 0, found.options.namespaces
 
 
 def remove(container: Container, stores: Stores, *, force: bool = False, volumes: bool = False) -> None:
@@ -191,13 +193,13 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
         mounts = (*mounts, Mount(f"{container.directory}/apt.conf", target, read_only=True))
     own_name = hostname(container)
     request = spec.Request(
-        options, config.config, user, mounts, own_name, container.directory, container.cgroup, stores.rootless
+        options, config.config, user, mounts, own_name, _files_of(container, stores), container.cgroup, stores.rootless
     )
     files = {
         "config.json": plainjson.dumps(spec.compose(request)),
         "hostname": f"{own_name}\n",
-        "hosts": dns.hosts(options.hosts),
-        "resolv.conf": dns.resolv_conf(*options.dns),
+        "hosts": dns.hosts(options.hosts, base=dns.host_s_own("/etc/hosts") if options.network == "host" else ""),
+        "resolv.conf": dns.resolv_conf(*options.dns, own_network=options.network != "host"),
         **extra,
     }
     for name, text in files.items():
@@ -208,6 +210,14 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
     settled = options._replace(mounts=mounts_as_recorded(asked, stores), stop_signal=stop_signal, args=args)
     stores.containers.update(container.id, settled)
     return container._replace(options=settled)
+
+
+def _files_of(container: Container, stores: Stores) -> str:
+    """The directory with the files of /etc that it sees: of the container that has its network, if it shares one."""
+    network = container.options.network
+    if not network.startswith("container:"):
+        return container.directory
+    return _files_of(stores.containers.find(network.removeprefix("container:")), stores)
 
 
 def mounts_as_recorded(mounts: tuple[Mount, ...], stores: Stores) -> tuple[Mount, ...]:
@@ -307,9 +317,10 @@ def _end_orphan(container: Container) -> None:
 
 def hostname(container: Container) -> str:
     """The host name that it sees."""
-    if container.options.network == "host" or container.options.namespaces.uts:
+    options = container.options
+    if options.namespaces.uts or (options.network == "host" and not options.hostname):
         return os.uname().nodename
-    return container.options.hostname or container.id[:12]
+    return options.hostname or container.id[:12]
 
 
 def take_over_removal(monitor: Monitor) -> None:

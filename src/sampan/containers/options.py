@@ -69,7 +69,10 @@ class Security(NamedTuple):
 
 
 class Namespaces(NamedTuple):
-    """Which namespaces a container has: "" its own, "host", or "container:ID" that of another one."""
+    """Which namespaces a container has: "" its own, "host", or "container:ID" that of another one.
+
+    ``ipc`` "shareable" is one of its own that others may join, "none" one without /dev/shm.
+    """
 
     pid: str = ""
     ipc: str = ""
@@ -78,12 +81,22 @@ class Namespaces(NamedTuple):
     network: str = ""
 
 
+class Joining(NamedTuple):
+    """A place in a bridge network, and what it is to be like: "" for the address and the MAC address that are free."""
+
+    network: str
+    aliases: tuple[str, ...] = ()
+    address: str = ""
+    mac: str = ""
+
+
 class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
     ``command`` and ``entrypoint`` are None where the image's own count. ``ports`` holds the texts of ``-p``; ``user``
     and ``workdir`` are as written, "" for the image's. ``args`` is what is executed, settled at creation. ``tmpfs``
-    are (target, options), ``hosts`` (address, name), ``dns`` the name servers, search domains and options.
+    are (target, options), ``hosts`` (name, address), ``dns`` the name servers, search domains and options.
+    ``networks`` says more of the bridge networks that it is in; ``attach`` are the streams of ``-a``.
     """
 
     command: tuple[str, ...] | None = None
@@ -117,6 +130,8 @@ class Options(NamedTuple):
     init: bool = False
     cgroup_parent: str = ""
     no_healthcheck: bool = False
+    networks: tuple[Joining, ...] = ()
+    attach: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:
@@ -135,6 +150,8 @@ class Options(NamedTuple):
                 "security": Security(*_settled(value.get("security"))),
                 "namespaces": Namespaces(*value.get("namespaces") or ()),
                 "groups": tuple(value.get("groups") or ()),
+                "networks": tuple(Joining(*_settled(each)) for each in value.get("networks") or ()),
+                "attach": tuple(value.get("attach") or ()),
                 "dns": tuple(tuple(words) for words in value.get("dns") or ((), (), ())),
             }
         )

@@ -53,7 +53,7 @@ class Container(NamedTuple):
 
     @property
     def cgroup(self) -> str:
-        return f"/sampan/{self.id}"
+        return f"{self.options.cgroup_parent or '/sampan'}/{self.id}"
 
     @property
     def snapshot(self) -> str:

@@ -27,7 +27,13 @@ _PATIENCE = 3
 
 
 def attach(
-    end: Connection, *, interactive: bool, tty: bool, keys: bytes = b"", proxy_signals: bool = True
+    end: Connection,
+    *,
+    interactive: bool,
+    tty: bool,
+    keys: bytes = b"",
+    proxy_signals: bool = True,
+    outputs: tuple[int, ...] = (1, 2),
 ) -> int | None:
     """Serves a container through the connection with its monitor, and gives its exit code.
 
@@ -35,7 +41,7 @@ def attach(
     ``proxy_signals`` those that would be passed on mean this process itself.
     Raises Unavailable if the monitor goes away before its container.
     """
-    session = _Attached(end, keys if tty else b"")
+    session = _Attached(end, keys if tty else b"", outputs)
     if tty:
         session.resize()
     with terminal.raw(0 if tty and interactive else -1), Signals(session.on_signal, proxy=proxy_signals) as signals:
@@ -84,8 +90,10 @@ class _Input:
 class _Attached:
     """One connection with a monitor (see ``streams``)."""
 
-    def __init__(self, end: Connection, keys: bytes) -> None:
+    def __init__(self, end: Connection, keys: bytes, outputs: tuple[int, ...]) -> None:
+        """``outputs`` are the streams that are shown."""
         self._end = end
+        self._outputs = outputs
         self._keys = keys
         self._interrupts = 0
 
@@ -129,7 +137,9 @@ class _Attached:
             return int(data)
         if not message:
             raise Unavailable("the container's monitor is gone; the container was ended with it")
-        write_all(1 if kind == b"1" else 2, data)
+        stream = 1 if kind == b"1" else 2
+        if stream in self._outputs:
+            write_all(stream, data)
         return None
 
     def _pass_on(self, source: _Input) -> None:
@@ -150,17 +160,17 @@ class _Attached:
             return
 
 
-def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: Signals) -> None:
+def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: Signals, keys: bytes = b"") -> bool:
     """Copies from the descriptors in ``outputs`` to those they are mapped to, and standard input to ``target`` (-1:
     nowhere), which is closed at its end unless it is an output too.
 
-    Ends when ``news`` is readable (the program is gone) and the outputs have nothing more to say. Pipes among the
-    outputs are closed at their end, and when nobody takes any more what comes from them; of a terminal that raises
-    BrokenPipeError.
+    Ends when ``news`` is readable (the program is gone) and the outputs have nothing more to say, or with True when
+    ``keys`` were typed. Pipes among the outputs are closed at their end, and when nobody takes any more what comes from
+    them; of a terminal that raises BrokenPipeError.
     """
     poll = Poll()
     signals.watch(poll)
-    source = _Input(poll, wanted=target >= 0)
+    source = _Input(poll, wanted=target >= 0, keys=keys)
     if target >= 0:
         os.set_blocking(target, False)
     news = news if isinstance(news, int) else news.fileno()
@@ -173,7 +183,7 @@ def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: 
             poll.watch(fd, mask, _ignore)
         ready = poll.wait(0.05 if ended else None)
         if ended and not any(fd in left and events & READ for fd, events, _ in ready):
-            return
+            return False
         for fd, events, action in ready:
             action(fd, events)
             if fd == news:
@@ -181,6 +191,8 @@ def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: 
                 ended = True
             elif fd == 0:
                 source.read()
+                if source.detached:
+                    return True
             if fd == target and events & WRITE and not _feed(source, target, poll, outputs):
                 target = -1
             if fd in left and events & READ and not _copy(fd, outputs[fd]):
@@ -188,6 +200,7 @@ def pump(outputs: dict[int, int], target: int, news: Connection | int, signals: 
                 poll.watch(fd, 0, _ignore)
                 if not os.isatty(fd):
                     os.close(fd)  # so that a program whose output nobody takes is told by SIGPIPE
+    return False
 
 
 def _feed(source: _Input, target: int, poll: Poll, outputs: dict[int, int]) -> bool:

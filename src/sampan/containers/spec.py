@@ -21,14 +21,15 @@ FILES = ("hostname", "hosts", "resolv.conf")
 
 
 class Request(NamedTuple):
-    """All that decides a container's spec. ``mounts`` have their sources resolved to absolute paths."""
+    """All that decides a container's spec. ``mounts`` have their sources resolved to absolute paths;
+    ``files`` is the directory of the files of /etc that the engine makes."""
 
     options: Options
     config: ContainerConfig
     user: User
     mounts: tuple[Mount, ...]
     hostname: str
-    directory: str
+    files: str
     cgroup: str
     rootless: bool
 
@@ -43,7 +44,7 @@ def compose(request: Request) -> dict[str, Any]:
         uid=user.uid,
         gid=user.gid,
         groups=user.groups,
-        hostname="" if options.network == "host" or options.namespaces.uts else request.hostname,
+        hostname="" if options.namespaces.uts else request.hostname,
         rootless=request.rootless,
         network=options.network,
         cgroup=request.cgroup,
@@ -55,7 +56,7 @@ def compose(request: Request) -> dict[str, Any]:
     spec["annotations"] = dict(options.annotations)
     spec["linux"]["sysctl"].update(options.sysctls)
     spec["mounts"] += [defaults.tmpfs(target, words) for target, words in options.tmpfs]
-    spec["mounts"] += [defaults.bind(f"{request.directory}/{name}", f"/etc/{name}", "bind") for name in FILES]
+    spec["mounts"] += [defaults.bind(f"{request.files}/{name}", f"/etc/{name}", "bind") for name in FILES]
     spec["mounts"] += [_bind(mount) for mount in sorted(request.mounts, key=lambda mount: mount.target.count("/"))]
     _confine(options, spec, rootless=request.rootless)
     return spec

@@ -23,6 +23,7 @@ ATTACH = b"a"
 KEEP = b"k"
 EXECUTE = b"e"
 EXIT = b"x"
+DETACH = b"d"
 RUNNING = b"running"
 CHUNK = 32 << 10
 """Bytes of data in one message at most: well below what a socket takes as one packet."""

@@ -113,8 +113,9 @@ class Watch:
 
     def _attach_network(self) -> None:
         job, process = self._job, self._process
-        if job["network"] != "bridge":
+        if job["network"] in ("none", "host") or job["network"].startswith("container:"):
             return
+        from sampan.networks import dns
         from sampan.networks.attachment import Attachment
 
         network = self._network = Attachment(job["id"], job["networks"])
@@ -122,10 +123,12 @@ class Watch:
         if job["rootless"]:
             network.join_user_mode(process.pid, self._poll)
         else:
-            network.join_bridge(process.pid, self._poll)
+            network.join_bridge(process.pid, self._poll, *job["joined"])
         self._state = self._state._replace(address=network.address, ports=network.ports)
-        with open(f"{self._directory}/hosts", "a") as file:
-            file.write(f"{network.address or '127.0.0.1'}\t{job['hostname']} {job['name']}\n")
+        named = [(name, network.gateway if where == "host-gateway" else where) for name, where in job["hosts"]]
+        names = tuple(dict.fromkeys((job["hostname"], job["name"])))
+        with open(f"{self._directory}/hosts", "w") as file:
+            file.write(dns.hosts(named, network.address or "127.0.0.1", names))
 
     def _detach_network(self) -> None:
         if self._network:

@@ -97,6 +97,35 @@ def open_tree(path: bytes, *, dir_fd: int = -100, recursive: bool = False, clone
     return call("open_tree", syscalls.SYS_OPEN_TREE, dir_fd, path, flags)
 
 
+class seen_by:
+    """For a ``with`` block of a process with one thread: paths are those of the mount namespace of process ``pid``, or
+    as they are with 0. Nothing may be imported meanwhile."""
+
+    __slots__ = ("_here", "_own", "_pid")
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def __enter__(self) -> None:
+        if not self._pid:
+            return
+        self._own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        self._here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        other = os.open(f"/proc/{self._pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(other, syscalls.CLONE_NEWNS)
+        finally:
+            os.close(other)
+
+    def __exit__(self, *rest: object) -> None:
+        if not self._pid:
+            return
+        syscalls.setns(self._own, syscalls.CLONE_NEWNS)
+        os.fchdir(self._here)
+        os.close(self._own)
+        os.close(self._here)
+
+
 def attach(mount_fd: int, target_fd: int) -> None:
     """Puts the detached mount ``mount_fd`` on ``target_fd`` (move_mount(2))."""
     flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH

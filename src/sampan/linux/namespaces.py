@@ -60,12 +60,16 @@ class IdRange(NamedTuple):
     length: int
 
 
-def enter_user_namespace() -> None:
-    """Makes this process root of a new user and mount namespace; does nothing for one that is root already.
+def enter_user_namespace(owner: int = 0) -> None:
+    """Makes this process root of a new user and mount namespace, or of the one that process ``owner`` is in; does
+    nothing for one that is root already.
 
     Must be called while the process has a single thread. Raises Unavailable where the kernel does not let users do it.
     """
     if ids.is_root():
+        return
+    if owner:
+        _join_user(owner)
         return
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
@@ -77,6 +81,20 @@ def enter_user_namespace() -> None:
     else:
         _unshare_user()
         _write_single_map(uid, gid)
+
+
+def _join_user(owner: int) -> None:
+    try:
+        fd = os.open(f"/proc/{owner}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(fd, CLONE_NEWUSER)
+        finally:
+            os.close(fd)
+        syscalls.unshare(CLONE_NEWNS)
+    except OSError as error:
+        raise Unavailable(f"the user namespace of process {owner} cannot be joined: {error.strerror}") from None
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def _unshare_user() -> None:

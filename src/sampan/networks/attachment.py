@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sampan.networks.forward import Forwarder
     from sampan.networks.rootless import Uplink
 
+    Wish = tuple[str, Sequence[str], str, str]
+    """A network, names in it, an address, and a MAC address; "" for what is free."""
+
 
 class Attachment:
     """What a container is connected with. ``warning`` is what the user should know of it."""
@@ -28,6 +31,7 @@ class Attachment:
         self._uplink: Uplink | None = None
         self._bridged = False
         self.address = ""
+        self.gateway = ""
         self.warning = ""
 
     @property
@@ -39,17 +43,18 @@ class Attachment:
         """Takes the host's ports that ``-p`` names. Raises Conflict if one is in use."""
         self._reservations = published.reserve_all(published.parse_all(texts))
 
-    def join_bridge(self, pid: int, poll: Poll) -> None:
-        """Connects the network namespace of ``pid`` with the bridge.
+    def join_bridge(self, pid: int, poll: Poll, *wishes: Wish) -> None:
+        """Connects the network namespace of ``pid`` with the bridge; ``wishes`` are what its place is to be like.
 
         What the packet filter does not redirect, which is IPv6 and everything while its rules are lost, arrives at the
         sockets that hold the ports, and is forwarded from there.
         """
         from sampan.networks import bridge
 
-        endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports)
+        mac = next((wish[3] for wish in wishes), "")
+        endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports, mac=mac)
         self._bridged = True
-        self.address = endpoint.address
+        self.address, self.gateway = endpoint.address, endpoint.gateway
         self._forward(pid, poll, [each for each in self._reservations if each.port.protocol == "tcp"])
 
     def join_user_mode(self, pid: int, poll: Poll) -> None:

@@ -60,7 +60,13 @@ DEFAULT = Network()
 
 
 def attach(
-    directory: str, container_id: str, pid: int, ports: Sequence[Port] = (), network: Network = DEFAULT
+    directory: str,
+    container_id: str,
+    pid: int,
+    ports: Sequence[Port] = (),
+    network: Network = DEFAULT,
+    *,
+    mac: str = "",
 ) -> Endpoint:
     """Connects the network namespace of process ``pid``, and publishes ``ports``, which the caller has reserved.
 
@@ -72,7 +78,7 @@ def attach(
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with _Context(directory, network) as context:
-                return _attach(context, _Container(container_id, pid, namespace, tuple(ports)))
+                return _attach(context, _Container(container_id, pid, namespace, tuple(ports), mac))
         finally:
             os.close(namespace)
     except OSError as error:
@@ -117,6 +123,7 @@ class _Container(NamedTuple):
     pid: int
     namespace: int
     ports: tuple[Port, ...]
+    mac: str = ""
 
 
 class _Context:
@@ -184,7 +191,7 @@ def _join(context: _Context, bridge: _Bridge, who: _Container) -> Endpoint:
     with inner:
         if netlink.find_link(inner, INTERFACE):
             raise Unavailable(f"container {who.id[:12]} has an interface {INTERFACE} already")
-        address = _lay_cable(context.route, bridge, who.namespace)
+        address = _lay_cable(context.route, bridge, who)
         endpoint = _describe(bridge, address, who)
         try:
             context.files.write(who.id, endpoint)
@@ -204,7 +211,7 @@ def _describe(bridge: _Bridge, address: bytes, who: _Container) -> Endpoint:
         socket.inet_ntoa(address),
         bridge.prefix,
         socket.inet_ntoa(bridge.gateway),
-        _hardware_address(address).hex(":"),
+        who.mac or _hardware_address(address).hex(":"),
         _interface(address),
         who.ports,
         who.pid,
@@ -219,7 +226,7 @@ def _enter(namespace: int) -> Socket:
         return Socket()
 
 
-def _lay_cable(route: Socket, bridge: _Bridge, namespace: int) -> bytes:
+def _lay_cable(route: Socket, bridge: _Bridge, who: _Container) -> bytes:
     """Leads a cable from the bridge into a namespace, and gives the address that it stands for.
 
     The kernel lets one interface have a name, so nobody else in this machine has the address. It is chosen at random:
@@ -233,8 +240,9 @@ def _lay_cable(route: Socket, bridge: _Bridge, namespace: int) -> bytes:
         if number in (0, size - 1) or address == bridge.gateway:
             continue
         names = _interface(address), INTERFACE
+        mac = bytes.fromhex(who.mac.replace(":", "")) or _hardware_address(address)
         try:
-            route.perform(netlink.new_veth(*names, bridge.link, _hardware_address(address), namespace))
+            route.perform(netlink.new_veth(*names, bridge.link, mac, who.namespace))
         except FileExistsError:
             continue
         return address

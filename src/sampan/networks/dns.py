@@ -17,15 +17,21 @@ ff02::2\tip6-allrouters
 
 
 def resolv_conf(
-    servers: Sequence[str] = (), search: Sequence[str] = (), options: Sequence[str] = (), path: str = RESOLV_CONF
+    servers: Sequence[str] = (),
+    search: Sequence[str] = (),
+    options: Sequence[str] = (),
+    path: str = RESOLV_CONF,
+    *,
+    own_network: bool = True,
 ) -> str:
     """The text of a container's resolv.conf (resolv.conf(5)): what is given, and for the rest what the host has.
 
-    Name servers on the host's loopback cannot be reached from a container: those behind systemd-resolved take their
-    place, else public ones.
+    Name servers on the host's loopback cannot be reached from a network of the container's own: those behind
+    systemd-resolved take their place, else public ones.
     """
     lines = _read(path)
-    found = list(servers) or _reachable(_values(lines, "nameserver"))
+    present = _values(lines, "nameserver")
+    found = list(servers) or (_reachable(present) if own_network else present)
     if not found and path != SYSTEMD_RESOLV_CONF:
         found = _reachable(_values(_read(SYSTEMD_RESOLV_CONF), "nameserver"))
     out = [f"nameserver {server}" for server in found or FALLBACK]
@@ -41,10 +47,20 @@ def host_nameservers(path: str = RESOLV_CONF) -> list[str]:
     return [words.split("%")[0] for words in _values(_read(path), "nameserver")]
 
 
-def hosts(extra: Iterable[tuple[str, str]] = (), address: str = "", names: Sequence[str] = ()) -> str:
-    """The text of a container's hosts file (hosts(5)): ``extra`` are (name, address), ``names`` its own."""
+def host_s_own(path: str) -> str:
+    """The host's own file, for a container that is in its network."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_LIMIT)
+    except OSError:
+        return ""
+
+
+def hosts(extra: Iterable[tuple[str, str]] = (), address: str = "", names: Sequence[str] = (), base: str = "") -> str:
+    """The text of a container's hosts file (hosts(5)): ``extra`` are (name, address), ``names`` its own; ``base`` takes
+    the place of what every machine has."""
     own = f"{address}\t{' '.join(names)}\n" if address and names else ""
-    return _HOSTS + "".join(f"{where}\t{name}\n" for name, where in extra) + own
+    return (base or _HOSTS) + "".join(f"{where}\t{name}\n" for name, where in extra) + own
 
 
 def _read(path: str) -> list[list[str]]:

@@ -39,6 +39,7 @@ class Filesystem(NamedTuple):
 class Bind(NamedTuple):
     """Show a path of the host. ``set_``/``clear`` are mount attributes, of all mounts below it where ``deep``.
 
+    The path is one of process ``process``'s mount namespace, if that is not 0.
     ``fd`` is the detached copy of the source once that is opened, ``ids`` a user namespace that maps its owners (-1: as
     they are), for all mounts below it where ``deep_ids``.
     """
@@ -52,6 +53,7 @@ class Bind(NamedTuple):
     propagation: tuple[int, bool]
     ids: int = -1
     deep_ids: bool = False
+    process: int = 0
     fd: int = -1
 
 
@@ -206,7 +208,8 @@ def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operatio
             raise Invalid(f"the bind mount at {target} has no source")
         recursive = "rbind" in words or not words & {"bind"}
         propagation = propagation or (mounts.MS_PRIVATE, True)
-        return Bind(target, source, recursive, set_, clear, deep, propagation, mount.get("ids", -1), "ridmap" in words)
+        ids, process = mount.get("ids", -1), mount.get("process", 0)
+        return Bind(target, source, recursive, set_, clear, deep, propagation, ids, "ridmap" in words, process)
     if kind == "cgroup":
         return Cgroups(target, set_, cgroup_namespace)
     options = tuple(pair for pair in data if pair[0] != "tmpcopyup")
@@ -304,7 +307,8 @@ def _real_directory(root_fd: int, target: str) -> int:
 
 def _opened(operation: Bind) -> Bind:
     try:
-        source = mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
+        with mounts.seen_by(operation.process):
+            source = mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
     except PermissionError:
         return operation  # without privileges here: the container's own process opens it, as root of its namespace
     except OSError as error:

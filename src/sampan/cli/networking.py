@@ -1,0 +1,163 @@
+"""The flags of ``run`` and ``create`` that say how a container is connected, and what it is called."""
+
+from sampan.cli.flags import Flag
+from sampan.errors import Conflict, Invalid, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from sampan.cli.context import Context
+    from sampan.cli.flags import Parsed
+    from sampan.containers.options import Joining
+
+FLAGS = (
+    Flag("--add-host list", "Add a custom host-to-IP mapping (host:ip)"),
+    Flag("--dns list", "Set custom DNS servers"),
+    Flag("--dns-option list", "Set DNS options", alias="dns-opt"),
+    Flag("--dns-search list", "Set custom DNS search domains"),
+    Flag("--domainname string", "Container NIS domain name"),
+    Flag("--expose list", "Expose a port or a range of ports"),
+    Flag("-h, --hostname string", "Container host name"),
+    Flag("--mac-address string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
+    Flag(
+        "--network list",
+        "Connect a container to a network: bridge (default), host, none or container:NAME",
+        alias="net",
+    ),
+    Flag("-p, --publish list", "Publish a container's port(s) to the host"),
+    Flag("-P, --publish-all", "Publish all exposed ports to random ports"),
+)
+_MODES = ("bridge", "host", "none")
+_MULTICAST = 1
+_BYTES = 6
+
+
+def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
+    """The fields of ``Options`` that these flags set."""
+    joined = _joined(arguments, context)
+    network = joined[0].network
+    ports = tuple(arguments.texts("publish"))
+    if ports:
+        from sampan.networks import ports as port_language
+
+        if not _is_bridge(network):
+            raise Conflict(f"ports cannot be published with --network {_shown(network, arguments)}")
+        for text in ports:
+            port_language.parse(text)
+    hostname = arguments.text("hostname") or ""
+    if network.startswith("container:"):
+        _check_shared(arguments)
+        hostname = _shared_hostname(network, context)
+    return {
+        "network": network,
+        "networks": joined if _is_bridge(network) and joined[0] != type(joined[0])("bridge") else (),
+        "hostname": _checked_hostname(hostname),
+        "domainname": arguments.text("domainname") or "",
+        "hosts": tuple(_host(text, network, context) for text in arguments.texts("add-host")),
+        "dns": tuple(tuple(arguments.texts(name)) for name in ("dns", "dns-search", "dns-option")),
+        "ports": ports,
+    }
+
+
+def exposed(arguments: "Parsed", network: str, image: "Sequence[str]") -> tuple[str, ...]:
+    """The ports that ``-P`` publishes: each that the image or ``--expose`` names, on a free port of the host."""
+    from sampan.networks import ports as port_language
+
+    given = arguments.texts("expose")
+    for text in given:
+        if ":" in text:
+            raise Invalid(f"invalid --expose {text!r}", hint="a port or a range, without the host's: 80, 80/udp, 80-90")
+        port_language.parse(text)
+    if not arguments.on("publish-all"):
+        return ()
+    if not _is_bridge(network):
+        raise Conflict(f"ports cannot be published with --network {_shown(network, arguments)}")
+    return tuple(dict.fromkeys((*image, *given)))
+
+
+def _is_bridge(network: str) -> bool:
+    return network not in ("host", "none") and not network.startswith("container:")
+
+
+def _shown(network: str, arguments: "Parsed") -> str:
+    """A network as it was asked for."""
+    return next(iter(arguments.texts("network")), network)
+
+
+def _joined(arguments: "Parsed", context: "Context") -> "tuple[Joining, ...]":
+    """Where the container is, first of all the network that its mode is named after."""
+    from sampan.containers.options import Joining
+
+    texts = arguments.texts("network") or ["bridge"]
+    mac = arguments.text("mac-address") or ""
+    if len(texts) > 1:
+        raise Unsupported("several --network are not built yet", hint="one is")
+    (network,) = texts
+    network = "bridge" if network == "default" else network
+    if network.startswith("container:"):
+        return (Joining(f"container:{context.engine.records.find(network.removeprefix('container:')).id}"),)
+    if network not in _MODES:
+        raise Unsupported(f"--network {network} is not built yet", hint="bridge, host, none and container:NAME are")
+    if mac and network != "bridge":
+        raise Conflict(f"--mac-address is not for a container with --network {network}")
+    return (Joining(network, mac=_checked_mac(mac)),)
+
+
+def _checked_mac(text: str) -> str:
+    """A hardware address (IEEE 802: six bytes), in the form that the kernel writes. Raises Invalid."""
+    words = text.replace("-", ":").split(":")
+    try:
+        number = bytes(int(word, 16) for word in words) if text else b""
+    except ValueError:
+        number = b"\xff"
+    if text and (len(number) != _BYTES or any(len(word) != 2 for word in words) or number[0] & _MULTICAST):
+        raise Invalid(f"invalid --mac-address {text!r}", hint="six bytes of which the first is even: 92:d0:c6:0a:29:33")
+    return number.hex(":")
+
+
+def _check_shared(arguments: "Parsed") -> None:
+    """What belongs to a network is said of the container that has it (moby, runconfig: ErrConflict…)."""
+    for name in ("hostname", "dns", "dns-search", "dns-option", "add-host", "mac-address", "expose", "publish-all"):
+        if name in arguments:
+            raise Conflict(f"--{name} is not for a container that shares the network of another one")
+
+
+def _shared_hostname(network: str, context: "Context") -> str:
+    """The host name of the container whose network is shared: names on a network are one for each address."""
+    from sampan.containers import lifecycle
+
+    return lifecycle.hostname(context.engine.records.find(network.removeprefix("container:")))
+
+
+def _checked_hostname(text: str) -> str:
+    if len(text.encode()) > 64 or any(letter.isspace() or letter in "/\0" for letter in text):
+        raise Invalid(f"invalid --hostname {text!r}", hint="at most 64 letters, digits, dots and dashes")
+    return text
+
+
+def _host(text: str, network: str, context: "Context") -> tuple[str, str]:
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    name, separator, address = text.partition("=" if "=" in text else ":")
+    if not name or not separator or not address or any(letter.isspace() for letter in name):
+        raise Invalid(f"invalid --add-host {text!r}", hint="write it as NAME:ADDRESS, for example db:10.0.0.5")
+    address = address.removeprefix("[").removesuffix("]")
+    if address == "host-gateway":
+        return name, _gateway(network, text, context)
+    try:
+        inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except OSError:
+        raise Invalid(f"invalid --add-host {text!r}: {address!r} is not an address", hint="or host-gateway") from None
+    return name, address
+
+
+def _gateway(network: str, text: str, context: "Context") -> str:
+    """The host as the container reaches it; of a bridge that is known when the container is in it."""
+    if network == "host":
+        return "127.0.0.1"
+    if not _is_bridge(network) or context.engine.rootless:
+        where = "a container of an ordinary user" if _is_bridge(network) else "a container without a network"
+        raise Unsupported(f"--add-host {text}: {where} has no way to its host")
+    return "host-gateway"
