@@ -2,6 +2,7 @@
 
 pytest                  unit tests
 pytest --system         system tests too: real namespaces, mounts, networks and containers
+pytest --vm             also tests/vm, in a virtual machine that is made and booted for them
 pytest --no-skips       a skipped test is a failure, unless the kernel or the machine itself lacks what it needs
 
 A test that needs something says so: ``@pytest.mark.root``, ``@pytest.mark.needs("skopeo", "umoci")``. The reason of any
@@ -24,6 +25,7 @@ _BEYOND_INSTALLING = ("the kernel", "the machine")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--system", action="store_true", help="run system tests too")
+    parser.addoption("--vm", action="store_true", help="run the tests of tests/vm too, in a virtual machine")
     parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped that could have run")
 
 
@@ -34,11 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--system"):
-        left_out = [item for item in items if item.get_closest_marker("system")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("system")]
-        return
+    for option in ("system", "vm"):
+        if not config.getoption(f"--{option}"):
+            config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(option)])
+            items[:] = [item for item in items if not item.get_closest_marker(option)]
     for item in items:
         # With --dist loadgroup they take turns: they share the machine's interfaces, ports and cgroups.
         if item.get_closest_marker("system") and not item.get_closest_marker("xdist_group"):

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from sampan.errors import Unavailable
+from sampan.errors import SampanError, Unavailable
 from sampan.runtime.cgroups import choose, v1, v2
 from sampan.runtime.cgroups.choose import PARENT, Hierarchy
 
@@ -71,6 +71,9 @@ def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool, missing: 
                 from sampan.runtime.cgroups import devices
 
                 devices.attach(membership.directory, devices.compile(resources["devices"]))
+        except SampanError:
+            remove((*made, membership))
+            raise
         except OSError as error:
             _remove_directory(membership.directory)
             if required:
@@ -180,14 +183,15 @@ def _tree(directory: str) -> list[str]:
 
 
 def _make_directory(membership: Membership) -> None:
-    parent = os.path.dirname(membership.directory)
-    if membership.hierarchy.version == 2 and not os.path.isdir(parent):
-        os.makedirs(parent)
-        _delegate(membership.hierarchy.mount, parent)
-    try:
-        os.makedirs(membership.directory, exist_ok=True)
-    except FileNotFoundError:  # the last container of before took the parent with it just now
-        os.makedirs(membership.directory, exist_ok=True)
+    for last in (False, True):
+        try:
+            os.makedirs(membership.directory, exist_ok=True)
+            if membership.hierarchy.version == 2:
+                _delegate(membership.hierarchy.mount, os.path.dirname(membership.directory))
+            break
+        except FileNotFoundError:  # the last container of before took the parent with it just now
+            if last:
+                raise
     if "cpuset" in membership.hierarchy.controllers:
         v1.inherit_cpuset(membership.hierarchy.mount, membership.directory)
 
@@ -202,14 +206,18 @@ def _delegate(mount: str, parent: str) -> None:
     """Turns on, from ``mount`` down to the children of ``parent``, every controller that is on offer."""
     directory = mount
     for part in ("", *os.path.relpath(parent, mount).split("/")):
-        directory = f"{directory}/{part}" if part else directory
-        with open(f"{directory}/cgroup.controllers") as file:
-            available = [name for name in file.read().split() if name in choose.CONTROLLERS or name == "io"]
-        for name in available:
+        directory = os.path.normpath(f"{directory}/{part}")
+        missing = _words(f"{directory}/cgroup.controllers") - _words(f"{directory}/cgroup.subtree_control")
+        for name in missing & {*choose.CONTROLLERS, "io"}:
             try:
                 _write(f"{directory}/cgroup.subtree_control", f"+{name}")
             except OSError:
                 continue  # a controller that cannot be had here is missed only when a limit asks for it
+
+
+def _words(path: str) -> set[str]:
+    with open(path) as file:
+        return set(file.read().split())
 
 
 def _write_limits(membership: Membership, resources: dict[str, Any], missing: list[str] | None = None) -> None:
