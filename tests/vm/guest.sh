@@ -1,6 +1,7 @@
 # In the virtual machine: runs the selected tests as root, and reports by the second serial port (see tests/virtual.py).
 set -e
 stty -F /dev/ttyS1 raw
+echo up >/dev/ttyS1
 udevadm settle
 ip address add 10.0.2.15/24 dev eth0
 ip link set eth0 up
