@@ -162,6 +162,17 @@ def test_several_platforms(builder: Builder, tmp_path: Path) -> None:
 
 
 @as_system
+def test_one_platform_like_several(builder: Builder, tmp_path: Path) -> None:
+    as_several = ("--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
+    done = builder.build(CROSS, *as_several, "-o", f"type=oci,dest={tmp_path}/lay,tar=false", base="")
+    assert "not used" not in done.stderr
+    _, index = image_in(tmp_path / "lay")
+    assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64"]  # type: ignore[attr-defined]
+    builder.build(CROSS, *as_several, "-o", str(tmp_path / "out"), base="")
+    assert os.listdir(tmp_path / "out") == ["linux_amd64"]
+
+
+@as_system
 def test_a_base_for_another_platform(builder: Builder) -> None:
     builder.build(CROSS, "--platform", ",".join(PLATFORMS), base="")
     builder.sampan("tag", "built", "localhost/cross:1")
@@ -181,6 +192,19 @@ def test_a_command_for_another_processor(builder: Builder) -> None:
     assert "a step for linux/riscv64 cannot be run on this machine" in done.stderr
     assert "qemu-user-static" in done.stderr
     assert builder.leftovers() == []
+
+
+@as_system
+def test_built_in_arguments(builder: Builder) -> None:
+    lines = "RUN --mount=type=cache,target=/c hostname > /h && ls /c > /seen && touch /c/$(hostname)"
+    usual = ("--no-cache",)
+    builder.build(lines, *usual)
+    named = ("--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=named", "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=apart")
+    done = builder.build(lines, *named, "--build-arg", "BUILDKIT_BUILD_NAME=x")
+    assert "not used" not in done.stderr
+    assert [(builder.layer() / name).read_text() for name in ("h", "seen")] == ["named\n", ""]
+    builder.build(lines, *usual)
+    assert [(builder.layer() / name).read_text() for name in ("h", "seen")] == ["buildkitsandbox\n"] * 2
 
 
 @as_system

@@ -97,7 +97,8 @@ def test_a_registry_and_an_image_hold_caches(builder: Builder, other: Builder, t
     lines = "FROM base\nRUN date +%N > /1\nRUN date +%N > /2"
     with servers.registry(tmp_path / "registry") as registry:
         name = f"{registry.address}/app"
-        builder.build(lines, "-t", name, "--cache-to", "type=inline", "--cache-to", f"type=registry,ref={name}:cache")
+        inline = ("--build-arg", "BUILDKIT_INLINE_CACHE=1")
+        builder.build(lines, "-t", name, *inline, "--cache-to", f"type=registry,ref={name}:cache")
         builder.sampan("push", name)
         for source in (name, f"type=registry,ref={name}:cache"):
             assert set(steps(other.build(lines, "--cache-from", source).stderr)) == {"CACHED"}

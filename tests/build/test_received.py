@@ -65,12 +65,12 @@ def building(sampan: commands.Sampan, tmp_path: Path) -> Iterator[Building]:
     assert found.leftovers() == []
 
 
-def tar(files: dict[str, bytes], *members: tarfile.TarInfo) -> bytes:
+def tar(files: dict[str, bytes], *members: tarfile.TarInfo, mtime: int = 0) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
-            member.size = len(content)
+            member.size, member.mtime = len(content), mtime
             archive.addfile(member, io.BytesIO(content))
         for member in members:
             archive.addfile(member)
@@ -118,7 +118,7 @@ def test_a_dockerfile_on_standard_input(building: Building, tmp_path: Path) -> N
         (b"", "the Dockerfile is empty"),
         (bytes(10240), "there is no Dockerfile in the build context"),
         (b"\x1f\x8b\x08 and no more", "the build context: a gzip layer is"),
-        (gzip.compress(b"FROM scratch"), "the build context: "),
+        (gzip.compress(b"FROM scratch", mtime=0), "the build context: "),
         (tar({"Dockerfile": DOCKERFILE})[:520], "the build context: the archive is"),
         (tar({"../../canary": b"x"}), "the build context: ../../canary in the archive points outside of it"),
         (b"# " + bytes(5 << 20), "larger than 4 MiB"),
@@ -179,6 +179,23 @@ def test_a_repository_is_a_context(building: Building) -> None:
         assert f"the git repository {url}/repo has no branch or tag nothing" in failed.stderr
         checked = building.build("--check", f"{url}/repo")
         assert "no warnings" in checked.stdout
+
+
+def test_the_time_of_a_context(building: Building) -> None:
+    def created(*arguments: str | Path, stdin: bytes = b"") -> str:
+        building.build("--build-arg", "SOURCE_DATE_EPOCH=context", *arguments, stdin=stdin)
+        return building.sampan("inspect", "--format", "{{.Created}}", "built").stdout.strip()
+
+    served = websites.Repository(building.root / "served" / "repo")
+    served.commit(Dockerfile=DOCKERFILE.decode())
+    with websites.git_server(building.root / "served") as url:
+        assert created(f"{url}/repo") == "2020-01-02T03:04:05Z"
+    archive = tar({"Dockerfile": DOCKERFILE, "x": b"x"}, mtime=1_600_000_000)
+    assert created("-", stdin=archive) == "2020-09-13T12:26:40Z"
+    building.site.put("a.tar", archive)
+    assert created(f"{building.site.url}/a.tar") == "2020-09-13T12:26:40Z"
+    building.site.put("b.tar", archive, Last_Modified="Wed, 21 Oct 2015 07:28:00 GMT")
+    assert created(f"{building.site.url}/b.tar") == "2015-10-21T07:28:00Z"
 
 
 def test_named_contexts(building: Building) -> None:

@@ -396,7 +396,7 @@ def test_host_pip_leaves_no_trace(builder: Builder, tmp_path: Path) -> None:
 
 @as_system
 def test_an_interrupt_ends_the_build_and_leaves_nothing(builder: Builder) -> None:
-    (builder.context / "Dockerfile").write_text(BASE + "RUN echo up; sleep 1000 & sleep 1000\n")
+    (builder.context / "Dockerfile").write_text(BASE + f"RUN echo up; sleep {_SECONDS} & sleep {_SECONDS}\n")
     process = subprocess.Popen(
         builder.sampan.command("build", "-t", "built", "--progress=plain", builder.context),
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -419,11 +419,15 @@ def test_an_interrupt_ends_the_build_and_leaves_nothing(builder: Builder) -> Non
     assert builder.sampan("images", "-q").stdout == ""
 
 
+_SECONDS = 1_000_000 + os.getpid()
+"""Others on this machine sleep, too."""
+
+
 def _sleepers() -> set[str]:
     found = set()
     for entry in os.listdir("/proc"):
         try:
-            if entry.isdigit() and Path(f"/proc/{entry}/cmdline").read_bytes() == b"sleep\x001000\x00":
+            if entry.isdigit() and Path(f"/proc/{entry}/cmdline").read_bytes() == f"sleep\0{_SECONDS}\0".encode():
                 found.add(entry)
         except OSError:
             continue
@@ -432,7 +436,7 @@ def _sleepers() -> set[str]:
 
 @as_system
 def test_a_builder_that_is_killed_takes_its_command_along(builder: Builder) -> None:
-    (builder.context / "Dockerfile").write_text(BASE + "RUN echo up; sleep 1000\n")
+    (builder.context / "Dockerfile").write_text(BASE + f"RUN echo up; sleep {_SECONDS}\n")
     process = subprocess.Popen(
         builder.sampan.command("build", "--progress=plain", builder.context), stderr=subprocess.PIPE, text=True
     )

@@ -46,13 +46,28 @@ def test_names() -> None:
 
 def test_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "5")
-    assert buildwords.epoch(buildargs.parse([])) == 5
-    assert buildwords.epoch(buildargs.parse(["SOURCE_DATE_EPOCH=6"])) == 6
-    assert buildwords.epoch({"SOURCE_DATE_EPOCH": "7"}) == 7
-    assert buildwords.epoch({"SOURCE_DATE_EPOCH": ""}) is None
+    assert buildwords.epoch(buildargs.parse([]), b"", None) == 5
+    assert buildwords.epoch(buildargs.parse(["SOURCE_DATE_EPOCH=6"]), b"", None) == 6
+    assert buildwords.epoch({"SOURCE_DATE_EPOCH": "7"}, b"", None) == 7
+    assert buildwords.epoch({"SOURCE_DATE_EPOCH": ""}, b"", None) is None
     for wrong in ("-1", "1.5", "now", "9" * 20):
         with pytest.raises(Invalid):
-            buildwords.epoch({"SOURCE_DATE_EPOCH": wrong})
+            buildwords.epoch({"SOURCE_DATE_EPOCH": wrong}, b"", None)
+
+
+def test_epoch_of_the_dockerfile() -> None:
+    text = b"ARG base=17\nARG SOURCE_DATE_EPOCH=${base}00\nFROM scratch\n"
+    assert buildwords.epoch({}, text, None) == 1700
+    assert buildwords.epoch({"SOURCE_DATE_EPOCH": "7"}, text, None) == 7
+    assert buildwords.epoch({"SOURCE_DATE_EPOCH": ""}, text, None) is None
+    assert buildwords.epoch({}, b"FROM scratch\nARG SOURCE_DATE_EPOCH=5\n", None) is None
+
+
+@pytest.mark.parametrize(("modified", "meant"), [(9, "9"), (None, "")])
+def test_epoch_of_the_context(modified: int | None, meant: str) -> None:
+    values = {"SOURCE_DATE_EPOCH": "context"}
+    assert buildwords.epoch(values, b"", modified) == modified
+    assert values == {"SOURCE_DATE_EPOCH": meant}
 
 
 @pytest.mark.parametrize("text", ["x", "=docker-image://x", "x="])

@@ -43,8 +43,11 @@ class Delivery:
         annotations: Iterable[Annotation] = (),
         *,
         epoch: int | None = None,
+        several: bool = False,
     ) -> None:
+        """``several`` treats even one product as the first of several."""
         self._products = products
+        self._several = several or len(products) > 1
         self._stores = stores
         self._names = tuple(names)
         self._annotations = tuple(annotations)
@@ -54,7 +57,7 @@ class Delivery:
         """Stores the blobs of the image that ``output`` asks for, no name: its manifest, or the index of several."""
         annotations = (*self._annotations, *output.annotations)
         images = [self._assemble(product, output.packing, annotations) for product in self._products]
-        if len(images) == 1:
+        if not self._several:
             if any(each.on != "manifest" for each in annotations):
                 hint = "only a build for several platforms has one"
                 raise Invalid("there is no index to put annotations on", hint=hint)
@@ -106,7 +109,7 @@ class Delivery:
         """Writes the files of the result, as a tar or into a directory."""
         from sampan.build import files
 
-        split = len(self._products) > 1 if output.split is None else output.split
+        split = self._several if output.split is None else output.split
         trees = [
             (str(product.config.platform).replace("/", "_") if split else "", product.state.chain)
             for product in self._products

@@ -96,9 +96,9 @@ def resolve(repository: Repository, access: Access) -> Resolved:
     raise NotFound(f"the git repository {repository.shown} has no {what}")
 
 
-def checkout(repository: Repository, resolved: Resolved, directory: str, access: Access) -> None:
+def checkout(repository: Repository, resolved: Resolved, directory: str, access: Access) -> int:
     """Puts the files of the commit into ``directory``, which is empty, with ``.git`` only if the repository is to keep
-    it: files are 0644 or 0755. Raises SampanError."""
+    it: files are 0644 or 0755. Gives the commit's time, in seconds since 1970. Raises SampanError."""
 
     def git(*arguments: str) -> str:
         return _run(arguments, repository, access, directory)
@@ -107,6 +107,7 @@ def checkout(repository: Repository, resolved: Resolved, directory: str, access:
     git("remote", "add", "--", "origin", repository.remote)
     _fetch(repository, resolved, directory, access)
     git("checkout", "-q", "-f", "--detach", f"{resolved.commit}^{{commit}}")
+    committed = int(git("show", "-s", "--format=%ct", f"{resolved.commit}^{{commit}}"))
     has_submodules = repository.submodules and os.path.lexists(f"{directory}/.gitmodules")
     if has_submodules:
         git("submodule", "-q", "update", "--init", "--recursive", "--depth=1")
@@ -116,6 +117,7 @@ def checkout(repository: Repository, resolved: Resolved, directory: str, access:
         os.unlink(f"{directory}/.git/FETCH_HEAD")
     else:
         _remove_git(directory, everywhere=has_submodules)
+    return committed
 
 
 def _expected(repository: Repository, found: Resolved, tag: str = "") -> Resolved:

@@ -47,3 +47,5 @@ class Host(NamedTuple):
     """The size of /dev/shm."""
     limits: tuple[Limit, ...] = ()
     """setrlimit(2): what is not among them is as the builder has it."""
+    hostname: str = ""
+    """Empty for the usual one."""

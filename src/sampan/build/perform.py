@@ -291,6 +291,8 @@ class Build:
         if self._host.shm_bytes != SHM_BYTES:
             yield self._host.shm_bytes
         yield from self._host.limits
+        if self._host.hostname:
+            yield self._host.hostname
 
     def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
         """What a mount means for the result: its definition, and the content of what is shown; no secret."""

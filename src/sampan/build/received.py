@@ -28,6 +28,8 @@ class Received(NamedTuple):
 
     directory: str
     dockerfile: bytes | None = None
+    modified: int | None = None
+    """When it last changed (seconds since 1970), if that can be told."""
 
 
 def from_stream(stream: Source, directory: str, *, rootless: bool) -> Received:
@@ -37,20 +39,20 @@ def from_stream(stream: Source, directory: str, *, rootless: bool) -> Received:
     stream = Prefixed(head, stream)
     if not begins_archive(head):
         return Received(directory, read_dockerfile(stream))
-    _unpack(stream, directory, rootless)
-    return Received(directory)
+    return Received(directory, modified=_unpack(stream, directory, rootless))
 
 
 def from_remote(remote: Remote, remotes: Remotes, blobs: Blobs, directory: str, *, rootless: bool) -> Received:
     """What is behind an address: as ``from_stream`` does it, or the files of a repository, in a directory of their
     own. Raises SampanError."""
     if isinstance(remote, Repository):
-        return Received(checkout(remote, remotes))
-    with blobs.open(remotes.download(remote)) as file:
+        return Received(checkout(remote, remotes), modified=remotes.checkout(remote).committed)
+    found = remotes.download(remote)
+    with blobs.open(found.digest) as file:
         received = from_stream(file, directory, rootless=rootless)
     if received.dockerfile is not None:
         _place(received.dockerfile, directory)
-    return received
+    return received._replace(modified=found.mtime or received.modified)
 
 
 def named(remote: Remote, remotes: Remotes, blobs: Blobs, directory: str) -> str:
@@ -59,7 +61,7 @@ def named(remote: Remote, remotes: Remotes, blobs: Blobs, directory: str) -> str
         return checkout(remote, remotes)
     from shutil import copyfileobj
 
-    with blobs.open(remotes.download(remote)) as file, open(f"{directory}/{_NAME}", "xb") as copy:
+    with blobs.open(remotes.download(remote).digest) as file, open(f"{directory}/{_NAME}", "xb") as copy:
         copyfileobj(file, copy, 1 << 20)
         os.fchmod(copy.fileno(), 0o600)
     return directory
@@ -68,12 +70,12 @@ def named(remote: Remote, remotes: Remotes, blobs: Blobs, directory: str) -> str
 def checkout(repository: Repository, remotes: Remotes) -> str:
     """The directory of a repository's files, or of those that its address names."""
     found = remotes.fetch(repository).match
-    return os.path.join(remotes.checkout(repository), os.fsdecode(found.path)).rstrip("/")
+    return os.path.join(remotes.checkout(repository).directory, os.fsdecode(found.path)).rstrip("/")
 
 
 def download_dockerfile(url: Url, remotes: Remotes, blobs: Blobs) -> bytes:
     """The text of a Dockerfile behind a URL."""
-    with blobs.open(remotes.download(url)) as file:
+    with blobs.open(remotes.download(url).digest) as file:
         return read_dockerfile(file)
 
 
@@ -94,9 +96,9 @@ def _begin(stream: Source) -> bytes:
     return head
 
 
-def _unpack(stream: Source, directory: str, rootless: bool) -> None:
+def _unpack(stream: Source, directory: str, rootless: bool) -> int:
     with Destination(directory, (), rootless=rootless, now=time.time()) as to:
-        unpack_stream(stream, "the build context", b"", to)
+        return unpack_stream(stream, "the build context", b"", to)
 
 
 def _place(text: bytes, directory: str) -> None:

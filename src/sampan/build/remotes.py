@@ -12,13 +12,12 @@ from contextlib import ExitStack
 
 from sampan.build.cancellation import Cancellation
 from sampan.build.context import Directory
-from sampan.build.download import Downloads, Output, Turns, silent
+from sampan.build.download import Downloaded, Downloads, Output, Turns, silent
 from sampan.build.ignore import Ignore
 from sampan.build.mounts import Secret
 from sampan.build.remote import Remote, Repository, Url
 from sampan.build.source import ContextFiles, Selected
 from sampan.errors import Invalid, NotFound
-from sampan.oci.digest import Digest
 from sampan.snapshots.lookup import View
 
 TYPE_CHECKING = False
@@ -39,6 +38,13 @@ class Arrived(NamedTuple):
     match: Selected
 
 
+class Checkout(NamedTuple):
+    """Where a repository's files are, and when they were committed (seconds since 1970)."""
+
+    directory: str
+    committed: int
+
+
 class Remotes:
     """The remote sources of one build; a context manager. ``temporary`` is the directory that checkouts are made in."""
 
@@ -56,7 +62,7 @@ class Remotes:
         self._temporary = temporary
         self._access = (secrets, agents, cancellation)
         self._resolved: dict[Repository, Resolved] = {}
-        self._checkouts: dict[Repository, str] = {}
+        self._checkouts: dict[Repository, Checkout] = {}
         self._turns = Turns()
         self._opened = ExitStack()
 
@@ -83,13 +89,13 @@ class Remotes:
         file = _File(self._blobs.path(found.digest), found.mtime)
         return Arrived(file, Selected(os.fsencode(source.name), b"file", file.status))
 
-    def download(self, url: Url) -> Digest:
-        """Puts the file into the store, unless it is there and has not changed, and gives its digest."""
+    def download(self, url: Url) -> Downloaded:
+        """Puts the file into the store, unless it is there and has not changed."""
         self._downloads.identity(url)
-        return self._downloads.fetch(url).digest
+        return self._downloads.fetch(url)
 
-    def checkout(self, repository: Repository) -> str:
-        """The directory of a checkout of the whole repository, which is there as long as this object is open."""
+    def checkout(self, repository: Repository) -> Checkout:
+        """A checkout of the whole repository, which is there as long as this object is open."""
         from sampan.build import git
         from sampan.store.trees import remove_tree
 
@@ -102,8 +108,8 @@ class Remotes:
                 directory = f"{self._temporary}/git-{os.getpid()}-{os.urandom(8).hex()}"
                 os.mkdir(directory, 0o755)
                 self._opened.callback(remove_tree, directory)
-                git.checkout(repository, resolved, directory, self._git_access())
-                self._checkouts[repository] = directory
+                committed = git.checkout(repository, resolved, directory, self._git_access())
+                self._checkouts[repository] = Checkout(directory, committed)
             return self._checkouts[repository]
 
     def _resolve(self, repository: Repository) -> Resolved:
@@ -122,7 +128,7 @@ class Remotes:
         return Access(*self._access)
 
     def _directory_of(self, repository: Repository) -> Arrived:
-        files = self._opened.enter_context(ContextFiles(Directory(self.checkout(repository), Ignore())))
+        files = self._opened.enter_context(ContextFiles(Directory(self.checkout(repository).directory, Ignore())))
         return Arrived(files, find_directory(files, repository))
 
 

@@ -125,7 +125,7 @@ def compose(
         uid=user.uid,
         gid=user.gid,
         groups=user.groups,
-        hostname="" if network == "host" else HOSTNAME,
+        hostname="" if network == "host" else host.hostname or HOSTNAME,
         rootless=host.rootless,
         network=network,
         shm_bytes=host.shm_bytes,

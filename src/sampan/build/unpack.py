@@ -38,12 +38,14 @@ def unpack(view: View, match: Selected, dest: str, to: Destination, attributes: 
 
 def unpack_stream(
     stream: Source, name: str, target: bytes, to: Destination, owner: tuple[int, int] | None = None
-) -> None:
+) -> int:
     """Unpacks an archive below ``target``, which is there, for ``owner`` if that is given; ``name`` is how errors call
-    it. Raises Invalid, Corrupt."""
+    it. Gives the latest time in it (seconds since 1970). Raises Invalid, Corrupt."""
+    latest = 0
     try:
         for entry in tarball.read(inflated(stream)):
             to.check()
+            latest = max(latest, entry.mtime)
             entry.uid, entry.gid = owner or (entry.uid, entry.gid)
             _place(entry, target, to)
     except OSError as error:
@@ -51,6 +53,7 @@ def unpack_stream(
     except SampanError as error:
         error.message = f"{name}: {error.message.replace('the layer', 'the archive')}"
         raise
+    return latest // 1_000_000_000
 
 
 def begins_archive(head: bytes) -> bool:

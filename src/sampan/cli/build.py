@@ -162,17 +162,16 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
         raise Invalid("--why is about the cache, and --no-cache does without", hint="leave out one of them")
     build_args = buildargs.parse(arguments.texts("build-arg"))
     contexts, engine = buildwords.contexts(arguments.texts("build-context")), context.engine
-    host = buildwords.host(arguments, engine)
+    host = buildwords.host(arguments, engine, build_args)
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
+        epoch = buildwords.epoch(build_args, source.data, given.modified)
         platform = platforms_of(arguments.texts("platform"))[0]
         graph, _ = _graph(arguments, context, source, given, build_args, contexts, platform, None)
         steps = distinct(graph.target)[0]
         reasons = Reasons(engine.database, _project(arguments, given), steps)
         stores = Stores(engine.database, engine.blobs, engine.snapshots)
-        with Build(
-            stores, host, lambda event: buildshow.tell(event, context), epoch=buildwords.epoch(build_args), fresh=False
-        ) as work:
+        with Build(stores, host, lambda event: buildshow.tell(event, context), epoch=epoch, fresh=False) as work:
             why.tell(wanted, graph, buildshow.labels(steps), work, reasons, context)
     return 0
 
@@ -227,19 +226,20 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
 
     labelled = buildwords.labels(arguments.texts("label"))
     names = buildwords.names(arguments.texts("tag"))
-    wanted = Wanted(arguments, names)
     build_args = buildargs.parse(arguments.texts("build-arg"))
-    epoch = buildwords.epoch(build_args)
+    wanted = Wanted(arguments, names, build_args)
     contexts = buildwords.contexts(arguments.texts("build-context"))
-    wish = Wish(epoch, arguments.on("no-cache"), (), buildwords.jobs(arguments), buildwords.caches(arguments))
+    caches = buildwords.caches(arguments, build_args)
+    wish = Wish(None, arguments.on("no-cache"), (), buildwords.jobs(arguments), caches)
     style = buildshow.style(arguments, context)
     engine = context.engine
-    host = buildwords.host(arguments, engine)
+    host = buildwords.host(arguments, engine, build_args)
     stores = Stores(engine.database, engine.blobs, engine.snapshots)
     products = []
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
-        wish = wish._replace(project=_project(arguments, given))
+        epoch = buildwords.epoch(build_args, source.data, given.modified)
+        wish = wish._replace(epoch=epoch, project=_project(arguments, given))
         for platform in wanted.platforms:
             graph, fresh_stages = _graph(arguments, context, source, given, build_args, contexts, platform, repeat)
             known_findings = repeat.known_findings() if repeat else None

@@ -56,6 +56,8 @@ class Input:
         self._opened = ExitStack()
         self._is_kept = False
         self._remotes: Remotes | None = None
+        self.modified: int | None = None
+        """When a context that was received last changed (seconds since 1970), if that can be told."""
         if self._path == "-" and self._file == "-":
             raise Invalid("standard input cannot be both the build context and the Dockerfile")
 
@@ -74,6 +76,7 @@ class Input:
         file, is_apart = self._file or "Dockerfile", is_remote(self._file or "")
         if is_remote(self._path):
             received = self._received()
+            self.modified = received.modified
             files = Directory(received.directory, Ignore(), self._origin(received))
             if received.dockerfile is not None and not self._file:
                 return Source(received.dockerfile, "Dockerfile", files)

@@ -10,6 +10,8 @@ from sampan.errors import Invalid, NotFound, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sampan.build.host import Host
     from sampan.build.make import Caches
     from sampan.build.mounts import Secret
@@ -62,17 +64,27 @@ def hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def epoch(build_args: dict[str, str]) -> int | None:
-    """SOURCE_DATE_EPOCH (reproducible-builds.org): seconds since 1970."""
-    text = build_args.get(EPOCH, "")
+def epoch(build_args: dict[str, str], dockerfile: bytes, context: int | None) -> int | None:
+    """SOURCE_DATE_EPOCH (reproducible-builds.org), seconds since 1970: the build argument, else what the Dockerfile has
+    before the first FROM. "context" is when a context that was fetched last changed (BuildKit, docs/build-repro.md),
+    and is replaced among ``build_args`` by what it means. Raises Invalid."""
+    text = build_args.get(EPOCH)
+    if text is None and EPOCH.encode() in dockerfile:
+        from sampan.build.dockerfile import arguments, stages
+
+        parsed = stages.parse(dockerfile)
+        text = arguments.global_args(parsed.preamble, {}, build_args, parsed.escape).get(EPOCH)
+    if text == "context":
+        text = build_args[EPOCH] = "" if context is None else str(context)
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise Invalid(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970")
+        raise Invalid(f"SOURCE_DATE_EPOCH is {text!r}, not a number of seconds since 1970", hint='or "context"')
     return int(text)
 
 
-def host(arguments: Parsed, engine: Engine) -> Host:
+def host(arguments: Parsed, engine: Engine, build_args: Mapping[str, str]) -> Host:
+    from sampan.build.dockerfile.arguments import HOSTNAME_ARG
     from sampan.build.host import Host
     from sampan.cli import limits
     from sampan.runtime.defaults import SHM_BYTES
@@ -100,13 +112,17 @@ def host(arguments: Parsed, engine: Engine) -> Host:
         arguments.on("package-cache"),
         limits.size(shm, "--shm-size") if (shm := arguments.text("shm-size")) else SHM_BYTES,
         tuple(limits.limit(text) for text in arguments.texts("ulimit")),
+        build_args.get(HOSTNAME_ARG, ""),
     )
 
 
-def caches(arguments: Parsed) -> Caches:
+def caches(arguments: Parsed, build_args: Mapping[str, str]) -> Caches:
+    from sampan.build.dockerfile.arguments import INLINE_CACHE_ARG, is_on
     from sampan.build.make import Caches
 
     sources, targets = arguments.texts("cache-from"), arguments.texts("cache-to")
+    if is_on(build_args, INLINE_CACHE_ARG):
+        targets = [*targets, "type=inline"]
     if not sources and not targets:
         return Caches()
     from sampan.build import endpoints

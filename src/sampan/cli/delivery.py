@@ -8,7 +8,7 @@ from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from sampan.build.deliver import Delivered, Delivery
@@ -29,12 +29,15 @@ FLAGS = ("annotation", "load", "metadata-file", "output", "platform", "push", "s
 class Wanted:
     """What was asked for, checked before anything is built."""
 
-    __slots__ = ("annotations", "metadata", "names", "outputs", "platforms", "squash")
+    __slots__ = ("annotations", "metadata", "names", "outputs", "platforms", "several", "squash")
 
-    def __init__(self, arguments: "Parsed", names: "Sequence[Reference]") -> None:
+    def __init__(self, arguments: "Parsed", names: "Sequence[Reference]", build_args: "Mapping[str, str]") -> None:
         """Raises Invalid, Unsupported."""
+        from sampan.build.dockerfile.arguments import MULTI_PLATFORM_ARG, is_on
+
         self.names = names
         self.platforms = platforms_of(arguments.texts("platform"))
+        self.several = len(self.platforms) > 1 or is_on(build_args, MULTI_PLATFORM_ARG)
         self.outputs = _outputs(arguments)
         self.annotations = _annotations(arguments.texts("annotation"))
         self.squash = arguments.on("squash")
@@ -58,7 +61,7 @@ class Wanted:
     @property
     def is_plain(self) -> bool:
         """Whether the result is just an image in the store, for one platform."""
-        return not (self.outputs or self.annotations or self.squash or self.metadata or len(self.platforms) > 1)
+        return not (self.outputs or self.annotations or self.squash or self.metadata or self.several)
 
 
 def platforms_of(texts: list[str]) -> "tuple[Platform, ...]":
@@ -119,16 +122,15 @@ def deliver(
 
     if wanted.squash:
         products = [squash(product, stores, epoch) for product in products]
-    delivery = Delivery(products, stores, wanted.names, wanted.annotations, epoch=epoch)
+    delivery = Delivery(products, stores, wanted.names, wanted.annotations, epoch=epoch, several=wanted.several)
     told: dict[str, Any] = {}
     identifier = ""
     for output in wanted.outputs or (Output("image"),):
         delivered = _perform(output, delivery, context, note)
         if delivered.target and delivered.image:
-            several = len(products) > 1
-            identifier = delivered.target.digest if several else delivered.image.id
+            identifier = delivered.target.digest if wanted.several else delivered.image.id
             names = [name.canonical() for name in delivery.names(output)]
-            told |= _metadata(delivered.target, "" if several else identifier, names)
+            told |= _metadata(delivered.target, "" if wanted.several else identifier, names)
     if wanted.metadata:
         import json
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from sampan.build import graph, ignore, remote
-from sampan.build.dockerfile import instructions, lines, mounts, values, words
+from sampan.build.dockerfile import arguments, instructions, lines, mounts, values, words
 from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
 from sampan.build.dockerfile.words import Rules
@@ -361,7 +361,8 @@ def _mounts(state: StageState, run: instructions.Run, origins: Sequence[Origin])
         with run.line.showing(mount.text):
             agents = sum(before.kind == "ssh" for before in found)
             meaning = mounts.resolve(mount, lambda text: state.expand(run.line, text), state.directory, origin, agents)
-        found.append(meaning)
+        apart = state.scope.build_args.get(arguments.CACHE_MOUNT_ARG)
+        found.append(meaning._replace(id=f"{apart}/{meaning.id}") if apart and meaning.kind == "cache" else meaning)
     return tuple(found)
 
 

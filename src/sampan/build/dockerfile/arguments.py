@@ -13,10 +13,27 @@ EPOCH_ARG = "SOURCE_DATE_EPOCH"
 """An argument to the build itself (reproducible-builds.org); stages see it if they declare it."""
 KEEP_GIT_ARG = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 """Whether a build context that is a git repository keeps its ``.git``."""
-ANSWERED_ARGS = frozenset((EPOCH_ARG, KEEP_GIT_ARG, "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_SYNTAX"))
-"""Arguments that mean something without an ARG. BUILDKIT_SYNTAX names a program, which is not run."""
+INLINE_CACHE_ARG = "BUILDKIT_INLINE_CACHE"
+"""The same as --cache-to=type=inline."""
+MULTI_PLATFORM_ARG = "BUILDKIT_MULTI_PLATFORM"
+"""Whether an image for one platform is in an index, and its files in a directory, as those for several are."""
+HOSTNAME_ARG = "BUILDKIT_SANDBOX_HOSTNAME"
+"""The host name that RUN sees."""
+CACHE_MOUNT_ARG = "BUILDKIT_CACHE_MOUNT_NS"
+"""What keeps cache mounts apart from those of other builds."""
+ANSWERED_ARGS = frozenset(
+    (EPOCH_ARG, KEEP_GIT_ARG, INLINE_CACHE_ARG, MULTI_PLATFORM_ARG, HOSTNAME_ARG, CACHE_MOUNT_ARG,
+     "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_SYNTAX", "BUILDKIT_BUILD_NAME")
+)  # fmt: skip
+"""Arguments that mean something without an ARG. BUILDKIT_SYNTAX names a program, which is not run, and
+BUILDKIT_BUILD_NAME what only buildx's history shows."""
 PROXY_ARGS = frozenset((*_PROXIES, *(name.lower() for name in _PROXIES)))
 """Arguments that every RUN sees without an ARG, and that stay out of cache keys and history."""
+
+
+def is_on(build_args: Mapping[str, str], name: str) -> bool:
+    """Whether an argument says yes, as Go's ``strconv.ParseBool`` reads it."""
+    return build_args.get(name, "") in ("1", "t", "T", "TRUE", "true", "True")
 
 
 def platform_args(target: Platform, stage: str, build_args: Mapping[str, str]) -> dict[str, str]:
