@@ -4,6 +4,7 @@
 When a test is over its containers are removed, and nothing of them may be left on the machine.
 """
 
+import compileall
 import json
 import os
 import select
@@ -27,6 +28,9 @@ IMAGE = "box"
 PATIENCE = 30
 """Seconds until something that has to happen counts as failed; no test is about how long it took."""
 
+RESIDENT, PRIVATE = 10_000, 5_000
+"""Kilobytes that a container's monitor may hold, and of these those that nobody shares with it."""
+
 Template = Callable[[commands.Account | None], Path]
 
 
@@ -34,6 +38,8 @@ Template = Callable[[commands.Account | None], Path]
 def template() -> Iterator[Template]:
     """A store with the image, made once for each kind of user and then copied."""
     made: dict[bool, Path] = {}
+    if os.access(commands.SOURCE, os.W_OK):
+        compileall.compile_dir(commands.SOURCE, quiet=1)  # as an installer does; who cannot write there could not
 
     def make(account: commands.Account | None) -> Path:
         key = account is not None
@@ -186,3 +192,18 @@ def command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
+
+
+def footprint(sampan: Sampan) -> tuple[int, int]:
+    """What the one monitor holds resident, and what of that is its alone (proc(5), smaps_rollup)."""
+    (monitor,) = (pid for pid in processes(sampan) if "sampan.containers.monitor" in command(pid))
+    lines = [line.split() for line in Path(f"/proc/{monitor}/smaps_rollup").read_text().splitlines()[1:]]
+    counts = {words[0]: int(words[1]) for words in lines}
+    private = ("Private_Clean:", "Private_Dirty:", "Private_Hugetlb:")
+    return counts["Rss:"], sum(counts[name] for name in private)
+
+
+def assert_small(sampan: Sampan) -> None:
+    """It is, once what its start needed has been given back."""
+    small = await_(lambda: footprint(sampan)[0] <= RESIDENT and footprint(sampan)[1] <= PRIVATE)
+    assert small, footprint(sampan)

@@ -38,6 +38,15 @@ except (ImportError, TypeError):  # another interpreter, or another version's pr
     _scan = _encode = None
 
 
+def quote(text: str) -> str:
+    """A text as JSON."""
+    if _encode is None:
+        import json
+
+        return json.dumps(text, ensure_ascii=False)
+    return encode_basestring(text)
+
+
 def loads(data: str | bytes) -> Any:
     """The value in ``data``. Raises ValueError."""
     text = data if isinstance(data, str) else data.decode()

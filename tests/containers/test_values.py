@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.containers import logs, names
+from sampan.containers import logs, names, reading
 from sampan.containers.ending import parse_signal
 from sampan.containers.options import Mount, Options, parse_volume
 from sampan.containers.spec import check_target, command, environment
@@ -175,8 +175,8 @@ def test_the_last_lines_are_read_alone(tmp_path: Path) -> None:
     assert [line.text for line in _lines(path, last=2)] == ["1\n", "2\n"]
 
 
-def _lines(path: Path | str, last: int | None = None) -> list[logs.Line]:
-    with logs.Reader(str(path)) as reader:
+def _lines(path: Path | str, last: int | None = None) -> list[reading.Line]:
+    with reading.Reader(str(path)) as reader:
         if last is not None:
             reader.seek_last(last)
         return list(reader.lines())

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from sampan.cli import confinement, networking
+from sampan.cli import confinement, networking, supervision
 from sampan.cli.flags import Flag
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 
@@ -46,11 +46,11 @@ _FLAGS = (
     Flag("--volumes-from list", "Mount volumes from the specified container(s) (NAME[:ro|rw])"),
     Flag("-w, --workdir string", "Working directory inside the container"),
 )
-FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS), key=lambda flag: flag.long))
+FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS, *supervision.FLAGS), key=lambda flag: flag.long))
 LATER = (
     "--health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip "
-    "--log-driver --log-opt --network-alias --restart --runtime --storage-opt"
+    "--network-alias --restart --runtime --storage-opt"
 )
 _WINDOWS = "it is for containers of Windows"
 REFUSED = {
@@ -173,6 +173,7 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         annotations=tuple(_pair(text) for text in arguments.texts("annotation")),
         no_healthcheck=arguments.on("no-healthcheck"),
         **connected,
+        **supervision.read(arguments),
         **confined,
     )
 

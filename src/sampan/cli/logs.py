@@ -4,14 +4,14 @@ import sys
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Invalid
+from sampan.errors import Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import NamedTuple
 
-    from sampan.containers.logs import Line, Reader
+    from sampan.containers.reading import Line, Reader
     from sampan.containers.record import Container
 else:
     from sampan.values import NamedTuple
@@ -50,9 +50,11 @@ class _Shown(NamedTuple):
 
 
 def main(arguments: Parsed, context: Context) -> int:
-    from sampan.containers import logs
+    from sampan.containers import reading
 
     container = context.engine.records.find(arguments.positionals[0])
+    if container.options.logging.driver == "none":
+        raise Unsupported(f"container {container.name} keeps no log: it was made with --log-driver none")
     shown = _Shown(
         _moment(arguments.text("since")),
         _moment(arguments.text("until")),
@@ -60,7 +62,7 @@ def main(arguments: Parsed, context: Context) -> int:
         arguments.on("details"),
     )
     tail = _tail(arguments.text("tail") or "all")
-    with logs.Reader(container.log) as reader:
+    with reading.Reader(container.log) as reader:
         if tail is not None:
             reader.seek_last(tail)
         if arguments.on("follow"):
@@ -110,11 +112,19 @@ def _print(lines: "Iterable[Line]", shown: _Shown) -> None:
     for line in lines:
         if line.time < shown.since or "" < shown.until < line.time:
             continue
-        # No log has attributes yet (--log-opt labels=…): their place stays empty, as with Docker.
-        text = f" {line.text}" if shown.details else line.text
+        text = f"{_details(line)} {line.text}" if shown.details else line.text
         file = sys.stdout if line.stream == 1 else sys.stderr
         if line.stream == 2:
             sys.stdout.flush()  # both may be one terminal or file: keep the order
         file.write(f"{line.time} {text}" if shown.timestamps else text)
         if line.stream == 2:
             file.flush()
+
+
+def _details(line: "Line") -> str:
+    """What goes with a line (``--log-opt labels=…``), as Docker's ``--details`` has it: empty when nothing does."""
+    if not line.attributes:
+        return ""
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in line.attributes)

@@ -34,7 +34,7 @@ def inspect(container: Container, state: State, image: ContainerConfig) -> dict[
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
         "HostsPath": f"{directory}/hosts",
-        "LogPath": container.log,
+        "LogPath": container.log if options.logging.driver == "json-file" else "",
         "Name": f"/{container.name}",
         "RestartCount": 0,
         "Driver": "overlay",
@@ -113,7 +113,7 @@ def _config(container: Container, image: ContainerConfig) -> dict[str, Any]:
 def _host_config(options: Options) -> dict[str, Any]:
     return {
         "Binds": [_bind(mount) for mount in options.mounts if mount.source] or None,
-        "LogConfig": {"Type": "json-file", "Config": {}},
+        "LogConfig": {"Type": options.logging.driver, "Config": dict(options.logging.options)},
         "NetworkMode": options.network,
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": options.auto_remove,

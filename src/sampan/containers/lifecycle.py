@@ -6,7 +6,7 @@ import os
 
 from sampan import plainjson
 from sampan.containers import ending, names, spec, streams
-from sampan.containers.options import Mount, Namespaces, Options
+from sampan.containers.options import Logging, Mount, Namespaces, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import read_state
@@ -78,7 +78,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "id": container.id,
         "name": container.name,
         "directory": container.directory,
-        "log": container.log,
+        "log": _log(container),
         "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
@@ -120,6 +120,15 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
     # The profile itself is as long as all the rest, and nobody reads it again.
     filter_ = launch.compiled((spec.get("linux") or {}).pop("seccomp", None))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
+
+
+def _log(container: Container) -> tuple[object, ...]:
+    """What the monitor's ``logs.Writer`` is to be made with."""
+    if container.options.logging == Logging():
+        return (container.log,)
+    from sampan.containers import logdrivers
+
+    return logdrivers.writer(container.options.logging, container.log)
 
 
 def _running(name: str, stores: Stores) -> tuple[str, int, Namespaces]:
@@ -207,6 +216,12 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
             file.write(text)
     stop_signal = options.stop_signal or config.config.stop_signal
     args = tuple(spec.command(options, config.config))
+    if options.logging.options:
+        from sampan.containers import logdrivers
+
+        labels = {**config.config.labels, **dict(options.labels)}
+        environment = spec.environment(options, config.config, user, own_name)
+        options = options._replace(logging=logdrivers.settle(options.logging, labels, environment))
     settled = options._replace(mounts=mounts_as_recorded(asked, stores), stop_signal=stop_signal, args=args)
     stores.containers.update(container.id, settled)
     return container._replace(options=settled)

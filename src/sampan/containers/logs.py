@@ -1,6 +1,7 @@
 """Logs in Docker's json-file form: one JSON object a line, with the text, the stream and the time.
 
-A line longer than 16 KiB is written in parts, of which only the last ends in a newline, as Docker does it.
+A line longer than 16 KiB is written in parts, of which only the last ends in a newline, as Docker does it. A file that
+has reached its size becomes ``PATH.1``, that one ``PATH.2`` and so on, and the oldest goes. ``reading`` reads them.
 """
 
 from __future__ import annotations
@@ -10,35 +11,35 @@ import time
 
 from sampan import plainjson
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import NamedTuple
-else:
-    from sampan.values import NamedTuple
-
 PART = 16 << 10
-_BLOCK = 64 << 10
 STREAMS = {1: "stdout", 2: "stderr"}
-
-
-class Line(NamedTuple):
-    """A line, or a part of one, that a container wrote. ``time`` is RFC 3339 in UTC with nanoseconds."""
-
-    stream: int
-    time: str
-    text: str
+_BATCH = 256
+"""Lines that are made at a time: a flood of short ones takes many times the memory of what was read."""
 
 
 class Writer:
-    """Turns bytes of two streams into lines of a log."""
+    """Turns bytes of two streams into lines of the log ``path``; "" keeps none.
 
-    def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    ``most`` are the bytes after which another file is begun (0: never), ``files`` how many there are at most, and
+    ``attributes`` go with every line. A full disk is no reason for a container to end: ``lost`` counts the lines that
+    found no room, and the log says so where they are missing, once there is room again.
+    """
+
+    def __init__(self, path: str, most: int = 0, files: int = 1, attributes: dict[str, str] | None = None) -> None:
+        self._path = path
+        self._most = most
+        self._files = files
+        self._attributes = f'"attrs":{plainjson.dumps(attributes)},' if attributes else ""
         self._pending = {1: b"", 2: b""}
+        self._fd = self._open(path) if path else -1
+        self._size = os.fstat(self._fd).st_size if path else 0
+        self._reason = ""
+        self.lost = 0
 
     def write(self, stream: int, data: bytes) -> None:
         """Takes what a stream said; whole lines are in the file on return."""
+        if self._fd < 0:
+            return
         data = self._pending[stream] + data
         lines = data.split(b"\n")
         rest = lines.pop()
@@ -47,82 +48,80 @@ class Writer:
             *full, rest = _parts(rest)
             entries += full
         self._pending[stream] = rest
-        if entries:
-            self._append(stream, entries)
+        for start in range(0, len(entries), _BATCH):
+            self._append(self._lines(stream, entries[start : start + _BATCH]))
 
     def close(self) -> None:
         """Writes what was left without a newline."""
+        if self._fd < 0:
+            return
         for stream, rest in self._pending.items():
             if rest:
-                self._append(stream, [rest])
+                self._append(self._lines(stream, [rest]))
         os.close(self._fd)
 
-    def _append(self, stream: int, entries: list[bytes]) -> None:
-        now = timestamp()
-        name = STREAMS[stream]
-        texts = [
-            plainjson.dumps({"log": entry.decode("utf-8", "replace"), "stream": name, "time": now}) for entry in entries
-        ]
-        data = ("\n".join(texts) + "\n").encode("utf-8", "replace")
+    def complaint(self) -> str:
+        """What is to be said of the lines that were lost, if any."""
+        return f"{self.lost} lines of its log were lost: {self._reason}" if self.lost else ""
+
+    def _lines(self, stream: int, entries: list[bytes]) -> list[bytes]:
+        end = f',"stream":"{STREAMS[stream]}",{self._attributes}"time":"{timestamp()}"}}\n'
+        return [f'{{"log":{plainjson.quote(entry.decode("utf-8", "replace"))}{end}'.encode() for entry in entries]
+
+    def _append(self, lines: list[bytes]) -> None:
+        ready: list[bytes] = []
+        size = self._size
+        for line in lines:
+            if self._most and size >= self._most:
+                self._write(b"".join(ready))
+                ready.clear()
+                self._rotate()
+                size = self._size
+            ready.append(line)
+            size += len(line)
+        self._write(b"".join(ready))
+
+    def _write(self, data: bytes) -> None:
+        if self.lost:
+            text = f"[sampan: {self.lost} lines are missing here: {self._reason}]\n"
+            data = self._lines(2, [text.encode()])[0] + data
         try:
-            os.write(self._fd, data)
+            written = os.write(self._fd, data)
+        except OSError as error:
+            written, self._reason = 0, os.strerror(error.errno or 0)
+        whole = written if written == len(data) else data.rfind(b"\n", 0, written) + 1
+        self._size += whole
+        if written == len(data):
+            self.lost = 0
+            return
+        if written:
+            os.ftruncate(self._fd, self._size)  # half a line would spoil the next one
+            self._reason = "No space left on device"
+        missing = data.count(b"\n", whole)
+        self.lost = missing if whole else self.lost + missing - bool(self.lost)
+
+    def _rotate(self) -> None:
+        try:
+            fd = self._open(f"{self._path}.new")
         except OSError:
-            return  # a full disk must not end the container; what it says still reaches who listens
+            return  # there is room for the lines perhaps, and none for another file: this one goes on
+        for number in range(self._files - 1, 0, -1):
+            try:
+                os.rename(f"{self._path}.{number - 1}" if number > 1 else self._path, f"{self._path}.{number}")
+            except FileNotFoundError:
+                continue
+        os.rename(f"{self._path}.new", self._path)
+        os.close(self._fd)
+        self._fd, self._size = fd, 0
+
+    def _open(self, path: str) -> int:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
 
 def timestamp(nanoseconds: int | None = None) -> str:
     """A moment (now by default) in RFC 3339, UTC, with nanoseconds."""
     seconds, fraction = divmod(time.time_ns() if nanoseconds is None else nanoseconds, 1_000_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}Z"
-
-
-class Reader:
-    """Reads a log while it grows; a context manager."""
-
-    def __init__(self, path: str) -> None:
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # the container was made and never started
-            self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._pending = b""
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *rest: object) -> None:
-        os.close(self._fd)
-
-    def seek_last(self, count: int) -> None:
-        """Goes on with the last ``count`` lines that are there now, found from the end backwards."""
-        end = position = os.lseek(self._fd, 0, os.SEEK_END)
-        # The newline that ends the last line is none before it.
-        left, start = count + 1, end
-        while position and left:
-            size = min(position, _BLOCK)
-            position -= size
-            block = os.pread(self._fd, size, position)
-            at = len(block)
-            while left and (at := block.rfind(b"\n", 0, at)) >= 0:
-                left, start = left - 1, position + at + 1
-        os.lseek(self._fd, 0 if left else start, os.SEEK_SET)
-
-    def lines(self) -> Iterator[Line]:
-        """The lines that have come since the last call."""
-        while data := os.read(self._fd, 1 << 18):
-            *lines, self._pending = (self._pending + data).split(b"\n")
-            for line in lines:
-                entry = _entry(line)
-                if entry:
-                    yield entry
-
-
-def _entry(line: bytes) -> Line | None:
-    """A line of the file; None for one that a crash or a full disk cut off."""
-    try:
-        value = plainjson.loads(line)
-        return Line(2 if value["stream"] == "stderr" else 1, value["time"], value["log"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _parts(line: bytes) -> list[bytes]:

@@ -90,6 +90,15 @@ class Joining(NamedTuple):
     mac: str = ""
 
 
+class Logging(NamedTuple):
+    """Where what a container says is kept: json-file, local or none, the driver's options, and what goes with every
+    line (settled at creation)."""
+
+    driver: str = "json-file"
+    options: tuple[tuple[str, str], ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
 class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
@@ -132,6 +141,7 @@ class Options(NamedTuple):
     no_healthcheck: bool = False
     networks: tuple[Joining, ...] = ()
     attach: tuple[str, ...] = ()
+    logging: Logging = Logging()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:
@@ -152,6 +162,7 @@ class Options(NamedTuple):
                 "groups": tuple(value.get("groups") or ()),
                 "networks": tuple(Joining(*_settled(each)) for each in value.get("networks") or ()),
                 "attach": tuple(value.get("attach") or ()),
+                "logging": Logging(*_settled(value.get("logging"))),
                 "dns": tuple(tuple(words) for words in value.get("dns") or ((), (), ())),
             }
         )

@@ -76,7 +76,7 @@ class Watch:
         except BaseException:
             self._process.ready(terminal=wants_terminal)  # if it failed by itself meanwhile, this says why
             raise
-        self._log = logs.Writer(self._job["log"])
+        self._log = logs.Writer(*self._job["log"])
         self._server = streams.listen(f"{self._directory}/monitor.sock")
         self._terminal = self._process.ready(terminal=wants_terminal)
         if self._terminal >= 0:
@@ -205,7 +205,12 @@ class Watch:
         if self._executions:
             self._executions.finish()
         state = self._state._replace(
-            status="exited", pid=0, exit_code=code, finished=logs.timestamp(), oom_killed=killed
+            status="exited",
+            pid=0,
+            exit_code=code,
+            finished=logs.timestamp(),
+            oom_killed=killed,
+            error=self._log.complaint(),
         )
         write_state(self._directory, state)
         self._server.close()
