@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from machines import Machine
+from residents import await_
 from sampan.errors import Unsupported
 from sampan.linux import syscalls
 from sampan.linux.poll import READ, Poll
-from sampan.networks import forward, ports, rootless
+from sampan.networks import datagrams, forward, ports, rootless
 from sampan.networks.ports import Port
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -256,13 +257,61 @@ def test_more_connections_than_the_limit_take_turns(
         running.stop()
 
 
-def test_datagrams_are_refused() -> None:
+def test_sctp_is_refused() -> None:
     reservation = ports.reserve(Port("127.0.0.1", 0, 53, "udp"))
     try:
-        with pytest.raises(Unsupported, match="/udp cannot be published"):
-            forward.Forwarder(Poll(), [reservation], 0)
+        sctp = reservation._replace(port=reservation.port._replace(protocol="sctp"))
+        with pytest.raises(Unsupported, match="/sctp cannot be published"):
+            forward.Forwarder(Poll(), [sctp], 0)
     finally:
         reservation.close()
+
+
+def _ask(port: int, clients: int) -> list[tuple[bytes, bytes]]:
+    """What is sent by each of several clients, and what he receives, in turns."""
+    ends = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(clients)]
+    heard = []
+    for turn in range(2):
+        for number, end in enumerate(ends):
+            end.settimeout(10)
+            end.sendto(b"%d.%d" % (number, turn), ("127.0.0.1", port))
+            heard.append((b"%d.%d" % (number, turn), end.recv(100)))
+    return heard
+
+
+def test_datagrams_and_their_answers(host: Machine, container: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each client hears what is meant for him, also when there are more than are remembered."""
+    monkeypatch.setattr(datagrams, "_CLIENTS", 3)
+    echo = container.start(_echo)
+    running = Forwarding(host, container, Port("", 0, 53, "udp"))
+    try:
+        assert await_(lambda: host.fetch("127.0.0.1", running.port, udp=True) == "?")
+        heard = host.call(_ask, running.port, 5)
+        assert [answer for _, answer in heard] == [question for question, _ in heard]
+    finally:
+        descriptors = running.stop()
+        os.kill(echo.pid, signal.SIGKILL)
+        assert echo.was_killed()
+    assert descriptors <= 3 + datagrams._SOCKETS_AHEAD
+
+
+def _echo() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as end:
+        end.bind(("0.0.0.0", 53))
+        while True:
+            end.sendto(*end.recvfrom(100))
+
+
+def test_a_server_that_comes_later_is_found(host: Machine, container: Machine) -> None:
+    running = Forwarding(host, container, Port("", 0, 53, "udp"))
+    try:
+        assert host.fetch("127.0.0.1", running.port, udp=True) == "dropped"
+        echo = container.start(_echo)
+        assert await_(lambda: host.fetch("127.0.0.1", running.port, udp=True) == "?")
+        os.kill(echo.pid, signal.SIGKILL)
+        assert echo.was_killed()
+    finally:
+        running.stop()
 
 
 # -- as an ordinary user --------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Attachment:
         endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports, mac=mac)
         self._bridged = True
         self.address, self.gateway = endpoint.address, endpoint.gateway
-        self._forward(pid, poll, [each for each in self._reservations if each.port.protocol == "tcp"])
+        self._forward(pid, poll, [each for each in self._reservations if each.port.protocol in ("tcp", "udp")])
 
     def join_user_mode(self, pid: int, poll: Poll) -> None:
         """Connects it as an ordinary user may: outwards through pasta or slirp4netns, inwards through this process."""

@@ -1,4 +1,5 @@
-"""Published TCP ports without the packet filter: connections are accepted on the host and carried into the container.
+"""Published ports without the packet filter: TCP connections are accepted on the host and carried into the container;
+``datagrams`` does the like for UDP.
 
 All runs in the monitor's one loop: a ``Forwarder`` has its sockets watched by the monitor's ``Poll``. Bytes go from
 socket to socket through a pipe, by splice(2), and never through this process's memory. A connection keeps a pipe only
@@ -24,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sampan.networks.datagrams import Datagrams
+
 _CHUNK = 1 << 16  # what a pipe holds
 _TURNS = 16  # chunks that one direction may move before others get their turn
 _CONNECTIONS = 1024
@@ -37,15 +40,15 @@ class Forwarder:
     """Accepts from the listening sockets of ``reservations``, which stay the caller's, and connects into ``namespace``.
 
     ``namespace`` is a descriptor of the container's network namespace; it is duplicated. The process must have
-    a single thread. Raises Unsupported for ports that are not TCP's.
+    a single thread. Raises Unsupported for ports that are neither TCP's nor UDP's.
     """
 
     def __init__(self, poll: Poll, reservations: Sequence[Reservation], namespace: int, address: str = "") -> None:
         for reservation in reservations:
             port = reservation.port
-            if port.protocol != "tcp":
+            if port.protocol not in ("tcp", "udp"):
                 what = f"port {port.host_port}/{port.protocol} cannot be published without root"
-                raise Unsupported(what, hint="only TCP ports can")
+                raise Unsupported(what, hint="only TCP and UDP ports can")
         self._poll = poll
         self._namespace = os.dup(namespace)
         self._address = address or _address_inside(namespace)
@@ -53,7 +56,9 @@ class Forwarder:
             listener.fileno(): (listener, reservation.port.container_port)
             for reservation in reservations
             for listener in reservation.sockets
+            if reservation.port.protocol == "tcp"
         }
+        self._datagrams = self._forward_datagrams(reservations)
         self._limit = _most_connections()
         self._connections: set[_Connection] = set()
         self._sockets: list[socket.socket] = []
@@ -61,10 +66,20 @@ class Forwarder:
         self._accepting = False
         self._accept(True)
 
+    def _forward_datagrams(self, reservations: Sequence[Reservation]) -> Datagrams | None:
+        of_udp = [reservation for reservation in reservations if reservation.port.protocol == "udp"]
+        if not of_udp:
+            return None
+        from sampan.networks.datagrams import Datagrams
+
+        return Datagrams(self._poll, of_udp, self._namespace, self._address)
+
     def close(self) -> None:
         """Ends all connections. May be called again."""
         if self._namespace < 0:
             return
+        if self._datagrams:
+            self._datagrams.close()
         self._accept(False)
         self._listeners.clear()
         for connection in list(self._connections):
