@@ -113,10 +113,10 @@ def test_a_container(rootless_sampan: Sampan, host: Machine, tmp_path: Path, pro
         assert done.stderr == ""
         assert ("slirp4netns" in sampan.processes()) == (program == "slirp4netns")
         with inside(sampan, "one") as container:
-            assert host.fetch("127.0.0.1", 8080).startswith("container ")
-            assert host.fetch("127.0.0.1", 8053, udp=True).startswith("container ")
-            assert container.fetch(OUTSIDE, 99) == f"outside {HOST}"
-            assert container.fetch(OUTSIDE, 53, udp=True) == f"outside {HOST}"
+            assert await_(lambda: host.fetch("127.0.0.1", 8080).startswith("container "))
+            assert await_(lambda: host.fetch("127.0.0.1", 8053, udp=True).startswith("container "))
+            assert await_(lambda: container.fetch(OUTSIDE, 99) == f"outside {HOST}")
+            assert await_(lambda: container.fetch(OUTSIDE, 53, udp=True) == f"outside {HOST}")
             gateway = container.run("ip route show default").split()[2]
             for address in (gateway, "127.0.0.1", HOST, "10.0.2.2"):
                 assert not container.fetch(address, 98).startswith("host "), address
@@ -145,6 +145,6 @@ def test_without_a_program(rootless_sampan: Sampan, host: Machine, tmp_path: Pat
         warning = "WARNING: neither pasta nor slirp4netns is installed; the container cannot reach the network"
         assert done.stderr.startswith(f"{warning} (install passt (or slirp4netns) ")
         with inside(sampan, "one") as container:
-            assert host.fetch("127.0.0.1", 8080).startswith("container ")
-            assert host.fetch("127.0.0.1", 8053, udp=True).startswith("container ")
+            assert await_(lambda: host.fetch("127.0.0.1", 8080).startswith("container "))
+            assert await_(lambda: host.fetch("127.0.0.1", 8053, udp=True).startswith("container "))
             assert container.fetch(OUTSIDE, 99) == "unreachable"

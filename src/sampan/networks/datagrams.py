@@ -4,12 +4,17 @@ Each client gets a socket inside, so that the container's answers find their way
 makes room for a new one. As with TCP (``forward``) the container sees its own address as the peer's.
 """
 
-import socket
-from collections.abc import Sequence
+from __future__ import annotations
+
+import _socket as socket  # as in ``forward``
 
 from sampan.linux import netlink
 from sampan.linux.poll import READ, Poll
 from sampan.networks.ports import Reservation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CLIENTS = 256
 _LARGEST = 1 << 16
