@@ -557,7 +557,7 @@ def _make_directory(step: MakeDirectory, to: Destination) -> None:
 
     found = resolve_destination(to, step.path)
     if found.status is None:
-        user = users.resolve(step.user, to.tree.read_file)
-        os.close(to.directory(found.path, (user.uid, user.gid) if step.user else None, 0o755))
+        owner = users.resolve_owner(step.user, to.tree.read_file) if step.user else None
+        os.close(to.directory(found.path, owner, 0o755))
     elif not found.is_directory:
         raise Invalid(f"{step.path} in the image is not a directory")

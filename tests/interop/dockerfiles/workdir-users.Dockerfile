@@ -8,3 +8,7 @@ USER root
 WORKDIR /root/x
 USER bob:staff
 WORKDIR /home/bob/made/again
+USER 4000
+WORKDIR /number
+USER 1000
+WORKDIR /number/of/bob
