@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 
 from sampan import plainjson
-from sampan.containers import session, streams
+from sampan.containers import streams
 from sampan.containers.record import Container
 from sampan.errors import Conflict, SampanError
-from sampan.linux import terminal
-from sampan.runtime import launch
+from sampan.runtime import handshake, launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NamedTuple
+
+    from sampan.linux.sockets import Connection
 else:
     from sampan.values import NamedTuple
 
@@ -46,14 +47,13 @@ def execute(container: Container, request: Request, *, interactive: bool = False
         spec = plainjson.loads(file.read())
     job = {"process": _process(spec["process"], request, state.pid), "detached": detached}
     ends = _Ends(interactive=interactive, piped=not request.terminal and not detached)
-    entered = _enter(container, job, ends)
+    end = _ask(container, job, ends)
     try:
-        if detached:
-            entered.start()
-            return 0
-        return _with_terminal(entered, interactive, request.keys) if request.terminal else _with_pipes(entered, ends)
+        if request.terminal and not detached:
+            return _with_terminal(end, interactive, request.keys)
+        return _started(end) if detached else _with_pipes(end, ends)
     finally:
-        entered.close()
+        end.close()
 
 
 class _Ends:
@@ -79,8 +79,9 @@ class _Ends:
         self.theirs = standard_input, ends[0], ends[1]
 
 
-def _enter(container: Container, job: dict[str, Any], ends: _Ends) -> launch.Process:
-    """Asks the container's monitor for a process. Raises Conflict if there is none any more."""
+def _ask(container: Container, job: dict[str, Any], ends: _Ends) -> Connection:
+    """Asks the container's monitor for a process, which without a terminal begins at once. Raises Conflict if there is
+    no monitor any more."""
     asked = os.memfd_create("exec")
     try:
         os.write(asked, plainjson.dumps(job).encode())
@@ -93,12 +94,18 @@ def _enter(container: Container, job: dict[str, Any], ends: _Ends) -> launch.Pro
         os.close(asked)
         for fd in set(ends.theirs):
             os.close(fd)
-    return launch.Process(0, end)
+    return end
 
 
-def _kill(entered: launch.Process, number: int) -> None:
+def _started(end: Connection) -> int:
+    launch.Process(0, end)
+    handshake.expect(end, b"running")
+    return 0
+
+
+def _kill(end: Connection, number: int) -> None:
     try:
-        entered.end.send(streams.SIGNAL + b"%d" % number)
+        end.send(streams.SIGNAL + b"%d" % number)
     except OSError:
         return  # it has ended
 
@@ -110,28 +117,35 @@ def _await(entered: launch.Process) -> int:
         return 137  # the monitor was killed, and all of the container with it
 
 
-def _with_pipes(entered: launch.Process, ends: _Ends) -> int:
-    with session.Signals(lambda number: _kill(entered, number)) as signals:
-        entered.start()
-        session.pump(ends.outputs, ends.input, entered.end, signals)
+def _with_pipes(end: Connection, ends: _Ends) -> int:
+    from sampan.containers import session  # while the monitor is at work
+
+    with session.Signals(lambda number: _kill(end, number)) as signals:
+        entered = launch.Process(0, end)
+        handshake.expect(end, b"running")
+        session.pump(ends.outputs, ends.input, end, signals)
         return _await(entered)
 
 
-def _with_terminal(entered: launch.Process, interactive: bool, keys: bytes) -> int:
+def _with_terminal(end: Connection, interactive: bool, keys: bytes) -> int:
+    from sampan.containers import session
+    from sampan.linux import terminal
+
+    entered = launch.Process(0, end)
     master = entered.console()
 
     def on_signal(number: int) -> None:
         size = terminal.size(0) or terminal.size(1)
         if number != 28:  # SIGWINCH
-            _kill(entered, number)
+            _kill(end, number)
         elif size:
             terminal.set_size(master, *size)
 
     on_signal(28)
     with terminal.raw(0 if interactive else -1), session.Signals(on_signal) as signals:
         entered.start()
-        if session.pump({master: 1}, master if interactive else -1, entered.end, signals, keys):
-            entered.end.send_descriptors(streams.DETACH, (master,))
+        if session.pump({master: 1}, master if interactive else -1, end, signals, keys):
+            end.send_descriptors(streams.DETACH, (master,))
             return 0
         return _await(entered)
 

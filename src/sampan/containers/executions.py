@@ -1,7 +1,8 @@
 """Programs that ``exec`` starts beside a container's first one: children of its monitor, which has nearly all that it
 takes loaded already, where a process of its own would start for as long as all else takes together.
 
-The conversation is the runtime's (``runtime.handshake``), with signals in between (``streams.SIGNAL``).
+The conversation is the runtime's (``runtime.handshake``), with signals in between (``streams.SIGNAL``). Nobody has to
+say that a program without a terminal is to begin: there is nothing to make ready for it.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ if TYPE_CHECKING:
 class Execution:
     """One program, from the request to its end."""
 
-    __slots__ = ("console", "detached", "end", "process", "watched")
+    __slots__ = ("console", "detached", "end", "process", "terminal", "watched")
 
-    def __init__(self, end: Connection, process: Process, console: int, *, detached: bool) -> None:
+    def __init__(self, end: Connection, process: Process, console: int, *, terminal: bool, detached: bool) -> None:
         self.end = end
         self.process = process
         self.console = console
         """The terminal's master side, if nobody else has it; what it says goes nowhere."""
+        self.terminal = terminal
         self.detached = detached
         self.watched = -1
         """A descriptor of the running program; -1 before it runs."""
 
 
 class Executions:
-    """Those of one container, whose first process is ``pid``. ``filter_`` is its seccomp filter; its changes go to the
+    """Those of one container, whose ``first`` process this is. ``filter_`` is its seccomp filter; its changes go to the
     directory ``upper``."""
 
-    def __init__(self, poll: Poll, pid: int, cgroup: str, filter_: tuple[bytes, int] | None, upper: str) -> None:
+    def __init__(self, poll: Poll, first: Process, filter_: tuple[bytes, int] | None, upper: str) -> None:
         self._poll = poll
-        self._pid = pid
-        self._cgroup = cgroup
+        self._first = first
         self._filter = filter_
         self._upper = upper
         self._running: list[Execution] = []
@@ -65,6 +66,8 @@ class Executions:
                 os.close(fd)
         self._running.append(execution)
         self._poll.watch(end.fileno(), READ, lambda fd, mask: self._hear(execution))
+        if not execution.terminal:
+            self._start(execution)
 
     def finish(self) -> None:
         """The container is gone, and with it all of these: tells how they ended."""
@@ -79,7 +82,7 @@ class Executions:
         asked: dict[str, Any] = plainjson.loads(os.pread(job, os.fstat(job).st_size, 0))
         process, terminal = asked["process"], bool(asked["process"].get("terminal"))
         ending = init.Ending(process, self._filter, (stdio[0], stdio[1], stdio[2]), terminal)
-        made = enter.create(self._pid, self._cgroup, ending)
+        made = enter.create(self._first.pid, self._first.cgroup, ending)
         try:
             console = made.ready(terminal=terminal)
             self._pretend(made)
@@ -91,7 +94,7 @@ class Executions:
         except BaseException:
             made.abandon()
             raise
-        return Execution(end, made, console, detached=asked["detached"])
+        return Execution(end, made, console, terminal=terminal and not asked["detached"], detached=asked["detached"])
 
     def _pretend(self, process: Process) -> None:
         """Has what a single user id cannot do answered, where there is but one."""

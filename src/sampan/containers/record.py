@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
 import os
 
 from sampan import plainjson
@@ -10,6 +9,7 @@ from sampan.containers.options import Options
 from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, NotFound
 from sampan.linux import locks
+from sampan.store import sqlite as sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

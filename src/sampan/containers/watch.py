@@ -271,11 +271,8 @@ class Watch:
         if not self._executions:
             from sampan.containers.executions import Executions
 
-            linux = self._job["spec"]["linux"]
             filter_ = (bytes.fromhex(self._job["filter"]), SPEC_ALLOW) if self._job["filter"] else None
-            self._executions = Executions(
-                self._poll, self._process.pid, linux.get("cgroupsPath") or "", filter_, self._job["overlay"][1]
-            )
+            self._executions = Executions(self._poll, self._process, filter_, self._job["overlay"][1])
         self._clients.remove(client)
         self._poll.watch(client.end.fileno(), 0, self._on_stream)
         self._executions.begin(client.end, fds)

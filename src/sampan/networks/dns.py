@@ -1,6 +1,10 @@
 """What a container reads as /etc/resolv.conf and /etc/hosts."""
 
-from collections.abc import Iterable, Sequence
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 RESOLV_CONF = "/etc/resolv.conf"
 SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"

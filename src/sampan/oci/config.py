@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sampan.errors import Invalid
 from sampan.oci import manifest
 from sampan.oci.digest import Digest
@@ -11,6 +9,7 @@ from sampan.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, NamedTuple
 else:
     from sampan.values import NamedTuple

@@ -7,12 +7,12 @@ diff ids) have the same form and must never be swapped; names of variables say w
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 from sampan.errors import Corrupt, Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from hashlib import _Hash
 
 _HEX = "0123456789abcdef"

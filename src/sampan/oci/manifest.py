@@ -5,8 +5,6 @@ Bytes come first: whoever holds a manifest keeps the bytes that were received, a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.oci import descriptor as descriptors
@@ -16,6 +14,7 @@ from sampan.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any, NamedTuple
 else:
     from sampan.values import NamedTuple

@@ -313,7 +313,7 @@ def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup
     _check_terminal(terminal, how)
     path = os.path.normpath(f"{record.cgroup}/{cgroup}") if cgroup else record.cgroup
     ending = init.Ending(process, _kept_filter(place), _STDIO, terminal, how.waited, -1, how.preserved, how.keyring)
-    begun = enter.create(record.pid, path, ending)
+    begun = enter.create(record.pid, container.found(path) if path else (), ending)
     try:
         return Begun(begun, _publish(begun.pid, begun.ready(terminal=terminal), how), tuple(warnings))
     except BaseException:

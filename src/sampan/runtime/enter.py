@@ -32,12 +32,12 @@ class Entry(NamedTuple):
     ending: init.Ending
 
 
-def create(pid: int, cgroup_path: str, ending: init.Ending) -> Process:
-    """Makes a process beside ``pid``, the first one of a running container; start it as one starts that.
+def create(pid: int, cgroup: Cgroup, ending: init.Ending) -> Process:
+    """Makes a process in ``cgroup`` beside ``pid``, the first one of a running container; start it as one starts that.
 
     The caller must have a single thread. Raises NotFound if the container is not running any more.
     """
-    entry = Entry(_open_namespaces(pid), container.found(cgroup_path) if cgroup_path else (), ending)
+    entry = Entry(_open_namespaces(pid), cgroup, ending)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()

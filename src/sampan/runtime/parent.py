@@ -33,7 +33,7 @@ class Process:
         """``leads`` is whether it is the first of its pid namespace, so that the kernel ends all others with it."""
         self.pid = pid
         self._end = end
-        self._cgroup = cgroup
+        self.cgroup = cgroup
         self._leads = leads
         self._listener = -1
         self.missing: tuple[str, ...] = ()
@@ -86,14 +86,14 @@ class Process:
 
     def oom_kills(self) -> int:
         """How many of its processes were killed for want of memory. To be asked before ``close``."""
-        return container.oom_kills(self._cgroup)
+        return container.oom_kills(self.cgroup)
 
     def close(self) -> None:
         """Forgets the container; the cgroup goes. Its first process must be gone (``wait``)."""
         self._end.close()
         if not self._leads:
             _end_children()
-        container.remove(self._cgroup)
+        container.remove(self.cgroup)
 
     def abandon(self) -> None:
         """Kills the container, wherever its making stood, and waits until it is gone."""
@@ -105,7 +105,7 @@ class Process:
             pass
         if not self._leads:
             _end_children()
-        container.remove(self._cgroup)
+        container.remove(self.cgroup)
 
 
 def _end_children() -> None:

@@ -8,7 +8,6 @@ fall back. Deliberately absent: keyrings (not namespaced), io_uring, userfaultfd
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from errno import ENOSYS, EPERM
 
 from sampan.errors import Invalid, Unsupported
@@ -24,6 +23,7 @@ from sampan.linux.syscalls import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 

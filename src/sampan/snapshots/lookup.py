@@ -11,8 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
 
 from sampan.errors import Invalid
 from sampan.layers import whiteouts
@@ -20,6 +18,8 @@ from sampan.linux import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
     from typing import NamedTuple, Protocol
 else:
     from sampan.values import NamedTuple

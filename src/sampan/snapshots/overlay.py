@@ -12,11 +12,11 @@ row first and the directory afterwards: a crash between the two leaves an orphan
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
 import os
 
 from sampan.errors import Conflict, NotFound
 from sampan.oci.digest import Digest
+from sampan.store import sqlite as sqlite3
 from sampan.store.database import transaction
 from sampan.store.trees import remove_tree
 

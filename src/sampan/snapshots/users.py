@@ -6,22 +6,21 @@ name (CVE-2026-46680), and both files are read without leaving the tree, up to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from sampan.errors import Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import NamedTuple
+
+    ReadFile = Callable[[bytes, int], bytes | None]
+    """``Tree.read_file``: the content of a file of the image, None if there is none."""
 else:
     from sampan.values import NamedTuple
 
 MAX_ID = (1 << 31) - 1
 """The highest id that runc and Docker accept; larger ones wrap around in some tool's 32 bits (CVE-2024-40635)."""
 MAX_BYTES = 1 << 20
-
-ReadFile = Callable[[bytes, int], bytes | None]
-"""``Tree.read_file``: the content of a file of the image, None if there is none."""
 
 
 class User(NamedTuple):

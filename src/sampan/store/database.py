@@ -4,12 +4,19 @@ The database names things; bytes lie beside it (blobs, snapshots). A row is writ
 that it names are durable, so a crash at any instruction leaves orphaned bytes at worst, never a name without content.
 """
 
-import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
+from __future__ import annotations
+
 import os
 from _thread import RLock
-from collections.abc import Callable
 
-Migration = Callable[[sqlite3.Connection], object]
+from sampan.store import sqlite as sqlite3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Migration = Callable[[sqlite3.Connection], object]
+
 MIGRATIONS: list[Migration] = []
 """Applied in order, each once; ``PRAGMA user_version`` counts how many have been. Only ever append."""
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import _sqlite3 as sqlite3  # sqlite3 itself loads datetime too
-from collections.abc import Iterable
-
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.oci import reference as references
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
 from sampan.oci.platform import Platform
 from sampan.oci.reference import Reference
+from sampan.store import sqlite as sqlite3
 from sampan.store.database import transaction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple
