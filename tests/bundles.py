@@ -96,7 +96,7 @@ class Bundle:
         command = [*program, "--root", str(self.state), *map(str, words)]
         # Files, not pipes: a container that stays has them as its own, and nobody would see their end.
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **self._identity(), **options}
+            options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **self.identity(), **options}
             code = subprocess.run(command, check=False, timeout=120, **options).returncode
             texts = []
             for file in (out, err):
@@ -110,13 +110,14 @@ class Bundle:
         """A command that goes on beside the test, with a pipe for its output; killed when the block ends."""
         command = [*OURS, "--root", str(self.state), *map(str, words)]
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, **pipes, **self._identity()) as process:
+        with subprocess.Popen(command, **pipes, **self.identity()) as process:
             try:
                 yield process
             finally:
                 process.kill()
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """How a program is started as the bundle's user."""
         if not self.account:
             return {}
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.account.home), **self.account.environment}

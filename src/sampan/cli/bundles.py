@@ -50,20 +50,14 @@ def _take_user(process: "dict[str, Any]", arguments: Parsed) -> None:
         uid, colon, gid = asked.partition(":")
         if not (uid.isascii() and uid.isdigit()) or (colon and not (gid.isascii() and gid.isdigit())):
             raise Invalid(f"--user {asked!r}: numbers are wanted, UID or UID:GID")
-        user["uid"] = _id(uid)
+        user["uid"] = int(uid)
         if colon:
-            user["gid"] = _id(gid)
+            user["gid"] = int(gid)
     if groups:
         if not all(group.isascii() and group.isdigit() for group in groups):
             raise Invalid(f"--additional-gids {' '.join(groups)}: numbers are wanted")
-        user["additionalGids"] = [*(user.get("additionalGids") or ()), *map(_id, groups)]
+        user["additionalGids"] = [*(user.get("additionalGids") or ()), *map(int, groups)]
     process["user"] = user
-
-
-def _id(text: str) -> int:
-    if int(text) >= 2**32 - 1:
-        raise Invalid(f"{text} is too large for an id")
-    return int(text)
 
 
 def _object(path: str) -> "dict[str, Any]":

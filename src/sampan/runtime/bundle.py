@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMIT = 8 << 20
+_NO_ID = 2**32 - 1
 _VERSION = (1, 2)
 _DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _OWN_FILESYSTEMS = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
@@ -84,7 +85,18 @@ def check_process(process: dict[str, Any], linux: dict[str, Any]) -> None:
         raise Invalid("process.args is not a list of texts, or is empty")
     if not str(process.get("cwd") or "").startswith("/"):
         raise Invalid(f"process.cwd {process.get('cwd')!r} is not absolute")
+    _check_user(process.get("user") or {})
     attributes.check(process, linux)
+
+
+def _check_user(user: dict[str, Any]) -> None:
+    # All ones would tell the kernel to change nothing: the program would stay root (setresuid(2)).
+    for key, number in (
+        ("uid", user.get("uid", 0)), ("gid", user.get("gid", 0)),
+        *(("additionalGids", each) for each in user.get("additionalGids") or ()),
+    ):  # fmt: skip
+        if not isinstance(number, int) or not 0 <= number < _NO_ID:
+            raise Invalid(f"process.user.{key} {number!r} is no id: a number from 0 to {_NO_ID - 1}")
 
 
 def job(

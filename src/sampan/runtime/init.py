@@ -451,8 +451,9 @@ def _bind_console(slave: int) -> None:
     except FileExistsError:
         pass  # whatever it is, it is covered, and never opened for more than that
     target = os.open("/dev/console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if stat.S_ISLNK(os.fstat(target).st_mode):
-        raise SampanError("the container's /dev/console is a link")
+    kind = stat.S_IFMT(os.fstat(target).st_mode)
+    if kind in (stat.S_IFLNK, stat.S_IFDIR):
+        raise SampanError(f"the container's /dev/console is a {'link' if kind == stat.S_IFLNK else 'directory'}")
     clone = mounts.open_tree(b"", dir_fd=slave)
     mounts.attach(clone, target)
     os.close(clone)

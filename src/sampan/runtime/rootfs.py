@@ -438,9 +438,8 @@ def _cgroups(operation: Cgroups, root_fd: int, cgroup: Cgroup) -> None:
 
 
 def _read_only(operation: ReadOnly, root_fd: int, cgroup: Cgroup) -> None:
-    try:
-        target = beneath.open_in(root_fd, os.fsencode(operation.target), os.O_PATH | os.O_NOFOLLOW, links=False)
-    except (FileNotFoundError, NotADirectoryError):
+    target = _existing(root_fd, operation.target)
+    if target < 0:
         return
     try:
         clone = mounts.open_tree(b"", dir_fd=target, recursive=True)
@@ -454,9 +453,8 @@ def _read_only(operation: ReadOnly, root_fd: int, cgroup: Cgroup) -> None:
 
 
 def _mask(operation: Mask, root_fd: int, cgroup: Cgroup) -> None:
-    try:
-        target = beneath.open_in(root_fd, os.fsencode(operation.target), os.O_PATH | os.O_NOFOLLOW, links=False)
-    except (FileNotFoundError, NotADirectoryError):
+    target = _existing(root_fd, operation.target)
+    if target < 0:
         return
     try:
         if stat.S_ISDIR(os.fstat(target).st_mode):
@@ -470,6 +468,18 @@ def _mask(operation: Mask, root_fd: int, cgroup: Cgroup) -> None:
             os.close(cover)
     finally:
         os.close(target)
+
+
+def _existing(root_fd: int, target: str) -> int:
+    """Opens what is to be hidden, -1 if it is not there. Raises OSError where it is a link, or behind one."""
+    try:
+        fd = beneath.open_in(root_fd, os.fsencode(target), os.O_PATH | os.O_NOFOLLOW, links=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    if stat.S_ISLNK(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return fd
 
 
 def _set(operation: Sysctl, root_fd: int, cgroup: Cgroup) -> None:
