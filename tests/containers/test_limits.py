@@ -3,7 +3,7 @@
 import pytest
 
 from sampan.containers import devices, limits, mounts
-from sampan.containers.options import Limits, Mount, Namespaces, Options, Security
+from sampan.containers.options import ImageMount, Joining, Limits, Mount, Namespaces, Options, Security
 from sampan.errors import Invalid, SampanError
 
 
@@ -88,6 +88,15 @@ def test_no_devices(text: str) -> None:
         ("type=bind,source=/tmp,target=/x,ro", Mount("/tmp", "/x", True)),
         ("type=bind,source=/tmp,target=/x,readonly=false", Mount("/tmp", "/x")),
         ("type=bind,source=/tmp,target=/x,bind-propagation=rslave", Mount("/tmp", "/x", False, "rslave")),
+        ("src=data,dst=/x,volume-nocopy", Mount("data", "/x", fill=False)),
+        ("src=data,dst=/x,volume-nocopy=false,volume-subpath=a/b", Mount("data", "/x", subpath="a/b")),
+        ("dst=/x,volume-label=a=b,volume-label=c", Mount("", "/x", labels=(("a", "b"), ("c", "")))),
+        ("type=bind,source=/tmp,target=/x,bind-recursive=disabled", Mount("/tmp", "/x", recursive=False)),
+        ("type=bind,source=/tmp,target=/x,ro,bind-recursive=writable", Mount("/tmp", "/x", True, deep=False)),
+        ("type=bind,source=/tmp,target=/x,consistency=cached", Mount("/tmp", "/x")),
+        ('"src=data","dst=/x,y"', Mount("data", "/x,y")),
+        ("type=image,source=a:1,dst=/x,readonly", ImageMount("a:1", "", "/x", True)),
+        ("type=image,source=a,dst=/x,image-subpath=b", ImageMount("a", "", "/x", subpath="b")),
         ("type=tmpfs,dst=/x,tmpfs-size=1m,tmpfs-mode=700", mounts.Memory("/x", "size=1048576,mode=700")),
     ],
 )
@@ -99,7 +108,12 @@ def test_mounts(text: str, value: object) -> None:
     "text",
     [
         "", "type", "type=bind,target=/x", "type=bind,source=/no/such,target=/x", "target=x", "source=a/b,target=/x",
-        "type=tmpfs,source=/a,target=/x", "type=tmpfs,target=/x,tmpfs-mode=9", "type=image,source=a,target=/x",
+        "type=tmpfs,source=/a,target=/x", "type=tmpfs,target=/x,tmpfs-mode=9", "type=npipe,source=a,target=/x",
+        "type=image,target=/x", "type=image,source=a,target=/proc/x", "type=image,source=a,target=/x,image-subpath=/y",
+        "type=image,source=a,target=/x,image-subpath=a/../..", "source=v,target=/x,volume-subpath=..",
+        "source=v,target=/x,volume-opt=a=b", "source=v,target=/x,volume-driver=nfs",
+        "type=bind,source=/tmp,target=/x,bind-recursive=no", "type=bind,source=/tmp,target=/x,bind-recursive=readonly",
+        "type=bind,source=/tmp,target=/x,consistency=never", "type=tmpfs,target=/x,volume-nocopy",
         "type=bind,source=/tmp,target=/x,magic=1", "target=/x,readonly=perhaps",
     ],
 )  # fmt: skip
@@ -118,6 +132,10 @@ def test_options_come_back_from_json() -> None:
         tmpfs=(("/run", "size=1m"),),
         dns=(("1.1.1.1",), (), ()),
         hosts=(("db", "10.0.0.1"),),
+        mounts=(Mount("data", "/x", labels=(("a", "b"),)),),
+        images=(ImageMount("a", "", "/y"),),
+        networks=(Joining("lan", ("db",), "10.0.0.5"),),
+        attach=("stdout",),
     )
     assert Options.from_json(plainjson.loads(plainjson.dumps(options._asdict()))) == options
     assert Options.from_json({}) == Options()

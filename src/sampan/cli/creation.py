@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sampan.cli.context import Context
     from sampan.cli.flags import Parsed
     from sampan.containers.lifecycle import Stores
-    from sampan.containers.options import Mount, Options
+    from sampan.containers.options import ImageMount, Mount, Options
     from sampan.containers.record import Container
     from sampan.store.images import Image
 
@@ -155,12 +155,14 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
     if connected["network"].startswith("container:"):
         own = confined.get("namespaces", Namespaces())
         confined["namespaces"] = own._replace(network=connected["network"])
-    mounts = [*(parse_volume(text) for text in arguments.texts("volume")), *_mounts(arguments, confined)]
+    given, images = _mounts(arguments, confined, context)
+    mounts = [*(parse_volume(text) for text in arguments.texts("volume")), *given]
     return Options(
         command=tuple(arguments.positionals[1:]) or None,
         entrypoint=_entrypoint(arguments),
         env=tuple(environment(arguments)),
         mounts=_with_inherited(mounts, arguments, context),
+        images=images,
         workdir=_workdir(arguments.text("workdir")),
         user=arguments.text("user") or "",
         labels=tuple(_pair(text) for text in (*_lines(arguments, "label-file"), *arguments.texts("label"))),
@@ -191,17 +193,22 @@ def _with_inherited(mounts: "list[Mount]", arguments: "Parsed", context: "Contex
     return (*mounts, *(mount for target, mount in inherited.items() if target not in own))
 
 
-def _mounts(arguments: "Parsed", confined: "dict[str, Any]") -> "list[Mount]":
-    """``--mount``; those in memory join the ones of ``--tmpfs``."""
+def _mounts(
+    arguments: "Parsed", confined: "dict[str, Any]", context: "Context"
+) -> "tuple[list[Mount], tuple[ImageMount, ...]]":
+    """``--mount``, and those of images; those in memory join the ones of ``--tmpfs``."""
     texts = arguments.texts("mount")
     if not texts:
-        return []
+        return [], ()
     from sampan.containers.mounts import Memory, parse
+    from sampan.containers.options import ImageMount, Mount
 
     parsed = [parse(text) for text in texts]
     memory = tuple((mount.target, mount.options) for mount in parsed if isinstance(mount, Memory))
     confined["tmpfs"] = confined.get("tmpfs", ()) + memory
-    return [mount for mount in parsed if not isinstance(mount, Memory)]
+    chains = {each.image: context.engine.images.find(each.image).chain for each in parsed if type(each) is ImageMount}
+    images = (each._replace(chain=chains[each.image] or "") for each in parsed if isinstance(each, ImageMount))
+    return [each for each in parsed if isinstance(each, Mount)], tuple(images)
 
 
 def _attached(arguments: "Parsed") -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.containers.options import Mount, Options
+from sampan.containers.options import ImageMount, Mount, Options
 from sampan.containers.record import Container
 from sampan.containers.state import State
 from sampan.errors import NotFound
@@ -40,7 +40,7 @@ def inspect(container: Container, state: State, image: ContainerConfig) -> dict[
         "Driver": "overlay",
         "Platform": "linux",
         "HostConfig": _host_config(options),
-        "Mounts": [_mount(mount) for mount in options.mounts],
+        "Mounts": [*map(_mount, options.mounts), *map(_image_mount, options.images)],
         "Config": _config(container, image),
         "NetworkSettings": _network(options, state),
     }
@@ -139,6 +139,17 @@ def _mount(mount: Mount) -> dict[str, Any]:
         "Propagation": "" if named else mount.propagation,
     }
     return {"Name": mount.source, **value} if named else value
+
+
+def _image_mount(mount: ImageMount) -> dict[str, Any]:
+    return {
+        "Type": "image",
+        "Source": mount.image,
+        "Destination": mount.target,
+        "Mode": "",
+        "RW": not mount.read_only,
+        "Propagation": "",
+    }
 
 
 def _network(options: Options, state: State) -> dict[str, Any]:

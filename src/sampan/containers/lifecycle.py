@@ -57,6 +57,10 @@ def create(
         os.makedirs(container.directory, mode=0o700)
         os.mkdir(f"{container.directory}/rootfs", 0o700)
         stores.snapshots.prepare(container.snapshot, image.chain)
+        if options.images:
+            from sampan.containers import imagemounts
+
+            imagemounts.prepare(container, stores.snapshots)
         return _furnish(container, image, config, stores, made)
     except BaseException:
         _discard(container, stores, made)
@@ -117,6 +121,10 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
         from sampan.containers import cdi
 
         cdi.apply(security.cdi, security.cdi_directories, spec)
+    if container.options.images:
+        from sampan.containers import imagemounts
+
+        imagemounts.fill(container, spec, stores.snapshots)
     # The profile itself is as long as all the rest, and nobody reads it again.
     filter_ = launch.compiled((spec.get("linux") or {}).pop("seccomp", None))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
@@ -252,24 +260,26 @@ def _resolve_mounts(
     for mount in mounts:
         source = mount.source
         if not source.startswith("/"):
-            source = _volume(source, mount.target, stores.volumes, tree, made)
+            source = _volume(mount, stores.volumes, tree, made)
         elif not os.path.exists(source):
             os.makedirs(source)  # as Docker does for -v
         resolved.append(mount._replace(source=source))
     return tuple(resolved)
 
 
-def _volume(name: str, target: str, volumes: Volumes, tree: Any, made: list[str]) -> str:
+def _volume(mount: Mount, volumes: Volumes, tree: Any, made: list[str]) -> str:
     from sampan.snapshots.copyout import copy_directory
 
-    anonymous = not name
-    name = name or anonymous_name()
-    if volumes.create(name):
+    anonymous = not mount.source
+    name = mount.source or anonymous_name()
+    if volumes.create(name, dict(mount.labels)):
         if anonymous:
             made.append(name)
+        if not mount.fill:
+            return volumes.path(name)
         fd = os.open(volumes.path(name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            copy_directory(tree, os.fsencode(target), fd)
+            copy_directory(tree, os.fsencode(mount.target), fd)
         finally:
             os.close(fd)
     return volumes.path(name)
@@ -282,6 +292,10 @@ def _discard(container: Container, stores: Stores, volumes: list[str]) -> None:
     if read_state(container.directory).status == "running":
         _release(container, stores)
     stores.snapshots.remove(container.snapshot)
+    if container.options.images:
+        from sampan.containers import imagemounts
+
+        imagemounts.remove(container, stores.snapshots)
     remove_tree(container.directory)
     stores.containers.forget(container)
     for name in volumes:

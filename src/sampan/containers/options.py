@@ -12,12 +12,31 @@ else:
 
 
 class Mount(NamedTuple):
-    """One ``-v``: a host's directory or file (``source`` absolute), a named volume, or ("" as source) a new one."""
+    """One ``-v``: a host's directory or file (``source`` absolute), a named volume, or ("" as source) a new one.
+
+    ``fill`` is whether a new volume gets what the image has there, ``recursive`` whether what is mounted below the
+    source is shown too, and ``deep`` whether that is read-only too. ``subpath`` is a path below the source.
+    """
 
     source: str
     target: str
     read_only: bool = False
     propagation: str = "rprivate"
+    fill: bool = True
+    recursive: bool = True
+    deep: bool = True
+    subpath: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+class ImageMount(NamedTuple):
+    """An image's files in a container, which may change them for itself. ``chain`` is the chain id of its layers."""
+
+    image: str
+    chain: str
+    target: str
+    read_only: bool = False
+    subpath: str = ""
 
 
 class Limits(NamedTuple):
@@ -139,6 +158,7 @@ class Options(NamedTuple):
     init: bool = False
     cgroup_parent: str = ""
     no_healthcheck: bool = False
+    images: tuple[ImageMount, ...] = ()
     networks: tuple[Joining, ...] = ()
     attach: tuple[str, ...] = ()
     logging: Logging = Logging()
@@ -152,7 +172,8 @@ class Options(NamedTuple):
                 "command": _texts(value.get("command")),
                 "entrypoint": _texts(value.get("entrypoint")),
                 "env": tuple(value.get("env") or ()),
-                "mounts": tuple(Mount(*mount) for mount in value.get("mounts") or ()),
+                "mounts": tuple(Mount(*_settled(mount)) for mount in value.get("mounts") or ()),
+                "images": tuple(ImageMount(*mount) for mount in value.get("images") or ()),
                 "args": tuple(value.get("args") or ()),
                 "ports": tuple(value.get("ports") or ()),
                 **{name: tuple(tuple(pair) for pair in value.get(name) or ()) for name in _PAIRS},
@@ -188,7 +209,7 @@ def parse_volume(text: str) -> Mount:
     elif source:
         check_volume_name(source)
     read_only, propagation = _volume_words(words, text)
-    return Mount(source, os.path.normpath(target), read_only, propagation)
+    return Mount(source, os.path.normpath(target), read_only, propagation, "nocopy" not in words.split(","))
 
 
 def check_volume_name(name: str) -> str:

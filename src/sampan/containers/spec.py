@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.containers.options import Limits, Mount, Namespaces, Options, Security
+from sampan.containers.options import ImageMount, Limits, Mount, Namespaces, Options, Security
 from sampan.errors import Invalid
 from sampan.oci.config import ContainerConfig
 from sampan.runtime import defaults
@@ -57,7 +57,8 @@ def compose(request: Request) -> dict[str, Any]:
     spec["linux"]["sysctl"].update(options.sysctls)
     spec["mounts"] += [defaults.tmpfs(target, words) for target, words in options.tmpfs]
     spec["mounts"] += [defaults.bind(f"{request.files}/{name}", f"/etc/{name}", "bind") for name in FILES]
-    spec["mounts"] += [_bind(mount) for mount in sorted(request.mounts, key=lambda mount: mount.target.count("/"))]
+    binds = [_bind(mount) for mount in request.mounts] + [_image(mount) for mount in options.images]
+    spec["mounts"] += sorted(binds, key=lambda mount: mount["destination"].count("/"))
     _confine(options, spec, rootless=request.rootless)
     return spec
 
@@ -120,4 +121,18 @@ def check_target(target: str) -> str:
 
 def _bind(mount: Mount) -> dict[str, Any]:
     # Read-only means all of it, also what is mounted below (recursive read-only, as Docker since 25).
-    return defaults.bind(mount.source, mount.target, "rbind", mount.propagation, "rro" if mount.read_only else "rw")
+    read_only = "rro" if mount.deep else "ro"
+    entry = defaults.bind(
+        mount.source,
+        mount.target,
+        "rbind" if mount.recursive else "bind",
+        mount.propagation,
+        read_only if mount.read_only else "rw",
+    )
+    return {**entry, "subpath": mount.subpath} if mount.subpath else entry
+
+
+def _image(mount: ImageMount) -> dict[str, Any]:
+    """What is mounted is said at the start (``imagemounts.fill``)."""
+    options = ["ro"] if mount.read_only else []
+    return {"destination": mount.target, "type": "layers", "options": options, "subpath": mount.subpath}

@@ -44,6 +44,7 @@ FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 
+_LONGEST_OPTION = 255
 PROC_SUPER_MAGIC = 0x9FA0
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 
@@ -144,6 +145,23 @@ def filesystem(fstype: str, options: tuple[tuple[str, str | None], ...] = (), at
         return call("fsmount", syscalls.SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, attributes)
     finally:
         os.close(context)
+
+
+def overlay(lower: tuple[str, ...], upper: str, work: str, *, userxattr: bool) -> int:
+    """A new detached mount of overlayfs: the ``lower`` directories, topmost first, and one that takes changes.
+
+    An option has 255 bytes at most (fsconfig(2)): directories are named relative to the one that holds them all, which
+    this process goes to, and one by one if that is still too much (Linux 6.5).
+    """
+    base = os.path.dirname(os.path.dirname(upper))
+    os.chdir(base)
+    names = [os.path.relpath(path, base) for path in lower]
+    together = ":".join(names)
+    options: list[tuple[str, str | None]] = [("lowerdir", together)]
+    if len(together) > _LONGEST_OPTION:
+        options = [("lowerdir+", name) for name in names]
+    options += [("upperdir", os.path.relpath(upper, base)), ("workdir", os.path.relpath(work, base))]
+    return filesystem("overlay", tuple(options + ([("userxattr", None)] if userxattr else [])))
 
 
 def set_attributes(fd: int, set_: int = 0, clear: int = 0, *, propagation: int = 0, recursive: bool = False) -> None:

@@ -37,9 +37,9 @@ class Filesystem(NamedTuple):
 
 
 class Bind(NamedTuple):
-    """Show a path of the host. ``set_``/``clear`` are mount attributes, of all mounts below it where ``deep``.
+    """Show a path of the host, or of the mount namespace of ``process``, if that is not 0; or of it ``subpath``, which
+    stays below it. ``set_``/``clear`` are mount attributes, of all mounts below it where ``deep``.
 
-    The path is one of process ``process``'s mount namespace, if that is not 0.
     ``fd`` is the detached copy of the source once that is opened, ``ids`` a user namespace that maps its owners (-1: as
     they are), for all mounts below it where ``deep_ids``.
     """
@@ -54,7 +54,20 @@ class Bind(NamedTuple):
     ids: int = -1
     deep_ids: bool = False
     process: int = 0
+    subpath: str = ""
     fd: int = -1
+
+
+class Layers(NamedTuple):
+    """Show a stack of layers, or ``subpath`` of it: ``lower`` directories, topmost first, and what takes changes."""
+
+    target: str
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    userxattr: bool
+    subpath: str
+    attributes: int
 
 
 class Device(NamedTuple):
@@ -107,7 +120,7 @@ class Sysctl(NamedTuple):
     value: str
 
 
-Operation = Filesystem | Bind | Device | Node | Link | Cgroups | Mask | ReadOnly | Sysctl
+Operation = Filesystem | Bind | Layers | Device | Node | Link | Cgroups | Mask | ReadOnly | Sysctl
 
 DEVICE_LINKS = (
     ("/dev/ptmx", "pts/ptmx"),
@@ -208,8 +221,11 @@ def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operatio
             raise Invalid(f"the bind mount at {target} has no source")
         recursive = "rbind" in words or not words & {"bind"}
         propagation = propagation or (mounts.MS_PRIVATE, True)
-        ids, process = mount.get("ids", -1), mount.get("process", 0)
-        return Bind(target, source, recursive, set_, clear, deep, propagation, ids, "ridmap" in words, process)
+        ids, own = mount.get("ids", -1), (mount.get("process", 0), mount.get("subpath", ""))
+        return Bind(target, source, recursive, set_, clear, deep, propagation, ids, "ridmap" in words, *own)
+    if kind == "layers" and "layers" in mount:
+        lower, upper, work, userxattr = mount["layers"]
+        return Layers(target, tuple(lower), upper, work, userxattr, mount["subpath"], set_)
     if kind == "cgroup":
         return Cgroups(target, set_, cgroup_namespace)
     options = tuple(pair for pair in data if pair[0] != "tmpcopyup")
@@ -218,6 +234,8 @@ def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operatio
 
 def _without_devices(operation: Operation) -> Operation:
     """What a container makes on its file systems, or on a directory shared with it, is no way to the host's devices."""
+    if isinstance(operation, Layers):
+        return operation._replace(attributes=operation.attributes | MOUNT_ATTR_NODEV)
     if isinstance(operation, Filesystem) and operation.kind != "devpts":
         return operation._replace(attributes=operation.attributes | MOUNT_ATTR_NODEV)
     if isinstance(operation, Bind):
@@ -308,12 +326,13 @@ def _real_directory(root_fd: int, target: str) -> int:
 def _opened(operation: Bind) -> Bind:
     try:
         with mounts.seen_by(operation.process):
-            source = mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
+            source = _tree(operation)
     except PermissionError:
         return operation  # without privileges here: the container's own process opens it, as root of its namespace
     except OSError as error:
         raise SampanError(
-            f"cannot mount {operation.source} at {operation.target}: {os.strerror(error.errno or 0)}"
+            f"cannot mount {os.path.join(operation.source, operation.subpath).rstrip('/')} at {operation.target}: "
+            f"{os.strerror(error.errno or 0)}"
         ) from None
     mounts.set_attributes(source, operation.set_, operation.clear, recursive=operation.recursive and operation.deep)
     if operation.ids >= 0:
@@ -321,6 +340,49 @@ def _opened(operation: Bind) -> Bind:
     flags, recursive = operation.propagation
     mounts.set_attributes(source, propagation=flags, recursive=recursive)
     return operation._replace(fd=source)
+
+
+def _tree(operation: Bind) -> int:
+    if not operation.subpath:
+        return mounts.open_tree(os.fsencode(operation.source), recursive=operation.recursive)
+    root = beneath.open_root(operation.source)
+    try:
+        return _below(root, operation.subpath, recursive=operation.recursive)
+    finally:
+        os.close(root)
+
+
+def _below(root: int, subpath: str, *, recursive: bool) -> int:
+    """A detached copy of what ``subpath`` leads to below ``root``."""
+    place = beneath.open_in(root, os.fsencode(subpath), os.O_PATH)
+    try:
+        return mounts.open_tree(b"", dir_fd=place, recursive=recursive)
+    finally:
+        os.close(place)
+
+
+def _layers(operation: Layers, root_fd: int, cgroup: Cgroup) -> None:
+    if operation.lower:
+        stack = mounts.overlay(operation.lower, operation.upper, operation.work, userxattr=operation.userxattr)
+    else:  # overlayfs wants something below; without it this directory is all there is
+        stack = mounts.open_tree(os.fsencode(operation.upper))
+    try:
+        mounts.set_attributes(stack, operation.attributes)
+        if not operation.subpath:
+            _attach(stack, root_fd, operation.target)
+            return
+        # What is attached nowhere cannot be copied in part before Linux 6.15: it is, for this moment, at the root.
+        place = beneath.open_directory(root_fd, b"/")
+        mounts.attach(stack, place)
+        os.close(place)
+        part = _below(stack, operation.subpath, recursive=False)
+        mounts.umount(b"/proc/self/fd/%d" % stack, mounts.MNT_DETACH)
+        try:
+            _attach(part, root_fd, operation.target)
+        finally:
+            os.close(part)
+    finally:
+        os.close(stack)
 
 
 def _bind(operation: Bind, root_fd: int, cgroup: Cgroup) -> None:
@@ -506,6 +568,7 @@ def _host_null() -> int:
 _PERFORM: dict[type, Any] = {
     Filesystem: _filesystem,
     Bind: _bind,
+    Layers: _layers,
     Device: _device,
     Node: _node,
     Link: _link,

@@ -211,7 +211,7 @@ class Overlay:
 
     def sweep(self, keep: set[Digest], keep_keys: set[str], upto: int) -> int:
         """Removes every snapshot that neither is kept nor lies below one that is, and directories without a row; gives
-        the bytes of the committed ones among them.
+        the bytes of the committed ones among them. Of a key with a slash what is before that counts.
 
         Numbers above ``upto`` came after it was known what is to be kept, and stay. To be called by the only process
         that stores something (``leases.sole``); containers may be made meanwhile.
@@ -221,7 +221,8 @@ class Overlay:
             parents = {number: parent for number, _, _, parent, _ in rows}
             kept: set[int] = set()
             for number, key, name, _, _ in rows:
-                walker = number if name in keep or key in keep_keys or number > upto else None
+                kept_key = (key or "").partition("/")[0] in keep_keys
+                walker = number if name in keep or kept_key or number > upto else None
                 while walker is not None and walker not in kept:
                     kept.add(walker)
                     walker = parents[walker]
