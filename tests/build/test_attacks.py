@@ -125,3 +125,31 @@ def test_builds_in_one_process_share_nothing(builder: Builder) -> None:
     assert CANARY not in after
     assert "GIVEN=" not in after
     assert CANARY not in json.dumps(builder.image())
+
+
+def test_steps_side_by_side_share_no_tree_that_one_can_write(builder: Builder, outside: Path) -> None:
+    """CVE-2024-11218: while one step swaps what it has mounted for a link, another mounts and copies the same path."""
+    source = "FROM base AS shared\nRUN mkdir -p /d/in && echo original > /d/in/f\n"
+    shared = "--mount=from=shared,source=/d,target=/m,rw"
+    swap = f"rm -rf /m/in; ln -s {outside} /m/in; rm /m/in; mkdir /m/in; echo evil > /m/in/f"
+    turns = "--mount=type=cache,id=turns,target=/turns"
+    evil = f"FROM base AS evil\nRUN {turns} {shared} until test -e /turns/done; do {swap}; done; touch /evil\n"
+    uses = "".join(
+        f"RUN --mount=from=shared,source=/d/in,target=/m/{each},rw test $(cat /m/{each}/f) = original"
+        f" && echo mine > /m/{each}/f && echo mine > /m/{each}/new\nCOPY --from=shared /d/in /copied{each}\n"
+        for each in range(5)
+    )
+    using = f"FROM base AS using\n{uses}RUN {turns} cat /copied*/f > /seen && touch /turns/done\n"
+    builder.build(f"{source}{evil}{using}FROM base\nCOPY --from=evil /evil /\nCOPY --from=using /seen /\n")
+    assert builder.files() == ["seen"]
+    assert (builder.layer() / "seen").read_text() == "original\n" * 5
+    assert builder.leftovers() == []
+
+
+@pytest.mark.parametrize("word", ["bind-propagation=shared", "bind-propagation=../x", "z", "U=true", "relabel=shared"])
+def test_a_mount_has_no_options_but_the_references(builder: Builder, word: str) -> None:
+    """CVE-2024-9407: what is no option of Docker's goes to mount(2) as it is."""
+    done = builder.build(f"RUN --mount=type=bind,target=/m,source=etc,{word} true\n", check=False)
+    assert done.returncode == 1
+    assert word.partition("=")[0] in done.stderr
+    assert "Dockerfile:7" in done.stderr
