@@ -151,7 +151,7 @@ class Storing:
             raise
 
     def __exit__(self, kind: object, *rest: object) -> None:
-        import sqlite3
+        from sampan.store import sqlite as sqlite3
 
         self._lease.__exit__()
         engine = self._engine

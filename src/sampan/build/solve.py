@@ -139,10 +139,10 @@ class _Solving:
 
     def perform(self, jobs: int) -> None:
         """Performs what is missing."""
-        import queue
         import threading
+        from _queue import SimpleQueue  # queue itself loads heapq, and locks for what is not used
 
-        ended: SimpleQueue[tuple[int, Any | BaseException]] = queue.SimpleQueue()
+        ended: SimpleQueue[tuple[int, Any | BaseException]] = SimpleQueue()
         tried = {position for position in self.missing if self._ready(position)}
         threads: dict[int, threading.Thread] = {}
         try:
@@ -195,7 +195,7 @@ class _Solving:
 
 
 def _next(ended: SimpleQueue[tuple[int, Any | BaseException]]) -> tuple[int, Any | BaseException]:
-    from queue import Empty
+    from _queue import Empty
 
     while True:
         # A signal that comes just before the system call that waits does not end it.

@@ -46,6 +46,8 @@ def labels(texts: list[str]) -> dict[str, str]:
 
 def hosts(texts: list[str]) -> tuple[tuple[str, str], ...]:
     """``NAME:ADDRESS`` or ``NAME=ADDRESS``; an IPv6 address may stand in brackets."""
+    if not texts:
+        return ()
     from ipaddress import ip_address
 
     found = []

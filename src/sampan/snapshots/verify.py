@@ -1,7 +1,6 @@
 """Whether what the store holds is what its names say: every digest, size and diff id, and every unpacked file."""
 
 import os
-import sqlite3
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest, chain_ids
 from sampan.oci.manifest import Index, Manifest
 from sampan.snapshots.overlay import Overlay
+from sampan.store import sqlite as sqlite3
 from sampan.store.blobs import Blobs
 from sampan.store.images import Image, Images
 

@@ -5,7 +5,6 @@ anything, and the next operation that collects takes care of it.
 """
 
 import os
-import sqlite3
 import time
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from sampan.oci.digest import Digest
 from sampan.oci.manifest import Index
 from sampan.paths import Paths
 from sampan.store import leases
+from sampan.store import sqlite as sqlite3
 from sampan.store.blobs import Blobs
 from sampan.store.database import keep_reserve, transaction
 from sampan.store.trees import remove_tree

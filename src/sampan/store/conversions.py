@@ -1,9 +1,8 @@
 """Layers that were compressed in another way for a push: done once, and kept as long as the layer they were made of."""
 
-import sqlite3
-
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
+from sampan.store import sqlite as sqlite3
 
 
 class Conversions:

@@ -1,13 +1,13 @@
 """Indexes that a user puts together here before a registry gets them: ``sampan manifest``."""
 
 import json
-import sqlite3
 from typing import NamedTuple
 
 from sampan.oci import descriptor as descriptors
 from sampan.oci import reference as references
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.reference import Reference
+from sampan.store import sqlite as sqlite3
 
 
 class Entry(NamedTuple):
