@@ -67,6 +67,34 @@ def test_other_limits_reach_the_kernel(root: Sampan) -> None:
     assert found == ["99", "0", str(32 << 20), str(64 << 20)]
 
 
+@pytest.mark.parametrize(
+    ("options", "file", "text"),
+    [
+        (("-m", "32m"), "memory/memory.memsw.limit_in_bytes", str(64 << 20)),
+        (("-m", "32m", "--memory-swap", "40m"), "memory/memory.memsw.limit_in_bytes", str(40 << 20)),
+        (("-m", "32m", "--memory-swap", "-1"), "memory/memory.memsw.limit_in_bytes", "9223372036854771712"),
+        (("-m", "32m", "--oom-kill-disable"), "memory/memory.oom_control", "oom_kill_disable 1"),
+        (("--cpu-period", "20000", "--cpu-quota", "5000"), "cpu/cpu.cfs_quota_us", "5000"),
+        (("--cpu-period", "20000", "--cpu-quota", "5000"), "cpu/cpu.cfs_period_us", "20000"),
+        (("--cpuset-cpus", "0-1", "--cpuset-mems", "0"), "cpuset/cpuset.mems", "0"),
+        (("--pids-limit", "-1"), "pids/pids.max", "max"),
+    ],
+)
+def test_a_limit_reaches_its_file(root: Sampan, options: tuple[str, ...], file: str, text: str) -> None:
+    if not Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists():
+        pytest.skip("the kernel has control groups v2 alone")
+    assert sh(root, f"cat /sys/fs/cgroup/{file}", *options).splitlines()[0] == text
+
+
+def test_processors_and_the_killer_s_choice(root: Sampan) -> None:
+    script = (
+        "grep Cpus_allowed_list /proc/self/status | cut -f2; cat /proc/self/oom_score_adj; cat /proc/1/oom_score_adj"
+    )
+    own = Path("/proc/self/oom_score_adj").read_text().strip()
+    assert sh(root, script, "--cpuset-cpus", "0", "--oom-score-adj", "500").split() == ["0", "500", "500"]
+    assert sh(root, script).split()[1:] == [own, own]
+
+
 def test_resource_limits(root: Sampan) -> None:
     assert sh(root, "ulimit -n; ulimit -Hn", "--ulimit", "nofile=100:200").split() == ["100", "200"]
     assert sh(root, "ulimit -n", "--ulimit", "nofile=6") == "6\n"  # fewer than starting it needs

@@ -7,6 +7,7 @@ from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import Conflict
 
 SIG_PROXY = Flag("--sig-proxy", "Proxy received signals to the process", True)
+_KILLED = 137
 COMMAND = Command(
     "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     (
@@ -74,6 +75,8 @@ def main(arguments: Parsed, context: Context) -> int:
             return 0  # from now on the monitor removes what is to be removed
         if options.auto_remove:
             lifecycle.take_over_removal(monitor)
+    if code == _KILLED and container.state().oom_killed:
+        context.warn(f"container {container.name} was killed: it used up its memory (--memory)")
     if options.auto_remove:
         lifecycle.remove(container, stores, volumes=True)
     return code

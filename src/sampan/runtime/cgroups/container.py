@@ -17,6 +17,7 @@ else:
     from sampan.values import NamedTuple
 
 Cgroup = tuple["Membership", ...]
+_HINT = "limits need root, or a cgroup v2 subtree that systemd delegates to the user"
 _SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 _WISHES = (
     "memory.swappiness", "memory.oom_control", "memory.soft_limit_in_bytes", "memory.low", "cpu.rt_period_us",
@@ -80,7 +81,7 @@ def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool, missing: 
                 remove(tuple(made))
                 raise Unavailable(
                     f"cannot set the limits asked for: {error.strerror}: {error.filename or membership.directory}",
-                    hint="limits need root, or a cgroup v2 subtree that systemd delegates to the user",
+                    hint=_HINT if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT) else None,
                 ) from None
             continue
         made.append(membership)
