@@ -120,6 +120,27 @@ ENOSYS = {"clone3": ("0, 0, 0, 0", 435, 435)}
 """Refused as if there were no such call, so that the C library takes an older one."""
 
 
+_SWAP = r"""
+__attribute__((used)) static void begin(word *stack) {
+    char **argv = (char **)(stack + 1);
+    if (call(80, (long)argv[1], 0, 0, 0)) call(60, 1, 0, 0, 0);
+    say("up\n");
+    register long other __asm__("r10") = (long)"b", flags __asm__("r8") = 2;  // RENAME_EXCHANGE
+    for (;;) {
+        long r;
+        __asm__ volatile("syscall" : "=a"(r) : "a"(316L), "D"(-100L), "S"("a"), "d"(-100L), "r"(other), "r"(flags)
+                         : "rcx", "r11", "memory");
+    }
+}
+"""
+
+
+def swapper() -> bytes:
+    """A program that has what is called "a" and what is called "b" in the directory of its first argument take turns,
+    without end; it says "up" when it begins."""
+    return _made(_SWAP, "-m64", "-static", "-fno-pie", "-no-pie")
+
+
 def taker() -> bytes:
     """A program of two parts. As /lib64/ld-linux-x86-64.so.2 it keeps the file of whoever was to be loaded open, and
     becomes /loop, which tries to overwrite that file; both say what came of it."""
