@@ -41,6 +41,10 @@ RUNTIME_DOORS = {"launch", "defaults", "handshake"}
 RUNTIME_INSIDERS = {
     ("containers.monitor", "runtime.parent"),  # the monitor is the runtime's parent process
     ("containers.watch", "runtime.parent"),  # and holds its process
+    ("containers.monitor", "runtime.foreign"),  # or has another one make it
+    ("containers.lifecycle", "runtime.foreign"),  # finds that one
+    ("cli.creation", "runtime.foreign"),
+    ("containers.executions", "runtime.foreign"),
     ("containers.executions", "runtime.enter"),  # and makes further ones
     ("containers.executions", "runtime.init"),
     ("containers.executions", "runtime.parent"),

@@ -5,6 +5,7 @@ the one that SAMPAN_CONFIG names. A later one overrides an earlier one, key by k
 
     jobs = 8
     compression = "zstd:9"
+    runtime = "crun"
 
     [registry."docker.io"]
     mirrors = ["mirror.example:5000", "http://10.0.0.5:5000"]
@@ -12,15 +13,22 @@ the one that SAMPAN_CONFIG names. A later one overrides an earlier one, key by k
     [registry."lab.example:5000"]
     insecure = true
 
-SAMPAN_JOBS and SAMPAN_COMPRESSION override all files; SAMPAN_MIRRORS are Docker Hub's, before those of the files, and
-SAMPAN_INSECURE_REGISTRIES are added to theirs (both with commas between).
+SAMPAN_JOBS, SAMPAN_COMPRESSION and SAMPAN_RUNTIME override all files; SAMPAN_MIRRORS are Docker Hub's, before
+those of the files, and SAMPAN_INSECURE_REGISTRIES are added to theirs (both with commas between).
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False  # nothing is imported here that the start of a container does not need
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 MAX_JOBS = 64
 _HUB = "docker.io"
@@ -36,12 +44,14 @@ class Registry(NamedTuple):
 
 class Settings(NamedTuple):
     """``jobs`` are the layers that are moved at the same time; ``compression`` is how layers are pushed ("": as they
-    are stored), ``cdi_directories`` where files describe devices (none: in the usual places)."""
+    are stored), ``cdi_directories`` where files describe devices (none: in the usual places), ``runtime`` the OCI
+    runtime that containers get ("": sampan's own)."""
 
     jobs: int = 4
     compression: str = ""
     registries: Mapping[str, Registry] = {}
     cdi_directories: tuple[str, ...] = ()
+    runtime: str = ""
 
     def registry(self, name: str) -> Registry:
         """The settings for the registry ``name``, as in references."""
@@ -64,10 +74,10 @@ def _paths(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _with_file(settings: Settings, path: str, *, required: bool) -> Settings:
-    import tomllib
-
     try:
         with open(path, "rb") as file:
+            import tomllib
+
             values = tomllib.load(file)
     except FileNotFoundError:
         if required:
@@ -86,6 +96,8 @@ def _with_values(settings: Settings, values: dict[str, Any], path: str) -> Setti
             settings = settings._replace(jobs=_jobs(value, f"{path}: jobs"))
         elif key == "compression":
             settings = settings._replace(compression=_checked(value, str, f"{path}: compression"))
+        elif key == "runtime":
+            settings = settings._replace(runtime=_checked(value, str, f"{path}: runtime"))
         elif key == "cdi-spec-dirs":
             where = f"{path}: {key}"
             directories = tuple(_checked(item, str, where) for item in _checked(value, list, where))
@@ -95,7 +107,8 @@ def _with_values(settings: Settings, values: dict[str, Any], path: str) -> Setti
                 registries[name] = _registry(registries.get(name, Registry()), table, f'{path}: registry."{name}"')
         else:
             raise Invalid(
-                f"{path}: there is no setting {key!r}", hint="known are jobs, compression, cdi-spec-dirs and registry"
+                f"{path}: there is no setting {key!r}",
+                hint="known are jobs, compression, runtime, cdi-spec-dirs and registry",
             )
     return settings._replace(registries=registries)
 
@@ -118,6 +131,8 @@ def _with_environment(settings: Settings, environment: Mapping[str, str]) -> Set
         settings = settings._replace(jobs=_jobs(int(jobs) if jobs.isdecimal() else jobs, "SAMPAN_JOBS"))
     if compression := environment.get("SAMPAN_COMPRESSION"):
         settings = settings._replace(compression=compression)
+    if runtime := environment.get("SAMPAN_RUNTIME"):
+        settings = settings._replace(runtime=runtime)
     for name in _words(environment, "SAMPAN_INSECURE_REGISTRIES"):
         registries[name] = registries.get(name, Registry())._replace(insecure=True)
     if mirrors := _words(environment, "SAMPAN_MIRRORS"):

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """One invocation. ``root`` and ``debug`` are the global flags; ``quiet`` is set by a verb's own ``--quiet``,
-    ``warned`` once there was a warning.
+    """One invocation. ``root``, ``debug`` and ``runtime`` are the global flags; ``quiet`` is set by a verb's own
+    ``--quiet``, ``warned`` once there was a warning.
     """
 
-    __slots__ = ("_engine", "command", "debug", "quiet", "root", "verb", "warned")
+    __slots__ = ("_engine", "command", "debug", "quiet", "root", "runtime", "verb", "warned")
 
     def __init__(self, root: str | None = None, *, debug: bool = False) -> None:
         self.root = root
         self.debug = debug
         self.quiet = False
         self.warned = False
+        self.runtime = ""
         self.verb = ""
         self.command: Command | None = None
         self._engine: Engine | None = None

@@ -36,6 +36,7 @@ _FLAGS = (
     Flag("--platform string", "Run the image for this platform (default: this machine's)"),
     Flag("--pull string", "Pull image before running: always, missing or never", "missing"),
     Flag("-q, --quiet", "Suppress the pull output"),
+    Flag("--runtime string", "Runtime to use for this container: sampan (the default), crun, runc or a path"),
     Flag("--rm", "Automatically remove the container and its anonymous volumes when it exits"),
     Flag("--stop-signal string", "Signal to stop the container"),
     Flag("--stop-timeout int", "Timeout (in seconds) to stop a container"),
@@ -50,7 +51,7 @@ FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS, *supervisi
 LATER = (
     "--health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip "
-    "--network-alias --restart --runtime --storage-opt"
+    "--network-alias --restart --storage-opt"
 )
 _WINDOWS = "it is for containers of Windows"
 REFUSED = {
@@ -176,8 +177,24 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         no_healthcheck=arguments.on("no-healthcheck"),
         **connected,
         **supervision.read(arguments),
+        runtime=_runtime(arguments, context),
         **confined,
     )
+
+
+def _runtime(arguments: "Parsed", context: "Context") -> str:
+    """Another OCI runtime that was asked for, by its name or absolute path; "" for our own. Raises NotFound."""
+    from sampan import settings
+
+    name = arguments.text("runtime") or context.runtime or settings.read().runtime
+    if name in ("", "sampan"):
+        return ""
+    from sampan.runtime import foreign
+
+    path = foreign.find(name)
+    if arguments.on("init"):
+        raise Unsupported(f"--init is a part of sampan's own runtime, and --runtime {name} is another")
+    return path if "/" in name else name
 
 
 def _with_inherited(mounts: "list[Mount]", arguments: "Parsed", context: "Context") -> "tuple[Mount, ...]":

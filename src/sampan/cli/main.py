@@ -21,9 +21,10 @@ PERSISTENT = (
     Flag("--root string", "Keep everything below this directory"),
 )
 """Known before the verb, and by their long names also after it."""
+_RUNTIME = Flag("--runtime string", "OCI runtime for the containers that run and create make")
 GLOBAL = Command(
     "[OPTIONS] COMMAND",
-    (*PERSISTENT, HELP, Flag("-v, --version", "Print version information and quit")),
+    (*PERSISTENT, HELP, _RUNTIME, Flag("-v, --version", "Print version information and quit")),
     most=None,
     interspersed=False,
 )
@@ -104,6 +105,7 @@ def _main(arguments: list[str], context: Context) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no error
     parsed = parse(GLOBAL, arguments)
     _take_persistent(parsed, context)
+    context.runtime = parsed.text("runtime") or ""
     words = parsed.positionals
     if parsed.on("version"):
         from sampan import __version__
@@ -124,6 +126,8 @@ def _dispatch(words: list[str], context: Context) -> int:
     context.verb = verb
     command, perform = load(verb)
     context.command = command
+    if context.runtime and not any(flag.long == "runtime" for flag in command.flags):
+        raise UsageError(f"--runtime is for containers that are made, and sampan {verb} makes none")
     parsed = parse(command, arguments, _INHERITED)
     _take_persistent(parsed, context)
     if parsed.on("help"):

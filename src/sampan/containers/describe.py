@@ -117,6 +117,7 @@ def _host_config(options: Options) -> dict[str, Any]:
         "NetworkMode": options.network,
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": options.auto_remove,
+        "Runtime": options.runtime or "sampan",
         "Privileged": False,
         "ReadonlyRootfs": False,
         "MaskedPaths": defaults.masked_paths(),

@@ -13,15 +13,17 @@ from sampan import plainjson
 from sampan.containers import streams
 from sampan.linux import syscalls
 from sampan.linux.poll import READ, Poll
-from sampan.runtime import enter, handshake, init
+from sampan.runtime import enter, handshake, init, parent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from sampan.linux.sockets import Connection
-    from sampan.runtime.parent import Process
+    from sampan.runtime import foreign
     from sampan.runtime.pretence import Pretence
+
+    Process = parent.Process | foreign.Process
 
 
 class Execution:
@@ -81,8 +83,7 @@ class Executions:
         job, *stdio = fds
         asked: dict[str, Any] = plainjson.loads(os.pread(job, os.fstat(job).st_size, 0))
         process, terminal = asked["process"], bool(asked["process"].get("terminal"))
-        ending = init.Ending(process, self._filter, (stdio[0], stdio[1], stdio[2]), terminal)
-        made = enter.create(self._first.pid, self._first.cgroup, ending)
+        made = self._enter(process, (stdio[0], stdio[1], stdio[2]))
         try:
             console = made.ready(terminal=terminal)
             self._pretend(made)
@@ -95,6 +96,12 @@ class Executions:
             made.abandon()
             raise
         return Execution(end, made, console, terminal=terminal and not asked["detached"], detached=asked["detached"])
+
+    def _enter(self, process: dict[str, Any], stdio: tuple[int, int, int]) -> Process:
+        if not isinstance(self._first, parent.Process):
+            return self._first.execute(process, stdio)
+        ending = init.Ending(process, self._filter, stdio, bool(process.get("terminal")))
+        return enter.create(self._first.pid, self._first.cgroup, ending)
 
     def _pretend(self, process: Process) -> None:
         """Has what a single user id cannot do answered, where there is but one."""
@@ -109,7 +116,7 @@ class Executions:
         elif message == handshake.START:
             self._start(execution)
         elif message.startswith(streams.SIGNAL):
-            os.kill(execution.process.pid, int(message[1:]))
+            execution.process.kill(int(message[1:]))
         elif not execution.detached:
             self._forget(execution)
         else:  # nobody listens any more, and the program goes on

@@ -94,6 +94,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "attach": attach,
         "root": stores.paths.root,
         "rootless": stores.rootless,
+        "runtime": _other_runtime(options),
     }
     try:
         monitor.end.send(plainjson.dumps(job).encode())
@@ -125,8 +126,8 @@ def _making(container: Container, stores: Stores) -> dict[str, Any]:
         from sampan.containers import imagemounts
 
         imagemounts.fill(container, spec, stores.snapshots)
-    # The profile itself is as long as all the rest, and nobody reads it again.
-    filter_ = launch.compiled((spec.get("linux") or {}).pop("seccomp", None))
+    # The profile itself is as long as all the rest, and only another runtime reads it again.
+    filter_ = "" if container.options.runtime else launch.compiled((spec.get("linux") or {}).pop("seccomp", None))
     return {"spec": spec, "filter": filter_, "overlay": stores.snapshots.mountable(container.snapshot)}
 
 
@@ -137,6 +138,15 @@ def _log(container: Container) -> tuple[object, ...]:
     from sampan.containers import logdrivers
 
     return logdrivers.writer(container.options.logging, container.log)
+
+
+def _other_runtime(options: Options) -> str:
+    """The program of the runtime that was asked for in sampan's place. Raises NotFound."""
+    if not options.runtime:
+        return ""
+    from sampan.runtime import foreign
+
+    return foreign.find(options.runtime)
 
 
 def _running(name: str, stores: Stores) -> tuple[str, int, Namespaces]:

@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.containers.executions import Process
     from sampan.containers.watch import Watch
 
 
@@ -75,9 +76,8 @@ def _begin(job: dict[str, Any], control: Connection) -> Watch:
     directory, spec = job["directory"], job["spec"]
     lock = _take_lock(f"{directory}/monitor.lock")
     streams = Streams(interactive=job["interactive"], terminal=bool(spec["process"].get("terminal")))
-    filter_ = bytes.fromhex(job["filter"])
     try:
-        process = parent.create(spec, directory, overlay=job["overlay"], stdio=streams.theirs, filter_=filter_)
+        process = _create(job, spec, directory, streams.theirs)
     finally:
         for fd in set(streams.theirs):
             os.close(fd)
@@ -85,6 +85,15 @@ def _begin(job: dict[str, Any], control: Connection) -> Watch:
     from sampan.containers.watch import Watch
 
     return Watch(job, control, process, streams, lock)
+
+
+def _create(job: dict[str, Any], spec: dict[str, Any], directory: str, stdio: tuple[int, int, int]) -> Process:
+    if job["runtime"]:
+        from sampan.runtime import foreign
+
+        return foreign.create(job["runtime"], job["id"], spec, directory, overlay=job["overlay"], stdio=stdio)
+    filter_ = bytes.fromhex(job["filter"])
+    return parent.create(spec, directory, overlay=job["overlay"], stdio=stdio, filter_=filter_)
 
 
 def _take_lock(path: str) -> int:

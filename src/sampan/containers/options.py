@@ -121,6 +121,7 @@ class Logging(NamedTuple):
 class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
+    ``runtime`` is another OCI runtime's name or path, "" for sampan's own.
     ``command`` and ``entrypoint`` are None where the image's own count. ``ports`` holds the texts of ``-p``; ``user``
     and ``workdir`` are as written, "" for the image's. ``args`` is what is executed, settled at creation. ``tmpfs``
     are (target, options), ``hosts`` (name, address), ``dns`` the name servers, search domains and options.
@@ -157,6 +158,7 @@ class Options(NamedTuple):
     annotations: tuple[tuple[str, str], ...] = ()
     init: bool = False
     cgroup_parent: str = ""
+    runtime: str = ""
     no_healthcheck: bool = False
     images: tuple[ImageMount, ...] = ()
     networks: tuple[Joining, ...] = ()

@@ -16,10 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from sampan.containers.executions import Executions
+    from sampan.containers.executions import Executions, Process
     from sampan.containers.monitor import Streams
     from sampan.linux.sockets import Connection
-    from sampan.runtime.parent import Process
 
 _DESCRIPTORS = 4
 """As many come with a request to execute a program."""
@@ -287,7 +286,7 @@ class Watch:
             self._input_ended = True
             self._write_input()
         elif kind == streams.SIGNAL:
-            os.kill(self._process.pid, int(data))
+            self._process.kill(int(data))
         elif kind == streams.ATTACH:
             client.attached = True
         elif kind == streams.RESIZE and self._terminal >= 0:

@@ -388,7 +388,7 @@ def _raise_loopback() -> None:
 def _open_root(job: Job) -> int:
     """Mounts the snapshot, or the root itself so that it is a mount point (pivot_root(2) wants one), and opens it."""
     if job.overlay:
-        _mount_overlay(job.root, *job.overlay, flags=0 if job.own_nodes else mounts.MS_NODEV)
+        mount_overlay(job.root, *job.overlay, flags=0 if job.own_nodes else mounts.MS_NODEV)
         return beneath.open_root(job.root)
     root_fd = mounts.open_tree(b".", recursive=True)
     here = os.open(".", os.O_PATH | os.O_CLOEXEC)
@@ -397,7 +397,7 @@ def _open_root(job: Job) -> int:
     return root_fd
 
 
-def _mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool, flags: int) -> None:
+def mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool, flags: int) -> None:
     """overlayfs takes one page of options, so directories are named relative to the one that holds them all."""
     if not lower:  # a single directory needs no overlay, and overlayfs refuses it
         mounts.mount(os.fsencode(upper), target, None, 0x1000)

@@ -80,6 +80,10 @@ class Process:
         self._end.send(handshake.START)
         handshake.expect_end(self._end)
 
+    def kill(self, number: int) -> None:
+        """Sends it a signal."""
+        os.kill(self.pid, number)
+
     def wait(self) -> int:
         """Waits for its end and gives the exit code, 128+n for signal n."""
         return exit_code(os.waitpid(self.pid, 0)[1])

@@ -1,0 +1,340 @@
+"""Another OCI runtime in this one's place (``run --runtime crun``): containers are made, started, entered, signalled
+and deleted by its command, which takes the words of runc's (runtime-spec, runtime.md, "Operations").
+
+What stands here for ``parent.Process`` is one of those; the process that made it watches it in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from _signal import SIGKILL
+from contextlib import suppress
+
+from sampan import plainjson
+from sampan.errors import CommandMissing, NotExecutable, NotFound, SampanError, Unsupported
+from sampan.linux import mounts, syscalls
+from sampan.runtime import init, parent
+from sampan.runtime.cgroups import choose, container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_OWN = {"process": ("init", "pretence"), "linux": ("ownNodes",)}
+"""What only this runtime understands."""
+_MOUNT_KEYS = {"destination", "type", "source", "options", "uidMappings", "gidMappings"}
+_VERSION = "1.0.2"  # Of the runtime specification: crun refuses what is later than itself, needed or not.
+
+
+def find(name: str) -> str:
+    """The program of a runtime given by its name or path. Raises NotFound."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if not path:
+        raise NotFound(
+            f"unknown runtime {name}: there is no such program",
+            hint="give the name or the path of an OCI runtime that is installed, such as crun or runc",
+        )
+    return os.path.abspath(path)
+
+
+class Runtime:
+    """The runtime ``program``, for the container ``name``. ``directory`` is for what both keep of that."""
+
+    def __init__(self, program: str, name: str, directory: str) -> None:
+        self._program = program
+        self.name = name
+        self.directory = directory
+
+    def __call__(self, verb: str, *words: str, stdio: tuple[int, ...] = ()) -> None:
+        """Performs one command, with ``stdio`` as its standard descriptors. Raises SampanError with what it logged."""
+        log = f"{self.directory}/log.json"
+        with open(log, "wb"):
+            pass
+        command = [self._program, "--root", f"{self.directory}/state", "--log", log, "--log-format", "json"]
+        before = _children()
+        placed = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)]
+        try:
+            pid = os.posix_spawn(self._program, [*command, verb, *words], os.environ, file_actions=placed)
+        except OSError as error:
+            raise SampanError(f"cannot start the runtime {self._program}: {error.strerror}") from None
+        code = parent.exit_code(os.waitpid(pid, 0)[1])
+        if code:
+            _end(_children() - before)
+            raise _failure(self._program, verb, _last_words(log) or f"exit code {code}")
+
+    def make(self, verb: str, *words: str, stdio: tuple[int, ...], terminal: bool) -> tuple[int, int]:
+        """Performs a command that makes a process; gives its pid, and its terminal's master side (else -1)."""
+        pid_file = f"{self.directory}/pid"
+        if not terminal:
+            self(verb, *words, "--pid-file", pid_file, self.name, stdio=stdio)
+            return self._pid(pid_file), -1
+        with _ConsoleSocket(self.directory) as console:
+            self(verb, *words, "--pid-file", pid_file, "--console-socket", console.path, self.name, stdio=stdio)
+            return self._pid(pid_file), console.receive()
+
+    def _pid(self, path: str) -> int:
+        try:
+            with open(path) as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            raise SampanError(f"{self._program} is no OCI runtime: it told of no process that it made") from None
+        finally:
+            if os.path.exists(path):
+                os.unlink(path)
+
+
+def _children() -> set[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+        return {int(pid) for pid in file.read().split()}
+
+
+def _end(strays: set[int]) -> None:
+    """Ends what a command that failed left behind: a container's end would wait for it."""
+    for pid in strays:
+        os.kill(pid, SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _last_words(log: str) -> str:
+    with open(log, "rb") as file:
+        lines = file.read(1 << 16).splitlines()
+    for line in reversed(lines):
+        try:
+            return str(plainjson.loads(line)["msg"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    return ""
+
+
+def _failure(program: str, verb: str, words: str) -> SampanError:
+    """The kind of error that its words mean; each runtime has its own."""
+    lower = words.lower()
+    kind = SampanError
+    if "executable" in lower or "exec:" in lower:
+        if any(reason in lower for reason in ("not found", "no such file")):
+            kind = CommandMissing
+        elif any(reason in lower for reason in ("permission denied", "not permitted", "is a directory", "format")):
+            kind = NotExecutable
+    return kind(f"{os.path.basename(program)} {verb}: {words}")
+
+
+class _ConsoleSocket:
+    """Where the runtime sends the master side of a terminal (runc, docs/terminals.md)."""
+
+    def __init__(self, directory: str) -> None:
+        import _socket
+
+        self._place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # An address holds 107 bytes; through the descriptor a directory of any length fits.
+        self.path = f"/proc/{os.getpid()}/fd/{self._place}/console.sock"
+        self._server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._server.bind(self.path)
+        self._server.listen(1)
+
+    def __enter__(self) -> _ConsoleSocket:
+        return self
+
+    def __exit__(self, *rest: object) -> None:
+        self._server.close()
+        os.unlink(self.path)
+        os.close(self._place)
+
+    def receive(self) -> int:
+        import _socket
+
+        self._server.setblocking(False)  # it was sent before the command ended, or never will be
+        try:
+            accepted, _ = self._server._accept()  # type: ignore[attr-defined]  # not in the stubs
+        except BlockingIOError:
+            raise SampanError("the runtime sent no terminal") from None
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, fileno=accepted)
+        connection.setblocking(True)
+        _, rights, _, _ = connection.recvmsg(4096, _socket.CMSG_LEN(4), _socket.MSG_CMSG_CLOEXEC)
+        connection.close()
+        if not rights:
+            raise SampanError("the runtime sent no terminal")
+        return int.from_bytes(rights[0][2][:4], "little")
+
+
+class Process:
+    """A process that another runtime made. ``runtime`` is there for a container's first one, -1 as ``console`` where
+    there is no terminal."""
+
+    missing: tuple[str, ...] = ()
+
+    def __init__(self, pid: int, console: int, runtime: Runtime | None = None, cgroup: str = "") -> None:
+        self.pid = pid
+        self._console = console
+        self._runtime = runtime
+        self._cgroup = cgroup
+
+    def ready(self, *, terminal: bool = False) -> int:
+        """The terminal's master side."""
+        return self._console
+
+    def pretence(self, upper: str) -> None:
+        """Other runtimes do not pretend."""
+
+    def start(self) -> None:
+        """Lets the program run; one that was executed runs already."""
+        if self._runtime:
+            self._runtime("start", self._runtime.name)
+
+    def kill(self, number: int) -> None:
+        """Sends it a signal; no error if it is gone."""
+        try:
+            if self._runtime:
+                self._runtime("kill", self._runtime.name, str(number))
+            else:
+                os.kill(self.pid, number)
+        except (ProcessLookupError, SampanError):
+            return
+
+    def wait(self) -> int:
+        """Waits for its end and gives the exit code, 128+n for signal n."""
+        return parent.exit_code(os.waitpid(self.pid, 0)[1])
+
+    def oom_kills(self) -> int:
+        """How many of the container's processes were killed for want of memory. To be asked before ``close``."""
+        return container.oom_kills(container.found(self._cgroup))
+
+    def close(self) -> None:
+        """Forgets the container."""
+        if self._runtime:
+            self._runtime("delete", "--force", self._runtime.name)
+
+    def abandon(self) -> None:
+        """Kills it, and waits until it is gone."""
+        if self._runtime:
+            self.close()
+        try:
+            os.kill(self.pid, SIGKILL)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+
+    def execute(self, process: dict[str, Any], stdio: tuple[int, int, int]) -> Process:
+        """A further process in the container whose first one this is; it runs at once. Raises SampanError."""
+        runtime = self._runtime
+        assert runtime
+        path = f"{runtime.directory}/process.json"
+        terminal = bool(process.get("terminal"))
+        with open(path, "w") as file:
+            file.write(plainjson.dumps(_without(process, "process")))
+        try:
+            return Process(*runtime.make("exec", "--detach", "--process", path, stdio=stdio, terminal=terminal))
+        finally:
+            os.unlink(path)
+
+
+def create(
+    program: str,
+    name: str,
+    spec: dict[str, Any],
+    directory: str,
+    *,
+    overlay: tuple[tuple[str, ...], str, str, bool],
+    stdio: tuple[int, int, int],
+) -> Process:
+    """Has ``program`` make the container ``name`` from its runtime spec, all but its program's start.
+
+    ``overlay`` is as for ``parent.create``. It is mounted in a mount namespace that this process enters: so nothing
+    stays mounted when it ends. Raises SampanError.
+    """
+    place = f"{directory}/runtime"
+    runtime = Runtime(program, name, place)
+    if os.path.exists(place):  # what watched it before was killed
+        runtime("delete", "--force", name)
+        shutil.rmtree(place)
+    os.mkdir(place, 0o700)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+    linux, root = spec.get("linux") or {}, f"{directory}/{spec['root']['path']}"
+    _mount(root, overlay, 0 if linux.get("ownNodes") else mounts.MS_NODEV)
+    with open(f"{place}/config.json", "w") as file:
+        file.write(plainjson.dumps(_translated(spec, root, place)))
+    terminal = bool(spec["process"].get("terminal"))
+    try:
+        pid, console = runtime.make("create", "--bundle", place, stdio=stdio, terminal=terminal)
+    except BaseException:
+        with suppress(SampanError):
+            runtime("delete", "--force", name)
+        raise
+    return Process(pid, console, runtime, linux.get("cgroupsPath") or "")
+
+
+def _translated(spec: dict[str, Any], root: str, place: str) -> dict[str, Any]:
+    """The spec in words that every runtime takes, without what an ordinary user cannot have anyway.
+
+    What it shows of images is mounted in ``place``. Raises Unsupported.
+    """
+    linux = _without(spec.get("linux") or {}, "linux")
+    if not _may_make_cgroup(linux):
+        linux.pop("cgroupsPath", None)
+    return {
+        **spec,
+        "ociVersion": _VERSION,
+        "root": {**spec["root"], "path": root},
+        "process": _without(spec["process"], "process"),
+        "mounts": [_mount_words(mount, f"{place}/{number}") for number, mount in enumerate(spec["mounts"])],
+        "linux": linux,
+    }
+
+
+def _mount_words(mount: dict[str, Any], place: str) -> dict[str, Any]:
+    mount = {key: value for key, value in mount.items() if value}
+    layers = mount.pop("layers", None)
+    own = mount.keys() - _MOUNT_KEYS
+    if own:
+        raise Unsupported(f"the mount at {mount['destination']} takes sampan's own runtime, for its {', '.join(own)}")
+    if not layers:
+        return _owned(mount)
+    os.mkdir(place)
+    init.mount_overlay(os.fsencode(place), *layers, flags=mounts.MS_NODEV)
+    return {**mount, "type": "bind", "source": place, "options": ["bind", *(mount.get("options") or ())]}
+
+
+def _owned(mount: dict[str, Any]) -> dict[str, Any]:
+    """A mount without a group that does not exist in this user namespace, for which the kernel would refuse it."""
+    with open("/proc/self/gid_map") as file:
+        ranges = [(int(first), int(count)) for first, _, count in map(str.split, file)]
+
+    def is_missing(option: str) -> bool:
+        name, _, number = option.partition("=")
+        return name == "gid" and not any(first <= int(number) < first + count for first, count in ranges)
+
+    return {**mount, "options": [option for option in mount.get("options") or () if not is_missing(option)]}
+
+
+def _may_make_cgroup(linux: dict[str, Any]) -> bool:
+    """Whether there is a cgroup where sampan wants it, or has to be, for the limits that were asked for."""
+    places = [os.path.dirname(place.directory) for place in container.plan(linux.get("cgroupsPath") or "/")]
+    writable = (os.access(place if os.path.isdir(place) else os.path.dirname(place), os.W_OK) for place in places)
+    return bool(linux.get("resources")) or any(writable)
+
+
+def _without(values: dict[str, Any], part: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _OWN[part]}
+
+
+def _mount(target: str, overlay: tuple[tuple[str, ...], str, str, bool], flags: int) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    mounts.mount(b"none", b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    _hide_unified()
+    os.makedirs(target, exist_ok=True)
+    init.mount_overlay(os.fsencode(target), *overlay, flags=flags)
+    os.chdir("/")
+
+
+def _hide_unified() -> None:
+    """Where cgroups are a hybrid, hides its second version, as crun refuses to work beside controllers there; this
+    runtime does not use them either (``cgroups.choose``)."""
+    found = choose.hierarchies()
+    if all(entry.version == 2 for entry in choose.joined(found)):
+        return
+    for entry in found:
+        if entry.version == 2:
+            try:
+                mounts.umount(os.fsencode(entry.mount), mounts.MNT_DETACH)
+            except OSError:  # an ordinary user may only put something over it
+                mounts.mount(b"tmpfs", os.fsencode(entry.mount), b"tmpfs", mounts.MS_RDONLY)
