@@ -290,7 +290,8 @@ def _mount_words(mount: dict[str, Any], place: str) -> dict[str, Any]:
     if not layers:
         return _owned(mount)
     os.mkdir(place)
-    init.mount_overlay(os.fsencode(place), *layers, flags=mounts.MS_NODEV)
+    lower, upper, work, userxattr = layers
+    init.mount_overlay(os.fsencode(place), lower, upper, work, userxattr, mounts.MS_NODEV)
     return {**mount, "type": "bind", "source": place, "options": ["bind", *(mount.get("options") or ())]}
 
 
