@@ -67,3 +67,11 @@ class NotExecutable(SampanError):
 class CommandMissing(SampanError):
     http_status = 400
     exit_code = 127
+
+
+def unwritten(stream: str, error: OSError) -> SampanError:
+    """That a standard stream, by its name, takes nothing: it is closed, or where it leads to is full."""
+    from errno import EBADF
+
+    reason = "it is closed" if error.errno == EBADF else (error.strerror or str(error)).lower()
+    return SampanError(f"cannot write to {stream}: {reason}")

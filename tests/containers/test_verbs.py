@@ -1,6 +1,7 @@
 """create, start, restart, wait, rename, top, port, diff, pause, stats and attach, as root and as an ordinary user."""
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -101,6 +102,8 @@ def test_rename(anyone: Sampan) -> None:
     assert anyone("inspect", "-f", "{{.Name}}", "new").stdout == "/new\n"
     assert "in use" in anyone("rename", "new", "taken", check=False).stderr
     assert anyone("rename", "new", "a b", check=False).returncode == 1
+    done = anyone("rename", "new", "new", check=False)
+    assert (done.returncode, done.stderr) == (1, "sampan: container new has this name already\n")
     assert anyone("rename", "old", "x1", check=False).returncode == 1
 
 
@@ -236,3 +239,24 @@ def test_signals_that_are_not_passed_on(anyone: Sampan) -> None:
             process.send_signal(number)
             assert process.wait(30) == code
         assert state(anyone, "job")["Status"] == "running"
+
+
+@pytest.mark.parametrize("words", [("logs", "-f"), ("wait",), ("stats",)])
+def test_who_only_watches_is_interrupted_without_a_word(anyone: Sampan, words: tuple[str, ...]) -> None:
+    anyone("run", "-d", "--name", "first", "--network", "none", IMAGE, "sh", "-c", "echo ready; sleep 1077")
+    with started(anyone, *words, "first") as process:
+        if words != ("wait",):
+            read_until(process.stdout, "first" if words == ("stats",) else "ready")
+        else:
+            assert await_(lambda: b"wait" in Path(f"/proc/{process.pid}/cmdline").read_bytes() and _hears(process.pid))
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(30), process.stderr and process.stderr.read()) == (130, b"")
+
+
+def _hears(pid: int) -> bool:
+    """Whether a process handles SIGINT, and waits for something on a socket."""
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1) and any(
+        link.startswith("socket:") for link in links
+    )

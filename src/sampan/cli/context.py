@@ -2,7 +2,7 @@
 
 import sys
 
-from sampan.errors import SampanError
+from sampan.errors import SampanError, unwritten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from sampan.engine import Engine
 
     _T = TypeVar("_T")
+
+
+_WATCHING = ("attach", "events", "logs", "stats", "wait")
+"""Verbs that are ended by Ctrl-C in good order, and say nothing then."""
 
 
 class Context:
@@ -49,11 +53,17 @@ class Context:
 
     def print(self, text: str = "") -> None:
         """A line of the result, on standard output."""
-        sys.stdout.write(f"{text}\n")
+        try:
+            sys.stdout.write(f"{text}\n")
+        except OSError as error:
+            raise _unwritten(error) from None
 
     def flush(self) -> None:
         """Has everything printed arrive now."""
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            raise _unwritten(error) from None
 
     def say(self, text: str = "") -> None:
         """A line for people, on standard output; left out with ``--quiet``."""
@@ -79,7 +89,7 @@ class Context:
             import traceback
 
             traceback.print_exception(error)
-        if failure.message:
+        if failure.message and not (isinstance(error, KeyboardInterrupt) and self.verb in _WATCHING):
             _complain(f"sampan: {failure.message}")
         if failure.hint:
             _complain(f"hint: {failure.hint}")
@@ -128,6 +138,11 @@ class Context:
         if self.command:
             _complain(f"\n{help.usage(self.verb, self.command)}")
         _complain(f"\nRun '{f'sampan {self.verb}'.rstrip()} --help' for more information")
+
+
+def _unwritten(error: OSError) -> OSError | SampanError:
+    """What is told of output that nobody took; of a reader that went away (``| head``), nothing."""
+    return error if isinstance(error, BrokenPipeError) else unwritten("standard output", error)
 
 
 def _complain(text: str) -> None:

@@ -34,7 +34,7 @@ def top(flags: "Sequence[Flag]", width: int = WIDTH) -> str:
         "Builds, ships and runs containers, without a daemon and without root",
         _table("Common Commands:", common, width),
         _table("Management Commands:", commands.GROUPS, width),
-        _table("Commands:", single, width),
+        _table("Commands:", dict(sorted(single.items())), width),
         _flags("Global Options:", flags, width),
         "Run 'sampan COMMAND --help' for more information on a command.",
     ]

@@ -46,12 +46,14 @@ def run() -> None:
 
 
 def _occupy_standard_streams() -> None:
-    """Puts /dev/null where a standard stream is closed, or the next file opened would be taken for that stream."""
+    """Puts /dev/null where a standard stream is closed, or the next file opened would be taken for that stream. What is
+    written to standard output fails still."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(fd)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+            access = os.O_RDONLY if fd == 1 else os.O_RDWR
+            os.set_inheritable(os.open(os.devnull, access), True)  # the lowest free number: this one
             setattr(sys, name, os.fdopen(fd, "w" if fd else "r"))
 
 
@@ -94,7 +96,7 @@ def perform(arguments: list[str], context: Context) -> int:
     """As ``main``, with a context that the caller closes."""
     try:
         code = _main(arguments, context)
-        sys.stdout.flush()
+        context.flush()
     except BaseException as error:
         code = _failed(error, context)
     return code

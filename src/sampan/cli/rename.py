@@ -2,6 +2,7 @@
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Parsed
+from sampan.errors import Invalid
 
 COMMAND = Command("CONTAINER NEW_NAME", least=2, most=2)
 
@@ -11,5 +12,8 @@ def main(arguments: Parsed, context: Context) -> int:
 
     old, new = arguments.positionals
     containers = context.engine.records
-    containers.rename(containers.find(old), names.check(new))
+    container = containers.find(old)
+    if names.check(new) == container.name:
+        raise Invalid(f"container {container.name} has this name already")
+    containers.rename(container, new)
     return 0

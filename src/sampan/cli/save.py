@@ -5,7 +5,7 @@ import sys
 
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Invalid
+from sampan.errors import Invalid, unwritten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ def _writer(fd: int) -> "Callable[[bytes], object]":
     def write(data: bytes) -> None:
         left = memoryview(data)
         while left:
-            left = left[os.write(fd, left) :]
+            try:
+                left = left[os.write(fd, left) :]
+            except OSError as error:
+                if fd != sys.stdout.fileno() or isinstance(error, BrokenPipeError):
+                    raise
+                raise unwritten("standard output", error) from None
 
     return write

@@ -12,7 +12,7 @@ from _socket import MSG_DONTWAIT
 
 from sampan.containers import streams
 from sampan.containers.keys import Detector
-from sampan.errors import Unavailable
+from sampan.errors import Unavailable, unwritten
 from sampan.linux import terminal
 from sampan.linux.poll import READ, WRITE, Poll
 from sampan.linux.sockets import Connection
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 _PATIENCE = 3
+_NAMES = {1: "standard output", 2: "standard error"}
 
 
 def attach(
@@ -254,6 +255,10 @@ def write_all(fd: int, data: bytes) -> None:
             import select
 
             select.select([], [fd], [])
+        except OSError as error:
+            if fd not in _NAMES or isinstance(error, BrokenPipeError):
+                raise
+            raise unwritten(_NAMES[fd], error) from None
 
 
 def _can_watch(poll: Poll, fd: int) -> bool:
