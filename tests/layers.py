@@ -66,6 +66,7 @@ FOREIGN_NAMES = (
     "archives",
     "layers",
     "build.copy",
+    "build.destination",
     "build.unpack",
     "build.source",
     "snapshots.contents",

@@ -17,7 +17,8 @@ import zstandard
 
 import trees
 from sampan.build.context import open_context
-from sampan.build.copy import Attributes, Destination, copy
+from sampan.build.copy import Attributes, copy
+from sampan.build.destination import Destination
 from sampan.build.source import ContextFiles, below, select
 from sampan.build.unpack import unpack
 from sampan.errors import Denied, Invalid, NotFound

@@ -16,7 +16,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from sampan.build import source as sources
 from sampan.build.cancellation import Cancellation
-from sampan.build.copy import Attributes, Destination, place
+from sampan.build.copy import Attributes, place
+from sampan.build.destination import Destination
 from sampan.build.graph import Context, Mount, Step
 from sampan.build.source import Selected
 from sampan.errors import Invalid, NotFound, SampanError

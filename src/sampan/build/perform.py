@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     from sampan.build.cache import Elsewhere
-    from sampan.build.copy import Attributes, Destination
+    from sampan.build.copy import Attributes
+    from sampan.build.destination import Destination
     from sampan.build.former import Former
     from sampan.build.graph import Context
     from sampan.build.host import Host
@@ -343,7 +344,7 @@ class Build:
                 self.failure = self.failure or (step, inputs[0])
                 raise
             return Result(True, {}, nodes, {})
-        from sampan.build.copy import Destination
+        from sampan.build.destination import Destination
 
         now = time.time() if self._epoch is None else self._epoch
         rootless, check = self._host.rootless, self._cancellation.check
@@ -552,7 +553,7 @@ def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> Attribute
 
 def _make_directory(step: MakeDirectory, to: Destination) -> None:
     """WORKDIR: as with BuildKit, what is made belongs to USER, parents included, and what is there stays as it is."""
-    from sampan.build.copy import resolve_destination
+    from sampan.build.destination import resolve_destination
     from sampan.snapshots import users
 
     found = resolve_destination(to, step.path)

@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple
 
 from sampan.build.context import MAX_DOCKERFILE
-from sampan.build.copy import Destination
+from sampan.build.destination import Destination
 from sampan.build.remote import Remote, Repository, Url
 from sampan.build.remotes import Remotes
 from sampan.build.unpack import begins_archive, unpack_stream

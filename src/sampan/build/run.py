@@ -18,7 +18,7 @@ from types import MappingProxyType
 from sampan import plainjson
 from sampan.build import emulation, usernet
 from sampan.build.cancellation import Cancellation
-from sampan.build.copy import Destination
+from sampan.build.destination import Destination
 from sampan.build.graph import Mount, Run
 from sampan.build.host import Host
 from sampan.build.packages import offered

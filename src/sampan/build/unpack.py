@@ -8,7 +8,8 @@ image, never out of it.
 import os
 import stat
 
-from sampan.build.copy import Attributes, Destination, resolve_destination
+from sampan.build.copy import Attributes
+from sampan.build.destination import Destination, resolve_destination
 from sampan.build.source import Selected, join
 from sampan.errors import Corrupt, Invalid, SampanError
 from sampan.layers import tarball
