@@ -162,6 +162,32 @@ def test_several_platforms(builder: Builder, tmp_path: Path) -> None:
 
 
 @as_system
+def test_several_platforms_are_built_side_by_side(builder: Builder, tmp_path: Path) -> None:
+    """Two commands, each of which waits for the other; what is the same for both is done once, and warned of once."""
+    lines = """
+FROM --platform=$BUILDPLATFORM scratch AS tools
+COPY busybox /bin/sh
+RUN date +%N > /both
+FROM tools AS made
+ARG TARGETARCH
+RUN case $TARGETARCH in amd64) nc -l -p 12346 -w 60 -e echo hi;; \\
+    *) until echo | nc 127.0.0.1 12346 > /got && test -s /got; do sleep 0.1; done;; esac
+FROM scratch
+COPY --from=made /both /
+COPY etc/group etc/passwd x
+"""
+    cache = ("--cache-to", f"type=local,dest={tmp_path}/cache,mode=max")
+    common = ("--network", "host", "--platform", ",".join(PLATFORMS))
+    done = builder.build(lines, *common, "--build-arg", "NOBODY=1", *cache, base="")
+    assert done.stderr.count("] RUN date") == 1
+    assert done.stderr.count("NOBODY is not used") == 1
+    assert "[linux/s390x made 1/1] RUN case" in done.stderr
+    builder.sampan("cache", "prune", "-af")
+    again = builder.build(lines, *common, "--cache-from", f"type=local,src={tmp_path}/cache", base="")
+    assert " DONE " not in again.stderr
+
+
+@as_system
 def test_one_platform_like_several(builder: Builder, tmp_path: Path) -> None:
     as_several = ("--build-arg", "BUILDKIT_MULTI_PLATFORM=1")
     done = builder.build(CROSS, *as_several, "-o", f"type=oci,dest={tmp_path}/lay,tar=false", base="")

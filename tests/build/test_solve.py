@@ -7,7 +7,7 @@ import pytest
 
 from sampan.build.dockerfile import lines
 from sampan.build.graph import Copy, MakeDirectory, Run, Scratch, Step
-from sampan.build.solve import Output, distinct, solve
+from sampan.build.solve import Output, distinct, solve, solve_all
 from sampan.errors import Invalid
 from sampan.events import Event, StepCached, StepFinished, StepOutput, StepStarted, quiet
 from trees import PlainContext
@@ -100,9 +100,7 @@ def test_steps_that_say_the_same_are_one() -> None:
     fake = Fake()
     one, two = (run(run(Scratch(stage=stage), "a"), "b", line=line) for stage, line in (("x", 1), ("y", 9)))
     target = Copy(one, ("/f",), two, "/f")
-    steps, inputs = distinct(target)
-    assert [type(step).__name__ for step in steps] == ["Scratch", "Run", "Run", "Copy"]
-    assert inputs == [[], [0], [1], [2, 2]]
+    assert [type(step).__name__ for step in distinct(target)] == ["Scratch", "Run", "Run", "Copy"]
     solve(target, fake, quiet)
     assert len(fake.performed) == 4
 
@@ -119,7 +117,14 @@ def test_steps_that_differ_are_not_one() -> None:
     target: Step = base
     for step in steps:
         target = Copy(target, ("/",), step, "/")
-    assert len(distinct(target)[0]) == 1 + 2 * len(steps)
+    assert len(distinct(target)) == 1 + 2 * len(steps)
+
+
+def test_several_targets_share_what_is_the_same() -> None:
+    fake = Fake()
+    one, two = (run(run(Scratch(), "shared"), own) for own in ("one", "two"))
+    assert solve_all([one, two, one], fake, quiet) == [f"{own}(shared(Scratch()))" for own in ("one", "two", "one")]
+    assert len(fake.performed) == 4
 
 
 def test_independent_steps_run_side_by_side() -> None:
@@ -201,4 +206,4 @@ def test_a_graph_with_a_myriad_of_paths_is_solved() -> None:
     target: Step = Scratch()
     for number in range(100):
         target = Copy(target, ("/",), target, f"/{number}")
-    assert len(distinct(target)[0]) == 101
+    assert len(distinct(target)) == 101

@@ -205,11 +205,11 @@ class Graph(NamedTuple):
     """By the steps' ``line``."""
 
 
-def ordered(target: Step) -> list[Step]:
-    """All steps that ``target`` needs and itself, each once, inputs before what uses them, in the order written."""
+def ordered(*targets: Step) -> list[Step]:
+    """All steps that ``targets`` need and themselves, each once, inputs before what uses them, in the order written."""
     found: list[Step] = []
     seen: set[int] = set()
-    waiting = [target]
+    waiting = [*reversed(targets)]
     while waiting:
         step = waiting[-1]
         missing = [needed for needed in step.inputs if id(needed) not in seen]

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING
 
 from sampan.build.export import export
 from sampan.build.graph import Run, Scratch, Source, Step
+from sampan.oci import platform as platforms
 from sampan.oci.config import ContainerConfig, ImageConfig
 
 if TYPE_CHECKING:
     from sampan.build.perform import State, Stores
-    from sampan.oci.platform import Platform
     from sampan.store.images import Image, Images
 
 
-def keep(step: Run, state: "State", platform: "Platform", stores: "Stores", images: "Images") -> "Image | None":
+def keep(step: Run, state: "State", stores: "Stores", images: "Images") -> "Image | None":
     """Stores the image of ``state`` as the command of ``step`` found it, without a name; None if it has no files.
 
     Failing again on the same makes the same image. It goes as other images without a name do, or with the build cache.
@@ -23,6 +23,7 @@ def keep(step: Run, state: "State", platform: "Platform", stores: "Stores", imag
     created = made[0] if made else _base_created(step)
     history = tuple({"created": dated.created or created, "created_by": "build"} for dated in state.layers)
     found = ContainerConfig(env=step.env, user=step.user, working_dir=step.cwd, cmd=(_shell(step),))
+    platform = step.platform or platforms.host()
     image = export(ImageConfig(platform, found, history=history), state, (), stores, images)
     images.put_aside(image.id)
     return image

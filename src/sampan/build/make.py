@@ -9,7 +9,7 @@ from sampan.build.export import Product, export
 from sampan.build.graph import Graph
 from sampan.build.perform import Build, State, Stores
 from sampan.build.reasons import Reasons
-from sampan.build.solve import distinct, solve
+from sampan.build.solve import distinct, solve_all
 from sampan.errors import SampanError
 from sampan.events import Event, Report, Warned
 from sampan.oci.digest import chain_ids
@@ -67,38 +67,40 @@ def make(
     refuses; then nothing runs or is mounted, and no name has changed, unless all that failed was sending the cache.
     """
 
-    def publish(product: Product, work: Build) -> Image:
-        state, annotations = product.state, product.annotations
+    def publish(products: Sequence[Product], work: Build) -> Image:
+        ((_, state, annotations),) = products
         image = export(graph.config, state, names, stores, images, epoch=wish.epoch, annotations=annotations)
         if repeat:
             _remember(repeat, image, names, state, work)
         return image
 
-    return _make(graph, stores, images, host, report, wish, publish)
+    return _make([graph], stores, images, host, report, wish, publish)
 
 
 def solved(
-    graph: Graph,
+    graphs: Sequence[Graph],
     stores: Stores,
     images: Images,
     host: Host,
     report: Report,
     wish: Wish = Wish(),  # noqa: B008
-) -> Product:
-    """What ``graph`` leads to, no image made of it yet. Otherwise as ``make``."""
-    return _make(graph, stores, images, host, report, wish, lambda product, _: product)
+) -> Sequence[Product]:
+    """What each of ``graphs`` leads to, one Dockerfile's for several platforms, no image made of it yet. Otherwise as
+    ``make``."""
+    return _make(graphs, stores, images, host, report, wish, lambda products, _: products)
 
 
 def _make(
-    graph: Graph,
+    graphs: Sequence[Graph],
     stores: Stores,
     images: Images,
     host: Host,
     report: Report,
     wish: Wish,
-    publish: Callable[[Product, Build], Result],
+    publish: Callable[[Sequence[Product], Build], Result],
 ) -> Result:
     report, caches = _in_turn(report), wish.caches
+    targets = [graph.target for graph in graphs]
     with ExitStack() as opened:
         elsewhere = None
         if caches.sources:
@@ -114,15 +116,19 @@ def _make(
                 fresh=wish.fresh,
                 fresh_stages=wish.fresh_stages,
                 elsewhere=elsewhere,
-                reasons=Reasons(stores.database, wish.project, distinct(graph.target)[0]) if wish.project else None,
+                reasons=Reasons(stores.database, wish.project, distinct(*targets)) if wish.project else None,
             )
         )
-        state = _solved(graph, work, report, wish.jobs, stores, images)
-    annotations = _inline(work, state) if any(target.kind == "inline" for target in caches.targets) else {}
-    result = publish(Product(graph.config, state, annotations), work)
+        states = _solved(graphs, work, report, wish.jobs, stores, images)
+    inline = any(target.kind == "inline" for target in caches.targets)
+    products = [
+        Product(graph.config, state, _inline(work, state) if inline else {})
+        for graph, state in zip(graphs, states, strict=True)
+    ]
+    result = publish(products, work)
     for target in caches.targets:
         if target.kind != "inline":
-            _send(target, work, state, stores, report)
+            _send(target, work, states, stores, report)
     return result
 
 
@@ -133,11 +139,12 @@ def _inline(work: Build, state: State) -> Mapping[str, str]:
     return portable.inline(work.cache.entries(chains), chains)
 
 
-def _send(target: Endpoint, work: Build, state: State, stores: Stores, report: Report) -> None:
+def _send(target: Endpoint, work: Build, states: Sequence[State], stores: Stores, report: Report) -> None:
     from sampan.build.exchange import send
     from sampan.build.portable import Contents
 
-    entries = work.cache.entries(work.chains if target.full else _chains(state))
+    chains = work.chains if target.full else {chain for state in states for chain in _chains(state)}
+    entries = work.cache.entries(chains)
     try:
         send(Contents(tuple(entries)), target, stores.blobs)
     except SampanError as error:
@@ -151,14 +158,17 @@ def _chains(state: State) -> tuple[Digest, ...]:
     return chain_ids(dated.layer.diff_id for dated in state.layers)
 
 
-def _solved(graph: Graph, work: Build, report: Report, jobs: int, stores: Stores, images: Images) -> State:
+def _solved(
+    graphs: Sequence[Graph], work: Build, report: Report, jobs: int, stores: Stores, images: Images
+) -> Sequence[State]:
     try:
-        return solve(graph.target, work, report, jobs=jobs, places=graph.places)
+        targets = [graph.target for graph in graphs]
+        return solve_all(targets, work, report, jobs=jobs, places=graphs[0].places)
     except SampanError as error:
         if work.failure:
             from sampan.build.inspection import keep, way_in
 
-            inspected = keep(*work.failure, graph.config.platform, stores, images)
+            inspected = keep(*work.failure, stores, images)
             error.hint = "; ".join(filter(None, (error.hint, way_in(work.failure[0], inspected)))) or None
         raise
 

@@ -55,17 +55,28 @@ def solve(
     When a step fails the others are cancelled, and what it raised is raised here, with its place. An interrupt
     (KeyboardInterrupt) cancels too; nothing runs any more when this function is left.
     """
-    solving = _Solving(target, work, report, places)
+    return solve_all([target], work, report, jobs=jobs, places=places)[0]
+
+
+def solve_all(
+    targets: Sequence[Step],
+    work: Work[Result],
+    report: Report,
+    *,
+    jobs: int = 4,
+    places: Mapping[int, Place] = MappingProxyType({}),
+) -> list[Result]:
+    """The same for several targets, whose steps are performed side by side, and once where they are the same."""
+    solving = _Solving(targets, work, report, places)
     solving.recall()
     if solving.missing:
         solving.perform(jobs)
-    result: Result = solving.results[len(solving.steps) - 1]
-    return result
+    return [solving.results[position] for position in solving.targets]
 
 
 def look(target: Step, work: Work[Result]) -> list[tuple[Step, Result | None, list[Result | None]]]:
     """What the cache has of a build, which is not performed: each step with its result and those of its inputs."""
-    solving = _Solving(target, work, lambda event: None, {})
+    solving = _Solving([target], work, lambda event: None, {})
     solving.recall()
     results = [solving.results.get(position) for position in range(len(solving.steps))]
     return [
@@ -74,21 +85,25 @@ def look(target: Step, work: Work[Result]) -> list[tuple[Step, Result | None, li
     ]
 
 
-def distinct(target: Step) -> tuple[list[Step], list[list[int]]]:
-    """The steps that ``target`` needs, those that say the same only once, inputs first and the target last; and each
-    one's inputs, as positions in that list."""
+def distinct(*targets: Step) -> list[Step]:
+    """The steps that ``targets`` need, those that say the same only once, inputs first."""
+    return _distinct(targets)[0]
+
+
+def _distinct(targets: Sequence[Step]) -> tuple[list[Step], list[list[int]], list[int]]:
+    """The same with each one's inputs, and with the targets, as positions in that list."""
     steps: list[Step] = []
     inputs: list[list[int]] = []
     positions: dict[int, int] = {}
     known: dict[tuple[object, ...], int] = {}
-    for step in graph.ordered(target):
+    for step in graph.ordered(*targets):
         definition = _definition(step, positions)
         position = known.setdefault(definition, len(steps))
         if position == len(steps):
             steps.append(step)
             inputs.append([positions[id(needed)] for needed in step.inputs])
         positions[id(step)] = position
-    return steps, inputs
+    return steps, inputs, [positions[id(target)] for target in targets]
 
 
 def _definition(step: Step, positions: dict[int, int]) -> tuple[object, ...]:
@@ -115,8 +130,8 @@ def _origin(origin: object, positions: dict[int, int]) -> tuple[str, int]:
 class _Solving:
     """A graph being solved: what is done, and what is missing."""
 
-    def __init__(self, target: Step, work: Work[Any], report: Report, places: Mapping[int, Place]) -> None:
-        self.steps, self.inputs = distinct(target)
+    def __init__(self, targets: Sequence[Step], work: Work[Any], report: Report, places: Mapping[int, Place]) -> None:
+        self.steps, self.inputs, self.targets = _distinct(targets)
         self.results: dict[int, Any] = {}
         self._work = work
         self._report = report

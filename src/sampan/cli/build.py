@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sampan.build.graph import Graph
     from sampan.build.repeat import Outcome, Repeat
     from sampan.cli.source import Source
+    from sampan.events import Report
     from sampan.oci.config import ImageConfig
     from sampan.oci.platform import Platform
     from sampan.store.images import Image
@@ -167,11 +168,12 @@ def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
         source = given.source()
         epoch = buildwords.epoch(build_args, source.data, given.modified)
         platform = platforms_of(arguments.texts("platform"))[0]
-        graph, _ = _graph(arguments, context, source, given, build_args, contexts, platform, None)
-        steps = distinct(graph.target)[0]
+        tell = buildshow.teller(context)
+        graph, _ = _graph(arguments, context, source, given, build_args, contexts, platform, None, tell)
+        steps = distinct(graph.target)
         reasons = Reasons(engine.database, _project(arguments, given), steps)
         stores = Stores(engine.database, engine.blobs, engine.snapshots)
-        with Build(stores, host, lambda event: buildshow.tell(event, context), epoch=epoch, fresh=False) as work:
+        with Build(stores, host, tell, epoch=epoch, fresh=False) as work:
             why.tell(wanted, graph, buildshow.labels(steps), work, reasons, context)
     return 0
 
@@ -221,7 +223,6 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     """Builds, and gives the id of the image, or of the index of several; none if there is none to be told."""
     from sampan.build.make import Wish, make, solved
     from sampan.build.perform import Stores
-    from sampan.build.solve import distinct
     from sampan.cli.delivery import Wanted, deliver
 
     labelled = buildwords.labels(arguments.texts("label"))
@@ -235,42 +236,46 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     engine = context.engine
     host = buildwords.host(arguments, engine, build_args)
     stores = Stores(engine.database, engine.blobs, engine.snapshots)
-    products = []
     with engine.storing(), Input(arguments, context, build_args, host.secrets, host.agents) as given:
         source = given.source()
         epoch = buildwords.epoch(build_args, source.data, given.modified)
         wish = wish._replace(epoch=epoch, project=_project(arguments, given))
-        for platform in wanted.platforms:
-            graph, fresh_stages = _graph(arguments, context, source, given, build_args, contexts, platform, repeat)
-            known_findings = repeat.known_findings() if repeat else None
-            if known_findings is None:
-                from sampan.cli import calls
+        tell = buildshow.teller(context)
+        translated = [
+            _graph(arguments, context, source, given, build_args, contexts, platform, repeat, tell)
+            for platform in wanted.platforms
+        ]
+        findings = repeat.known_findings() if repeat else None
+        if findings is None:
+            from sampan.cli import calls
 
-                around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
-                known_findings = calls.findings_of_a_build(source, around)
-            findings: str = known_findings
-            own = graph.config.config
-            config = graph.config._replace(config=own._replace(labels={**own.labels, **labelled}))
-            graph = graph._replace(config=config)
-            called = buildshow.labels(distinct(graph.target)[0], str(platform) if len(wanted.platforms) > 1 else "")
-            if repeat:
-                repeat.labels, repeat.findings = called, findings
-            wish = wish._replace(fresh_stages=fresh_stages)
-            with buildshow.display(style, called) as display:
-                try:
-                    if wanted.is_plain:
-                        known = None if context.warned else repeat
-                        image_id: str = make(graph, names, stores, engine.images, host, display, wish, repeat=known).id
-                        buildshow.note_result(display, image_id, [name.canonical() for name in names])
-                        continue
-                    products.append(solved(graph, stores, engine.images, host, display, wish))
-                    if len(products) == len(wanted.platforms):
-                        image_id = deliver(products, wanted, stores, context, display.note, epoch)
-                except BaseException:
-                    display.failed()
-                    raise
+            around = calls.surroundings(source, build_args, contexts, arguments.text("target"), context)
+            findings = calls.findings_of_a_build(source, around)
+        graphs = [_labelled(graph, labelled) for graph, _ in translated]
+        called = buildshow.labels_of(graphs)
+        if repeat:
+            repeat.labels, repeat.findings = called, findings
+        wish = wish._replace(fresh_stages=translated[0][1])
+        with buildshow.display(style, called) as display:
+            try:
+                if wanted.is_plain:
+                    known = None if context.warned else repeat
+                    image = make(graphs[0], names, stores, engine.images, host, display, wish, repeat=known)
+                    image_id: str = image.id
+                    buildshow.note_result(display, image_id, [name.canonical() for name in names])
+                else:
+                    products = solved(graphs, stores, engine.images, host, display, wish)
+                    image_id = deliver(products, wanted, stores, context, display.note, epoch)
+            except BaseException:
+                display.failed()
+                raise
     buildshow.tell_findings(findings, style)
     return "" if wanted.writes_to_stdout else image_id
+
+
+def _labelled(graph: "Graph", labels: dict[str, str]) -> "Graph":
+    own = graph.config.config
+    return graph._replace(config=graph.config._replace(config=own._replace(labels={**own.labels, **labels})))
 
 
 def _stages(names: list[str], text: bytes) -> list[str]:
@@ -293,6 +298,7 @@ def _graph(
     contexts: dict[str, str],
     platform: "Platform",
     repeat: "Repeat | None",
+    report: "Report",
 ) -> "tuple[Graph, list[str]]":
     """The graph, and the stages that are to be built anew."""
     from sampan.build.dockerfile.translate import translate
@@ -314,7 +320,7 @@ def _graph(
         build_args=build_args,
         target=arguments.text("target"),
         contexts=contexts,
-        report=lambda event: buildshow.tell(event, context),
+        report=report,
         allowed=buildwords.allowed(arguments.texts("allow")),
         open_named=given.open_named,
     )

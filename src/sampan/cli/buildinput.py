@@ -56,6 +56,7 @@ class Input:
         self._opened = ExitStack()
         self._is_kept = False
         self._remotes: Remotes | None = None
+        self._named: dict[str, Directory] = {}
         self.modified: int | None = None
         """When a context that was received last changed (seconds since 1970), if that can be told."""
         if self._path == "-" and self._file == "-":
@@ -116,7 +117,12 @@ class Input:
         return redacted(f"{self._path if is_remote(self._path) else root} {file}".strip())
 
     def open_named(self, value: str) -> "Directory":
-        """The files of a named context (--build-context)."""
+        """The files of a named context (--build-context), the same for all platforms."""
+        if value not in self._named:
+            self._named[value] = self._opened_named(value)
+        return self._named[value]
+
+    def _opened_named(self, value: str) -> "Directory":
         from sampan.build import received, remote
         from sampan.build.context import Directory, open_context
         from sampan.build.ignore import Ignore

@@ -13,12 +13,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sampan.build.graph import Step
+    from sampan.build.graph import Graph, Step
     from sampan.cli.raw import Raw
     from sampan.cli.steps import Live, Plain
-    from sampan.events import Event
+    from sampan.events import Event, Report
 
     Display = Plain | Live | Raw
+
+
+def labels_of(graphs: Sequence[Graph]) -> list[str]:
+    """What the steps of a build are called; what several platforms share, by the first."""
+    from sampan.build.solve import distinct
+
+    targets = [graph.target for graph in graphs]
+    if len(graphs) == 1:
+        return labels(distinct(*targets))
+    found: list[str] = []
+    for number, graph in enumerate(graphs, 1):
+        found += labels(distinct(*targets[:number])[len(found) :], str(graph.config.platform))
+    return found
 
 
 def labels(steps: Sequence[Step], platform: str = "") -> list[str]:
@@ -84,8 +97,15 @@ def columns() -> int:
         return 80
 
 
-def tell(event: Event, context: Context) -> None:
+def teller(context: Context) -> Report:
+    """Says each warning once, for however many platforms there is reason to."""
     from sampan.events import Warned
 
-    if isinstance(event, Warned):
-        context.warn(event.message)
+    heard: set[str] = set()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Warned) and event.message not in heard:
+            heard.add(event.message)
+            context.warn(event.message)
+
+    return tell
