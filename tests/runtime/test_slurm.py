@@ -1,5 +1,6 @@
 """Slurm runs an ordinary user's jobs in containers by the OCI runtime command: one node, in a sandbox of its own."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -95,6 +96,10 @@ class Cluster:
         words = self("scontrol", "--oneliner", "show", "job", job).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def remembered(self) -> list[Path]:
+        """What the runtime still knows of the user's containers."""
+        return list((self.user.home / "state").iterdir())
+
     def is_idle(self) -> bool:
         """Whether the node is there, and nothing is left of jobs."""
         jobs, node = self("squeue", "--noheader", check=False), self("sinfo", "--noheader", "-o%t", check=False)
@@ -160,7 +165,7 @@ def test_a_job_runs_in_a_container_and_its_exit_code_comes_back(cluster: Cluster
     assert done.stdout.split() == ["0", "sampan", "0", str(cluster.user.uid), "1"]
     assert "oops" in done.stderr
     assert await_(cluster.is_idle)
-    assert list((cluster.user.home / "state").iterdir()) == []
+    assert await_(lambda: not cluster.remembered())
 
 
 def test_what_is_typed_reaches_the_job(cluster: Cluster) -> None:
@@ -182,7 +187,24 @@ def test_a_job_that_is_cancelled_ends_even_if_it_does_not_listen(cluster: Cluste
     cluster("scancel", job)
     assert await_(lambda: cluster.state(job)["JobState"] == "CANCELLED")
     assert await_(cluster.is_idle)
-    assert list((cluster.user.home / "state").iterdir()) == []
+    assert await_(lambda: not cluster.remembered())
+
+
+def test_what_root_does_for_a_job_is_done_as_its_user(cluster: Cluster) -> None:
+    """A bundle is its user's to write, and so are the hooks that run when Slurm deletes the container."""
+    settings = cluster.user.home / "bundle/config.json"
+    before, written = settings.read_text(), cluster.user.home / "deleted"
+    script = f"id -u > {written}"
+    spec = json.loads(before)
+    spec["hooks"] = {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}]}
+    settings.write_text(json.dumps(spec))
+    try:
+        assert cluster.run("echo said").stdout == "said\n"
+        assert await_(cluster.is_idle)
+        assert await_(written.exists)
+        assert written.read_text() == f"{cluster.user.uid}\n"
+    finally:
+        settings.write_text(before)
 
 
 def test_a_bundle_that_cannot_be_run_fails_the_job(cluster: Cluster) -> None:

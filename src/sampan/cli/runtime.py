@@ -377,9 +377,12 @@ def _perform(arguments: Parsed, context: Context) -> int:
         launch.become("sampan.cli.runtime", "fresh", ["runtime", *given, *words])
     if any(flag.long == "no-pivot" for flag in command.flags) and parsed.on("no-pivot"):
         raise Unsupported("--no-pivot is not supported: a chroot can be left")
-    from sampan.runtime.state import default_root
+    from sampan.runtime import state
 
-    return perform(parsed, os.path.abspath(arguments.text("root") or default_root()))
+    root = os.path.abspath(arguments.text("root") or state.default_root())
+    if parsed.positionals:
+        state.act_as_owner(root, parsed.positionals[0])
+    return perform(parsed, root)
 
 
 _log: "tuple[str, str]" = ("", "")
