@@ -6,13 +6,18 @@ Everything lasting lies under one root (``--root DIR``, ``SAMPAN_ROOT``, else ``
 
 from __future__ import annotations
 
+import errno
 import os
+
+from sampan.errors import Denied, Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
     from sampan.values import NamedTuple
+
+_ELSEWHERE = "choose another place with --root DIR or the variable SAMPAN_ROOT"
 
 
 class Paths(NamedTuple):
@@ -64,11 +69,47 @@ class Paths(NamedTuple):
 
 
 def default_root(uid: int | None = None) -> str:
-    """The root directory when nothing else was asked for (XDG Base Directory Specification for ordinary users)."""
+    """The root directory when nothing else was asked for (XDG Base Directory Specification for ordinary users, where
+    a relative path is none at all). Raises Invalid for a user without a home."""
     chosen = os.environ.get("SAMPAN_ROOT")
     if chosen:
         return os.path.abspath(chosen)
     if (os.geteuid() if uid is None else uid) == 0:
         return "/var/lib/sampan"
-    data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local/share")
-    return os.path.join(data, "sampan")
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if data.startswith("/"):
+        return f"{data}/sampan"
+    directory = home()
+    if not directory:
+        raise Invalid(f"user {os.getuid()} has no home directory to keep things in", hint=f"set HOME, or {_ELSEWHERE}")
+    return f"{directory}/.local/share/sampan"
+
+
+def home() -> str:
+    """The user's home directory: what HOME says, else the list of users (passwd(5)); empty if neither does."""
+    given = os.environ.get("HOME", "")
+    if given.startswith("/"):
+        return given
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def make(directory: str) -> None:
+    """Makes a directory of the store, and those above it that are missing: nobody else may look into any of them.
+    Raises Denied."""
+    above = os.path.dirname(directory)
+    if not os.path.isdir(above):
+        make(above)
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise Denied(f"the store's directory {directory} cannot be made: {reason}", hint=_ELSEWHERE) from None

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ import pytest
 
 import trees
 from builders import BASE, BUSYBOX, ETC
-from commands import Sampan
+from commands import Sampan, run
 
 pytestmark = [pytest.mark.system, pytest.mark.root, pytest.mark.rootless, pytest.mark.needs("busybox", "newuidmap")]
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
@@ -94,6 +97,35 @@ def test_one_id_is_told_which_ids_are_free(rootless_sampan: Sampan, ranged_sampa
     taken = [(int(first), int(first) + int(count)) for _, first, count in (line.split(":") for line in _ranges())]
     assert int(end) - int(start) == 65535
     assert all(int(start) >= after for _, after in taken)
+
+
+def test_the_store_of_a_user_whose_home_is_not_set(rootless_sampan: Sampan, context: Path) -> None:
+    """Commands that become root of a namespace, and those that do not, mean the same one."""
+    account = rootless_sampan.account
+    assert account
+    said = []
+    for home in ("", str(account.home)):
+        words = [sys.executable, "-m", "sampan"]
+        bare = {"HOME": home, "XDG_DATA_HOME": "relative"}
+        built = run([*words, "build", "-q", context], account=account, environment=bare, check=False)
+        shown = run([*words, "images", "-q"], account=account, environment=bare, check=False)
+        said.append((built.returncode, shown.returncode, (built.stderr + shown.stderr).count("no home directory")))
+    assert said == [(1, 1, 2), (0, 0, 0)]  # nobody knows where this user lives, but he himself
+    store = account.home / ".local/share/sampan"
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (store, store.parent)] == [0o700] * 2
+
+
+@pytest.mark.parametrize("user", ["sampan", "rootless_sampan"])
+def test_a_file_system_without_attributes_is_refused(request: pytest.FixtureRequest, user: str, context: Path) -> None:
+    sampan: Sampan = request.getfixturevalue(user)
+    subprocess.run(["mount", "-t", "ramfs", "-o", "mode=777", "none", sampan.root], check=True)
+    try:
+        done = sampan("build", context, check=False)
+        assert done.returncode == 1
+        assert "keeps no extended attributes, and layers need them\nhint: choose another with --root" in done.stderr
+        assert sampan("images", "-q").stdout == ""
+    finally:
+        subprocess.run(["umount", sampan.root], check=True)
 
 
 def _ranges() -> list[str]:

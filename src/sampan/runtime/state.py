@@ -11,7 +11,7 @@ import os
 import stat
 
 from sampan import plainjson
-from sampan.errors import Conflict, Corrupt, Invalid, NotFound
+from sampan.errors import Conflict, Corrupt, Denied, Invalid, NotFound
 from sampan.linux import beneath, locks
 from sampan.runtime.cgroups import container
 
@@ -56,7 +56,11 @@ def check_id(name: str) -> str:
 def make(root: str, name: str) -> str:
     """Makes the directory of a new container. Raises Conflict if there is one of this name."""
     directory = os.path.join(root, check_id(name))
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(root, mode=0o700, exist_ok=True)
+    except PermissionError:
+        hint = "--root names another; ordinary users have one where the variable XDG_RUNTIME_DIR is set"
+        raise Denied(f"the directory {root} for what is known of containers cannot be made", hint=hint) from None
     try:
         os.mkdir(directory, 0o700)
     except FileExistsError:

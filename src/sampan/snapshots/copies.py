@@ -12,6 +12,7 @@ import json
 import os
 import stat
 
+from sampan.errors import Unavailable
 from sampan.layers import owners, whiteouts, xattrs
 from sampan.linux import beneath, ownership
 from sampan.linux.copying import copy_data
@@ -236,8 +237,9 @@ def _identity(status: os.stat_result) -> list[int]:
 def overlay_works(directory: str, *, userxattr: bool) -> bool:
     """Whether overlayfs can be mounted with its upper directory on the file system of ``directory``; tried, and undone.
 
-    The caller must be root of the user namespace that its mount namespace belongs to. Raises OSError for what has
-    nothing to do with overlayfs.
+    The caller must be root of the user namespace that its mount namespace belongs to. Raises Unavailable for a file
+    system without extended attributes, in which no directory can be marked, and OSError for what has nothing to do with
+    overlayfs.
     """
     from sampan.linux import mounts
 
@@ -246,6 +248,7 @@ def overlay_works(directory: str, *, userxattr: bool) -> bool:
     try:
         for name in ("lower", "upper", "work"):
             os.mkdir(f"{trial}/{name}")
+        os.setxattr(f"{trial}/upper", "user.sampan.trial" if userxattr else "trusted.sampan.trial", b"y")
         options: list[tuple[str, str | None]] = [
             (f"{name}dir", f"{trial}/{name}") for name in ("lower", "upper", "work")
         ]
@@ -253,6 +256,11 @@ def overlay_works(directory: str, *, userxattr: bool) -> bool:
             options.append(("userxattr", None))
         os.close(mounts.filesystem("overlay", tuple(options)))
     except OSError as error:
+        if error.errno == errno.ENOTSUP and error.filename:
+            raise Unavailable(
+                f"the file system of {directory} keeps no extended attributes, and layers need them",
+                hint="choose another with --root DIR or SAMPAN_ROOT, on a local disk for example",
+            ) from None
         if error.errno not in (errno.EPERM, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.ENOSYS):
             raise
         return error.errno == errno.ENOSYS  # a kernel before fsopen(2), which says nothing of overlayfs

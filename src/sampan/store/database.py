@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from _thread import RLock
 
+from sampan import paths
 from sampan.store import sqlite as sqlite3
 
 TYPE_CHECKING = False
@@ -34,7 +35,7 @@ def connect(path: str) -> sqlite3.Connection:
     try:
         room = os.statvfs(directory)
     except FileNotFoundError:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        paths.make(directory)
     else:
         if room.f_bavail * room.f_frsize < _RESERVE:
             _give_reserve(path)

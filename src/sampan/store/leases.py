@@ -4,10 +4,8 @@ A lease is a shared lock on one file, held for the length of an operation; the c
 kernel drops it when the holder dies, so a lease can neither leak nor expire too early.
 """
 
-import os
-
 from sampan.linux import locks
-from sampan.paths import Paths
+from sampan.paths import Paths, make
 
 
 def lease(paths: Paths) -> locks.held:
@@ -21,5 +19,5 @@ def sole(paths: Paths) -> locks.held:
 
 
 def _path(paths: Paths) -> str:
-    os.makedirs(paths.locks, mode=0o700, exist_ok=True)
+    make(paths.locks)
     return f"{paths.locks}/content"
