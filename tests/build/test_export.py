@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sampan.build.export import complete, export
-from sampan.build.perform import Dated, State, Stores, timestamp
+from sampan.build.state import Dated, State, Stores, timestamp
 from sampan.errors import Invalid
 from sampan.layers.write import Layer
 from sampan.oci import config as configs

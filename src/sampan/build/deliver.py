@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sampan.build.export import Product, assemble
 from sampan.build.outputs import Annotation, Output, Packing
-from sampan.build.perform import Dated, Stores
+from sampan.build.state import Dated, Stores
 from sampan.errors import Invalid
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from sampan.build.perform import Dated, State, Stores, timestamp
+from sampan.build.state import Dated, State, Stores, timestamp
 from sampan.errors import Invalid
 from sampan.oci import media
 from sampan.oci.config import ImageConfig

@@ -8,7 +8,7 @@ from sampan.oci import platform as platforms
 from sampan.oci.config import ContainerConfig, ImageConfig
 
 if TYPE_CHECKING:
-    from sampan.build.perform import State, Stores
+    from sampan.build.state import State, Stores
     from sampan.store.images import Image, Images
 
 

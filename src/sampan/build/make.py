@@ -7,9 +7,10 @@ from contextlib import ExitStack
 
 from sampan.build.export import Product, export
 from sampan.build.graph import Graph
-from sampan.build.perform import Build, State, Stores
+from sampan.build.perform import Build
 from sampan.build.reasons import Reasons
 from sampan.build.solve import distinct, solve_all
+from sampan.build.state import State, Stores
 from sampan.errors import SampanError
 from sampan.events import Event, Report, Warned
 from sampan.oci.digest import chain_ids
@@ -178,7 +179,7 @@ def _remember(repeat: Repeat, image: Image, names: Sequence[Reference], state: S
     from sampan.build.repeat import Basis
 
     directories = {}
-    for context in work.contexts:
+    for context in work.keys.contexts:
         if not isinstance(context, Directory) or context.root != repeat.root:
             return  # nothing tells whether that has changed
         directories.update(context.listings)

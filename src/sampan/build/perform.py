@@ -1,9 +1,4 @@
-"""How each kind of step is keyed and performed: the ``Work`` of a real build.
-
-A key says all that a step's result depends on, by the chain ids of its inputs and not by how these came about. A COPY
-from a stage has two: one by the stage's chain id, which costs nothing, and one by the content that it selects; so a
-stage that was built anew, and came out the same where it matters, invalidates nothing.
-"""
+"""How each kind of step is recalled and performed: the ``Work`` of a real build."""
 
 from __future__ import annotations
 
@@ -11,25 +6,26 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cached_property
 
+from sampan.build import selection
 from sampan.build import source as sources
-from sampan.build.cache import Built, Cache, FileDigests
+from sampan.build.cache import Built, Cache
 from sampan.build.cancellation import CancellableBlobs, Cancellation
 from sampan.build.graph import STEPS, Copy, MakeDirectory, Mount, Run, Scratch, Source, Step
-from sampan.build.source import ContextFiles, Digester, Selected, read_digest
-from sampan.errors import Invalid, NotFound
+from sampan.build.keys import Keys, input_of
+from sampan.build.source import Selected
+from sampan.build.state import Dated, State, Stores, timestamp
+from sampan.errors import Invalid
 from sampan.events import Report, Warned
 from sampan.oci import config as configs
 from sampan.oci import manifest as manifests
-from sampan.oci.digest import Digest, chain_ids, sha256
+from sampan.oci.digest import Digest, chain_ids
 from sampan.oci.manifest import Manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Collection, Iterable
-    from typing import Any, NamedTuple
+    from collections.abc import Collection
+    from typing import NamedTuple
 
     from sampan.build.cache import Elsewhere
     from sampan.build.copy import Attributes
@@ -38,32 +34,15 @@ if TYPE_CHECKING:
     from sampan.build.graph import Context
     from sampan.build.host import Host
     from sampan.build.mounts import Prepared
-    from sampan.build.reasons import Facts, Inputs, Reasons
-    from sampan.build.remotes import Remotes
+    from sampan.build.reasons import Reasons
     from sampan.build.solve import Output
     from sampan.layers.changes import Contents, Nodes
     from sampan.layers.tarball import Places
     from sampan.layers.write import Layer
     from sampan.snapshots.lookup import View
-    from sampan.snapshots.overlay import Overlay
-    from sampan.store.blobs import Blobs
     from sampan.store.images import Image
 else:
     from sampan.values import NamedTuple
-
-
-class Dated(NamedTuple):
-    """A layer, and when it was made (RFC 3339; empty for one of a base image, whose history says it)."""
-
-    layer: Layer
-    created: str
-
-
-class State(NamedTuple):
-    """What a step leads to: layers, lowest first, and the chain id that their snapshot has (None without layers)."""
-
-    chain: Digest | None
-    layers: tuple[Dated, ...]
 
 
 class Result(NamedTuple):
@@ -74,15 +53,7 @@ class Result(NamedTuple):
     contents: Contents
     nodes: Nodes
     placed: Mapping[bytes, bytes]
-    """What is known of files that were copied (``copy.Destination``)."""
-
-
-class Stores(NamedTuple):
-    """The stores that a build works on."""
-
-    database: sqlite3.Connection
-    blobs: Blobs
-    snapshots: Overlay
+    """What is known of files that were copied (``destination.Destination``)."""
 
 
 class Build:
@@ -114,30 +85,25 @@ class Build:
         )
         self._fresh_stages = fresh_stages
         self._cancellation = Cancellation()
-        self._opened = ExitStack()
-        self._contexts: dict[int, tuple[Context, Digester]] = {}
-        self._digests: list[FileDigests] = []
+        self.keys = Keys(stores, host, self._cancellation, epoch)
         self.failure: tuple[Run, State] | None = None
         """The step whose command failed, and what it was executed on."""
-        self._keys: dict[int, list[str]] = {}
+        self._missed: dict[int, list[str]] = {}
+        """Of each step the keys for which the cache had nothing."""
         self.cached: list[str] | None = []
         """A key for each step that the cache has now; None when it has not all of them."""
         self._warned: set[str] = set()
         self.chains: set[Digest] = set()
         """Of all steps so far."""
         self._reasons = reasons
-        self._seen: dict[int, tuple[dict[str, object], Facts]] = {}
-        """Of each step, by what people call it, what it is shown or fetches; and the files that it copies."""
 
     def __enter__(self) -> Build:
         return self
 
     def __exit__(self, *rest: object) -> None:
-        for digests in self._digests:
-            digests.save()
-        if self._reasons:
-            self._reasons.save()
-        self._opened.close()
+        with self.keys:
+            if self._reasons:
+                self._reasons.save()
 
     def cancel(self) -> None:
         self._cancellation.cancel()
@@ -148,17 +114,17 @@ class Build:
             return State(None, ())
         if isinstance(step, Source):
             return self._image(step.image)
-        keys = self._keys[id(step)] = []
+        tried = self._missed[id(step)] = []
         below = [dated.layer for dated in inputs[0].layers]
-        for key in self._make_keys(step, inputs):
+        for key in self.keys.make(step, inputs):
             built = None if step.stage in self._fresh_stages else self.cache.get(key, below)
             if built:
-                for missed in keys:
+                for missed in tried:
                     self.cache.put(missed, built, step.text)
                 self.chains.add(built.chain)
                 self._note(step, inputs, key, performed=False)
                 return _upon(inputs[0], built)
-            keys.append(key)
+            tried.append(key)
         return None
 
     def perform(self, step: Step, inputs: Sequence[State], output: Output) -> State:
@@ -167,8 +133,8 @@ class Build:
         self._cancellation.check()
         remote = [source for source in step.sources if not isinstance(source, str)] if isinstance(step, Copy) else []
         for source in remote:
-            self._remotes.fetch(source, output)
-        if remote and not self._keys[id(step)]:  # only now it is known what the step depends on
+            self.keys.remotes.fetch(source, output)
+        if remote and not self._missed[id(step)]:  # only now it is known what the step depends on
             cached = self.recall(step, inputs)
             if cached:
                 return cached
@@ -188,145 +154,21 @@ class Build:
             snapshots.remove(key)
             raise
         built = Built(layer, chain, timestamp(self._epoch))
-        for each in self._keys[id(step)] if result.settled else ():
+        for each in self._missed[id(step)] if result.settled else ():
             self.cache.put(each, built, step.text)
         self.chains.add(chain)
-        self._note(step, inputs, self._keys[id(step)][-1] if result.settled else None, performed=True)
+        self._note(step, inputs, self._missed[id(step)][-1] if result.settled else None, performed=True)
         return _upon(parent, built)
 
     def _note(self, step: Step, inputs: Sequence[State], key: str | None, *, performed: bool) -> None:
-        if key is None:
+        if key is None or not self.keys.lasting:
             self.cached = None
+        if key is None:
             return
         if self.cached is not None:
             self.cached.append(key)
-        if self._reasons and id(step) in self._seen:
-            self._reasons.note(step, key, lambda: self.describe(step, inputs[0].chain), performed=performed)
-
-    def describe(self, step: Step, chain: Digest | None) -> Inputs:
-        """What ``step``, upon ``chain``, was found to be made of when its key was."""
-        from sampan.build import reasons
-
-        around: dict[str, object] = {"SOURCE_DATE_EPOCH": self._epoch}
-        if isinstance(step, Run):
-            around |= {"build --network": self._host.network, "build --add-host": self._host.hosts}
-        return reasons.describe(step, chain, around, *self._seen.get(id(step), ({}, [])))
-
-    def survey(self, step: Step, inputs: Sequence[State | None]) -> None:
-        """Finds out what ``step`` is made of as far as that can be told before all ``inputs`` are there."""
-        known = [each or State(None, ()) for each in inputs]
-        if isinstance(step, Copy) and not isinstance(step.origin, STEPS):
-            self._contents(step, known)
-        elif isinstance(step, Run):
-            mounts = [mount for mount in step.mounts if not isinstance(mount.origin, STEPS)]
-            self._seen[id(step)] = (_at((mount, self._mount_key(step, mount, known)) for mount in mounts), [])
-        else:
-            self._seen[id(step)] = ({}, [])
-
-    @property
-    def contexts(self) -> list[Context]:
-        """Those that something was copied from or mounted."""
-        return [context for context, _ in self._contexts.values()]
-
-    # -- keys -----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _remotes(self) -> Remotes:
-        from sampan.build.remotes import Remotes
-
-        stores, host = self._stores, self._host
-        return self._opened.enter_context(
-            Remotes(stores.database, stores.blobs, host.temporary, host.secrets, host.agents, self._cancellation)
-        )
-
-    def _make_keys(self, step: Step, inputs: Sequence[State]) -> Iterator[str]:
-        """The keys of a step, the cheapest to make first."""
-        about: tuple[object, ...] = (type(step).__name__, self._epoch, inputs[0].chain)
-        if isinstance(step, Run):
-            mounts = [self._mount_key(step, mount, inputs) for mount in step.mounts]
-            self._seen[id(step)] = (_at(zip(step.mounts, mounts, strict=True)), [])
-            command = (step.argv, step.env, step.args, step.user, step.cwd, step.network, self._host.network)
-            opened = ("insecure",) if step.insecure else ()
-            yield _key(*about, *command, self._host.hosts, *mounts, *self._unusual(), *opened)
-        elif isinstance(step, MakeDirectory):
-            self._seen[id(step)] = ({}, [])
-            yield _key(*about, step.path, step.user)
-        elif isinstance(step, Copy):
-            about = (*about, step.dest, step.chown, step.chmod, step.link, step.unpack, step.inline)
-            from_stage = isinstance(step.origin, STEPS)
-            if from_stage:
-                yield _key(*about, inputs[1].chain, step.sources, step.exclude, step.parents)
-            remote = {each: self._remotes.identity(each) for each in step.sources if not isinstance(each, str)}
-            if not all(each.is_fixed for each in remote):
-                self.cached = None  # who asks again has to ask the servers, too
-            if None in remote.values():
-                return
-            if remote:
-                about = (*about, step.exclude, step.unpack_remote)
-            yield _key(*about, step.parents, self._contents(step, inputs, remote))
-
-    def _contents(
-        self, step: Copy, inputs: Sequence[State], remote: Mapping[Any, object] | None = None
-    ) -> list[object]:
-        """What is copied, by content: of each source, of each match."""
-        noted: Facts = []
-        remote = remote or {}
-        from_stage = isinstance(step.origin, STEPS)
-        contents: list[object] = []
-        with self._view(step, step.origin, inputs) as (view, digest):
-            for source in step.sources:
-                matches = _matches(step, view, source) if isinstance(source, str) else []
-                keys = [
-                    sources.content_key(seen, [one], digest, attributes=from_stage, noted=noted)
-                    for seen, one in matches
-                ]
-                contents.append(keys if isinstance(source, str) else remote.get(source))
-        told = {f"what {each.shown} gives": identity for each, identity in remote.items()}
-        self._seen[id(step)] = (told, noted)
-        return contents
-
-    def _unusual(self) -> Iterator[object]:
-        """What commands may notice of the machine, if it is not as usual."""
-        from sampan.runtime.defaults import SHM_BYTES
-
-        if self._host.shm_bytes != SHM_BYTES:
-            yield self._host.shm_bytes
-        yield from self._host.limits
-        if self._host.hostname:
-            yield self._host.hostname
-
-    def _mount_key(self, step: Run, mount: Mount, inputs: Sequence[State]) -> tuple[object, ...]:
-        """What a mount means for the result: its definition, and the content of what is shown; no secret."""
-        content = ""
-        if mount.origin is not None:
-            with self._view(step, mount.origin, inputs) as (view, digest):
-                selected = [_find(mount, view)]
-                content = sources.content_key(view, selected, digest, attributes=isinstance(mount.origin, STEPS))
-        return (*mount._replace(origin=None), content)
-
-    @contextmanager
-    def _view(self, step: Step, origin: Context | Step, inputs: Sequence[State]) -> Iterator[tuple[View, Digester]]:
-        """The files that are copied from, and how their digests are found."""
-        if isinstance(origin, STEPS):
-            from sampan.snapshots.lookup import Tree
-
-            snapshots = self._stores.snapshots
-            with Tree(snapshots.stack(_state(step, origin, inputs).chain), snapshots.userxattr) as tree:
-                yield tree, read_digest
-            return
-        if id(origin) not in self._contexts:
-            self._contexts[id(origin)] = (origin, self._digester(origin.root))
-        with ContextFiles(origin) as files:
-            yield files, self._contexts[id(origin)][1]
-
-    def _digester(self, root: str) -> Digester:
-        if root.startswith(f"{self._host.temporary}/"):
-            return read_digest  # it will never be seen again
-        digests = FileDigests(self._stores.database, root)
-        self._digests.append(digests)
-        return digests
-
-    # -- performing -----------------------------------------------------------------------------------------------
+        if self._reasons and id(step) in self.keys.seen:
+            self._reasons.note(step, key, lambda: self.keys.describe(step, inputs[0].chain), performed=performed)
 
     def _act(self, step: Step, inputs: Sequence[State], key: str, upper: str, output: Output) -> Result:
         """Does what the step says in the new snapshot."""
@@ -358,19 +200,13 @@ class Build:
             former = self._former(step)
             if former:
                 opened.enter_context(former)
-            digests = self._known_digests(step)
+            digests = self.keys.digests(step)
             with Destination(
                 upper, below, rootless=rootless, now=now, check=check, digests=digests, former=former
             ) as to:
                 self._copy(step, inputs, to, stack)
             members = former.members(self._epoch) if former else {}
         return Result(to.settled, {**to.contents, **members}, to.nodes, to.placed)
-
-    def _known_digests(self, step: Copy) -> Mapping[bytes, str]:
-        """Of the regular files that are copied from a context, by their paths in it."""
-        if isinstance(step.origin, STEPS):
-            return {}
-        return {path: facts[2] for path, facts in self._seen[id(step)][1] if isinstance(facts[2], str)}
 
     def _former(self, step: Copy) -> Former | None:
         """What the step made in the project's last build."""
@@ -387,9 +223,9 @@ class Build:
 
         @contextmanager
         def open_origin(origin: Context | Step) -> Iterator[Origin]:
-            with self._view(step, origin, inputs) as (view, _):
+            with self.keys.view(step, origin, inputs) as (view, _):
                 if isinstance(origin, STEPS):
-                    chain = _state(step, origin, inputs).chain
+                    chain = input_of(step, origin, inputs).chain
                     yield Origin(view, self._stores.snapshots.stack(chain), str(chain))
                 else:
                     yield Origin(view, None, "")
@@ -407,12 +243,13 @@ class Build:
         from sampan.build.copy import place, place_text
 
         attributes = _attributes(step, stack, self._host.rootless)
-        with self._view(step, step.origin, inputs) as (view, _):
+        with self.keys.view(step, step.origin, inputs) as (view, _):
             for source in step.sources:
                 if isinstance(source, str):
-                    matches, unpacks = _matches(step, view, source), step.unpack
+                    matches, unpacks = selection.matches(step, view, source), step.unpack
                 else:
-                    matches, unpacks = _without_excluded(step, [self._remotes.fetch(source)]), step.unpack_remote
+                    fetched = [self.keys.remotes.fetch(source)]
+                    matches, unpacks = selection.without_excluded(step, fetched), step.unpack_remote
                 settled = to.settled
                 for seen, match in matches:
                     if unpacks and self._unpack(seen, match, step.dest, to, attributes):
@@ -453,88 +290,8 @@ class Build:
         return State(image.chain, tuple(Dated(layer, "") for layer in layers))
 
 
-def timestamp(epoch: int | None) -> str:
-    """A time (seconds since 1970; None: now) in RFC 3339, as image configs have it."""
-    now = time.time() if epoch is None else epoch
-    fraction = "" if epoch is not None else f".{int(now % 1 * 1_000_000_000):09d}"
-    return time.strftime(f"%Y-%m-%dT%H:%M:%S{fraction}Z", time.gmtime(now))
-
-
 def _upon(parent: State, built: Built) -> State:
     return State(built.chain, (*parent.layers, Dated(built.layer, built.created)))
-
-
-def _key(*parts: object) -> str:
-    # repr() of texts, numbers, bytes and tuples of them is unambiguous: every text is quoted.
-    return sha256(repr(parts).encode()).encoded
-
-
-def _state(step: Step, origin: Step, inputs: Sequence[State]) -> State:
-    """The input of ``step`` that its ``origin`` is."""
-    return next(state for needed, state in zip(step.inputs, inputs, strict=True) if needed is origin)
-
-
-def _at(mounts: Iterable[tuple[Mount, object]]) -> dict[str, object]:
-    return {f"the mount at {mount.target}": key for mount, key in mounts}
-
-
-def _find(mount: Mount, view: View) -> Selected:
-    try:
-        return sources.find(view, mount.source)
-    except NotFound:
-        from sampan.build.context import Directory, missing
-
-        if isinstance(mount.origin, Directory):
-            raise missing(mount.origin, mount.source) from None
-        raise
-
-
-def _select(step: Copy, view: View, source: str) -> list[Selected]:
-    try:
-        return sources.select(view, source)
-    except NotFound:
-        from sampan.build.context import Directory, missing
-
-        if isinstance(step.origin, Directory):
-            raise missing(step.origin, source) from None
-        raise
-
-
-def _matches(step: Copy, view: View, source: str) -> list[tuple[View, Selected]]:
-    """What ``source`` means, each match with the view that it is to be read through."""
-    found = [_with_parents(step, view, source)] if step.parents else [(view, m) for m in _select(step, view, source)]
-    return _without_excluded(step, found)
-
-
-def _without_excluded(step: Copy, found: Sequence[tuple[View, Selected]]) -> list[tuple[View, Selected]]:
-    if not step.exclude:
-        return list(found)
-    from sampan.build import ignore
-    from sampan.build.filtered import Excluding
-
-    patterns = ignore.compiled(step.exclude)
-    return [
-        (Excluding(seen, match.path, patterns) if match.is_directory else seen, match)
-        for seen, match in found
-        if match.is_directory or not patterns.excludes(os.fsdecode(match.name))
-    ]
-
-
-def _with_parents(step: Copy, view: View, source: str) -> tuple[View, Selected]:
-    """The directory that paths count from, with nothing but what ``source`` matches. Raises NotFound for a plain path
-    that is not there."""
-    from sampan.build.filtered import Only, deep_matches
-
-    base, pivot, pattern = source.partition("/./")
-    if not pivot:
-        base, pattern = ".", source
-    (root,) = _select(step, view, base)
-    if pattern == ".":
-        return view, root
-    matched = list(deep_matches(view, root.path, pattern))
-    if not matched and not sources.is_pattern(pattern):
-        _select(step, view, source if base == "." else f"{base}/{pattern}")
-    return Only(view, matched), root
 
 
 def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> Attributes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sampan.build.export import Product
-from sampan.build.perform import Dated, State, Stores
+from sampan.build.state import Dated, State, Stores
 from sampan.events import quiet
 from sampan.layers.write import pack_entries
 from sampan.oci import media

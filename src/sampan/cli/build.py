@@ -153,9 +153,10 @@ def _answer(call: str, arguments: Parsed, context: Context) -> int:
 
 def _explain(wanted: str, arguments: Parsed, context: Context) -> int:
     """What ``--why`` asks for, without building anything."""
-    from sampan.build.perform import Build, Stores
+    from sampan.build.perform import Build
     from sampan.build.reasons import Reasons
     from sampan.build.solve import distinct
+    from sampan.build.state import Stores
     from sampan.cli import why
     from sampan.cli.delivery import platforms_of
 
@@ -222,7 +223,7 @@ def _retell(outcome: "Outcome", arguments: Parsed, context: Context) -> str:
 def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     """Builds, and gives the id of the image, or of the index of several; none if there is none to be told."""
     from sampan.build.make import Wish, make, solved
-    from sampan.build.perform import Stores
+    from sampan.build.state import Stores
     from sampan.cli.delivery import Wanted, deliver
 
     labelled = buildwords.labels(arguments.texts("label"))

@@ -36,7 +36,7 @@ COMMAND = Command(
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.archives import derive, stored
     from sampan.build.dockerfile.changes import changed
-    from sampan.build.perform import timestamp
+    from sampan.build.state import timestamp
     from sampan.containers import commit
 
     name, *rest = arguments.positionals

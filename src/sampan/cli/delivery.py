@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sampan.build.deliver import Delivered, Delivery
     from sampan.build.export import Product
     from sampan.build.outputs import Annotation, Output
-    from sampan.build.perform import Stores
+    from sampan.build.state import Stores
     from sampan.cli.context import Context
     from sampan.cli.flags import Parsed
     from sampan.engine import Engine

@@ -33,7 +33,7 @@ COMMAND = Command(
 def main(arguments: Parsed, context: Context) -> int:
     from sampan.archives import derive, stored
     from sampan.build.dockerfile.changes import changed
-    from sampan.build.perform import timestamp
+    from sampan.build.state import timestamp
     from sampan.cli.commit import store
     from sampan.errors import SampanError
     from sampan.layers import packed

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sampan.build.graph import Graph, Step
-    from sampan.build.perform import Build, State
+    from sampan.build.perform import Build
     from sampan.build.reasons import Reasons
+    from sampan.build.state import State
     from sampan.cli.context import Context
 
 _ALL = "all"
@@ -39,12 +40,12 @@ def tell(
 
 def _why(step: "Step", inputs: "Sequence[State | None]", work: "Build", reasons: "Reasons") -> str:
     if all(inputs):
-        return reasons.explain(step, work.describe(step, inputs[0].chain if inputs[0] else None))
+        return reasons.explain(step, work.keys.describe(step, inputs[0].chain if inputs[0] else None))
     last = reasons.last(step)
     if last is None:
         return NO_SUCH_STEP
-    work.survey(step, inputs)
-    now, unknown = work.describe(step, inputs[0].chain if inputs[0] else None), _unknown(step, inputs)
+    work.keys.survey(step, inputs)
+    now, unknown = work.keys.describe(step, inputs[0].chain if inputs[0] else None), _unknown(step, inputs)
     changed = differences(
         {name: value for name, value in last.inputs.items() if not name.startswith(unknown)},
         {name: value for name, value in now.items() if not name.startswith(unknown)},
