@@ -150,7 +150,7 @@ def test_what_a_command_failed_on_can_be_looked_at(builder: Builder) -> None:
     hints = [_failure(builder, lines).splitlines()[-1] for _ in range(2)]  # made now, and from the cache
     assert hints[0] == hints[1]
     *way, image, shell = hints[0].removeprefix("hint: look inside: sampan ").split()
-    assert (way, shell) == (["run", "-it", "--rm"], "/bin/sh")
+    assert (way, shell) == (["--root", str(builder.sampan.root), "run", "-it", "--rm"], "/bin/sh")
     seen = builder.sampan("run", "--rm", "--network=none", image, shell, "-c", "pwd; cat file; id -u; echo $here")
     assert seen.stdout.split() == ["/work", "made", "1000", "yes"]
     assert builder.sampan("images", "-q").stdout == ""

@@ -29,9 +29,9 @@ def keep(step: Run, state: "State", stores: "Stores", images: "Images") -> "Imag
     return image
 
 
-def way_in(step: Run, image: "Image | None") -> str:
-    """The command that looks inside; an empty text if there is no image."""
-    return f"look inside: sampan run -it --rm {image.id.short} {_shell(step)}" if image else ""
+def way_in(step: Run, image: "Image | None", command: str) -> str:
+    """What looks inside (``command`` is what calls sampan on this store); an empty text if there is no image."""
+    return f"look inside: {command} run -it --rm {image.id.short} {_shell(step)}" if image else ""
 
 
 def _shell(step: Run) -> str:

@@ -41,7 +41,7 @@ class Caches(NamedTuple):
 class Wish(NamedTuple):
     """How a graph is to be solved: ``epoch`` is SOURCE_DATE_EPOCH, ``fresh`` --no-cache, ``fresh_stages``
     --no-cache-filter, ``caches`` --cache-from and --cache-to; ``project`` is what builds have in common whose steps are
-    compared (``reasons``)."""
+    compared (``reasons``); ``command`` is how people call sampan on this store."""
 
     epoch: int | None = None
     fresh: bool = False
@@ -49,6 +49,7 @@ class Wish(NamedTuple):
     jobs: int = 4
     caches: Caches = Caches()
     project: str = ""
+    command: str = "sampan"
 
 
 def make(
@@ -120,7 +121,7 @@ def _make(
                 reasons=Reasons(stores.database, wish.project, distinct(*targets)) if wish.project else None,
             )
         )
-        states = _solved(graphs, work, report, wish.jobs, stores, images)
+        states = _solved(graphs, work, report, wish, stores, images)
     inline = any(target.kind == "inline" for target in caches.targets)
     products = [
         Product(graph.config, state, _inline(work, state) if inline else {})
@@ -160,17 +161,17 @@ def _chains(state: State) -> tuple[Digest, ...]:
 
 
 def _solved(
-    graphs: Sequence[Graph], work: Build, report: Report, jobs: int, stores: Stores, images: Images
+    graphs: Sequence[Graph], work: Build, report: Report, wish: Wish, stores: Stores, images: Images
 ) -> Sequence[State]:
     try:
         targets = [graph.target for graph in graphs]
-        return solve_all(targets, work, report, jobs=jobs, places=graphs[0].places)
+        return solve_all(targets, work, report, jobs=wish.jobs, places=graphs[0].places)
     except SampanError as error:
         if work.failure:
             from sampan.build.inspection import keep, way_in
 
             inspected = keep(*work.failure, stores, images)
-            error.hint = "; ".join(filter(None, (error.hint, way_in(work.failure[0], inspected)))) or None
+            error.hint = "; ".join(filter(None, (error.hint, way_in(work.failure[0], inspected, wish.command)))) or None
         raise
 
 

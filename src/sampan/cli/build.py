@@ -232,7 +232,7 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
     wanted = Wanted(arguments, names, build_args)
     contexts = buildwords.contexts(arguments.texts("build-context"))
     caches = buildwords.caches(arguments, build_args)
-    wish = Wish(None, arguments.on("no-cache"), (), buildwords.jobs(arguments), caches)
+    wish = Wish(None, arguments.on("no-cache"), (), buildwords.jobs(arguments), caches, command=_command(context))
     style = buildshow.style(arguments, context)
     engine = context.engine
     host = buildwords.host(arguments, engine, build_args)
@@ -272,6 +272,15 @@ def _build(arguments: Parsed, context: Context, repeat: "Repeat | None") -> str:
                 raise
     buildshow.tell_findings(findings, style)
     return "" if wanted.writes_to_stdout else image_id
+
+
+def _command(context: Context) -> str:
+    """How this sampan was called, for hints that are pasted."""
+    if not context.root:
+        return "sampan"
+    from shlex import quote
+
+    return f"sampan --root {quote(os.path.abspath(context.root))}"
 
 
 def _labelled(graph: "Graph", labels: dict[str, str]) -> "Graph":
