@@ -100,7 +100,7 @@ def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
         (["--ulimit", "x", "."], "invalid --ulimit 'x'"),
         (["--shm-size", "x", "."], "invalid --shm-size 'x'"),
         (["--jobs", "0", "."], "invalid --jobs 0"),
-        (["--progress", "fancy", "."], "auto, plain, tty, quiet or rawjson"),
+        (["--progress", "fancy", "."], "auto, plain, tty, quiet, none or rawjson"),
         (["--network", "mine", "."], "--network mine is not supported by build"),
         (["--build-context", "x", "."], "invalid --build-context 'x'"),
     ],

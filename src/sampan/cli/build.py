@@ -73,7 +73,7 @@ COMMAND = Command(
         ),
         Flag("--package-cache", "Show RUN steps what pip and uv have fetched before; no image holds it", True),
         Flag("--platform stringArray", "Set target platform for build; several make an index", repeat=True),
-        Flag("--progress string", "Set type of progress output: auto, plain, tty, quiet or rawjson", "auto"),
+        Flag("--progress string", "Set type of progress output: auto, plain, tty, quiet, none or rawjson", "auto"),
         Flag("--push", "Push the image to the registries of its names; the same as --output=type=registry"),
         Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),

@@ -68,10 +68,12 @@ def tell_findings(text: str, style: str) -> None:
 
 
 def style(arguments: Parsed, context: Context) -> str:
-    style = arguments.text("progress") or "auto"
-    if style not in ("auto", "plain", "tty", "quiet", "rawjson"):
-        raise Invalid(f"invalid --progress {style!r}", hint="auto, plain, tty, quiet or rawjson")
-    if context.quiet:
+    """The style of ``--progress`` or, as with buildx, of BUILDKIT_PROGRESS."""
+    told = [arguments.text("progress") or "auto", os.environ.get("BUILDKIT_PROGRESS") or "auto"]
+    style = told[told[0] == "auto"]
+    if style not in ("auto", "plain", "tty", "quiet", "none", "rawjson"):
+        raise Invalid(f"invalid --progress {style!r}", hint="auto, plain, tty, quiet, none or rawjson")
+    if context.quiet or style == "none":
         return "quiet"
     if style == "auto":
         return "tty" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
