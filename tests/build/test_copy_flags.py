@@ -60,13 +60,15 @@ def test_parents(builder: Builder) -> None:
     assert list(build(builder, "COPY --parents ./src/./sub/*.txt /")) == ["sub", "sub/c.txt"]
     assert list(build(builder, "COPY --parents **/*.txt /")) == ["src", "src/b.txt", "src/sub", "src/sub/c.txt"]
     assert list(build(builder, "COPY --parents --exclude=src/sub **/*.txt /")) == ["src", "src/b.txt"]
+    assert list(build(builder, "COPY --parents sr*/./sub/*.txt [d-z]*/./**/nothing x*/./y /")) == ["sub", "sub/c.txt"]
     assert list(build(builder, "COPY src /s/t/\nFROM scratch\nCOPY --parents --from=0 /s/./t/a.py /")) == [
         "t",
         "t/a.py",
     ]
-    done = builder.build("COPY --parents src/nothing /", base="FROM scratch\n", check=False)
-    assert done.returncode == 1
-    assert "src/nothing is not in the build context" in done.stderr
+    for missing in ("src/nothing", "d/./nothing"):
+        done = builder.build(f"COPY --parents {missing} /", base="FROM scratch\n", check=False)
+        assert done.returncode == 1
+        assert f"{missing.replace('./', '')} is not in the build context" in done.stderr
 
 
 @as_system

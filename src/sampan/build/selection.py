@@ -41,7 +41,7 @@ def select(step: Copy, view: View, source: str) -> list[Selected]:
 
 def matches(step: Copy, view: View, source: str) -> list[tuple[View, Selected]]:
     """What ``source`` means, each match with the view that it is to be read through."""
-    found = [with_parents(step, view, source)] if step.parents else [(view, m) for m in select(step, view, source)]
+    found = with_parents(step, view, source) if step.parents else [(view, m) for m in select(step, view, source)]
     return without_excluded(step, found)
 
 
@@ -59,18 +59,19 @@ def without_excluded(step: Copy, found: Sequence[tuple[View, Selected]]) -> list
     ]
 
 
-def with_parents(step: Copy, view: View, source: str) -> tuple[View, Selected]:
-    """The directory that paths count from, with nothing but what ``source`` matches. Raises NotFound for a plain path
+def with_parents(step: Copy, view: View, source: str) -> list[tuple[View, Selected]]:
+    """The directories that paths count from, with nothing but what ``source`` matches. Raises NotFound for a plain path
     that is not there."""
     from sampan.build.filtered import Only, deep_matches
 
     base, pivot, pattern = source.partition("/./")
     if not pivot:
         base, pattern = ".", source
-    (root,) = select(step, view, base)
+    roots = select(step, view, base)
     if pattern == ".":
-        return view, root
-    matched = list(deep_matches(view, root.path, pattern))
-    if not matched and not sources.is_pattern(pattern):
+        return [(view, root) for root in roots]
+    roots = [root for root in roots if root.is_directory]
+    matched = [list(deep_matches(view, root.path, pattern)) for root in roots]
+    if not any(matched) and not sources.is_pattern(pattern):
         select(step, view, source if base == "." else f"{base}/{pattern}")
-    return Only(view, matched), root
+    return [(Only(view, paths), root) for paths, root in zip(matched, roots, strict=True)]
