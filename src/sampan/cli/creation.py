@@ -51,7 +51,7 @@ FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS, *supervisi
 LATER = (
     "--health-cmd --health-interval "
     "--health-retries --health-start-interval --health-start-period --health-timeout --ip "
-    "--network-alias --restart --storage-opt"
+    "--network-alias --storage-opt"
 )
 _WINDOWS = "it is for containers of Windows"
 REFUSED = {

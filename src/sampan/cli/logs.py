@@ -100,7 +100,7 @@ def _follow(container: "Container", reader: "Reader", shown: _Shown) -> None:
     from sampan.containers import logs
 
     while True:
-        last = container.state().status != "running" or ("" < shown.until < logs.timestamp())
+        last = not container.state().alive or ("" < shown.until < logs.timestamp())
         _print(reader.lines(), shown)
         sys.stdout.flush()
         if last:

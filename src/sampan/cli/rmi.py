@@ -23,7 +23,7 @@ def main(arguments: Parsed, context: Context) -> int:
 
     def remove(text: str) -> None:
         image = engine.images.find(text)
-        users = [User(user.name, user.state().status == "running") for user in containers.of_image(image.id)]
+        users = [User(user.name, user.state().alive) for user in containers.of_image(image.id)]
         plan = removal.plan(engine.images, text, image, users, force=arguments.on("force"))
         removal.perform(plan, engine.images)
         for name in plan.names:

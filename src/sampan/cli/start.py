@@ -52,7 +52,7 @@ def main(arguments: Parsed, context: Context) -> int:
 
     def start(name: str) -> None:
         container = stores.containers.find(name)
-        if container.state().status != "running":  # else it is as it is asked for
+        if not container.state().alive:  # else it is as it is asked for
             monitor = again.start(container, stores)
             monitor.close()
             if monitor.warning:

@@ -1,6 +1,7 @@
 """The flags of ``run`` and ``create`` that say what a container's monitor does for it."""
 
 from sampan.cli.flags import Flag
+from sampan.errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 FLAGS = (
     Flag("--log-driver string", "Logging driver for the container: json-file, local or none"),
     Flag("--log-opt list", "Log driver options"),
+    Flag("--restart string", "Restart policy: no, always, unless-stopped or on-failure[:N]", "no"),
 )
 
 
@@ -22,4 +24,11 @@ def read(arguments: "Parsed") -> "dict[str, Any]":
         from sampan.containers import logdrivers
 
         fields["logging"] = logdrivers.parse(driver, options)
+    policy = arguments.text("restart") or "no"
+    if policy != "no":
+        from sampan.containers import restarts
+
+        fields["restart"] = restarts.parse(policy)
+        if arguments.on("rm") and fields["restart"].name != "no":
+            raise Conflict("--restart and --rm say opposite things of what is to become of the container at its end")
     return fields

@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 30.0
 def start(container: Container, stores: lifecycle.Stores, *, attach: bool = False) -> Monitor:
     """As ``lifecycle.start``, for a container that may have run before. Raises Unavailable if its last monitor does
     not end."""
-    if container.state().status != "running":
+    if not container.state().alive:
         _await_end(container)
         with suppress(FileNotFoundError):
             os.unlink(container.pause_mark)

@@ -42,7 +42,7 @@ def parse_signal(text: str) -> int:
 def send_signal(container: Container, number: int) -> None:
     """Sends a signal to the container's first process. Raises Conflict if it is not running."""
     with connect(container) as end:
-        end.send(streams.SIGNAL + b"%d" % number)
+        _send(end, container, number)
         let_go(container)
         if number == KILL:
             _await_exit(end, _DEATH_SECONDS)
@@ -122,11 +122,7 @@ class _Ending:
     def begin(self, container: Container, number: int, seconds: float) -> None:
         """Sends a signal, and waits from now on; less than no ``seconds`` are no limit. Raises Conflict."""
         end = connect(container)
-        try:
-            end.send(streams.SIGNAL + b"%d" % number)
-        except OSError:  # it ended just now
-            end.close()
-            return
+        _send(end, container, number)
         let_go(container)
         self.end = end
         self.deadline = None if seconds < 0 else time.monotonic() + seconds
@@ -160,6 +156,17 @@ class _Ending:
         self._poll.watch(self.end.fileno(), 0, self._hear)
         self.end.close()
         self.end = None
+
+
+def _send(end: Connection, container: Container, number: int) -> None:
+    """Sends a signal; one that is to end the container says that it is not to be started again, too."""
+    options = container.options
+    try:
+        if options.restart.name != "no" and number in (KILL, parse_signal(options.stop_signal or "SIGTERM")):
+            end.send(streams.STAY)
+        end.send(streams.SIGNAL + b"%d" % number)
+    except OSError:
+        return  # it ended just now; what its monitor said last is still to be read
 
 
 def _serve(endings: list[_Ending], poll: Poll) -> None:

@@ -73,7 +73,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
     With ``attach`` its output arrives there (see ``streams``). Raises Conflict if it runs already, CommandMissing and
     NotExecutable if its command cannot be executed, and other kinds of SampanError; it is not running then.
     """
-    if container.state().status == "running":
+    if container.state().alive:
         raise Conflict(f"container {container.name} is running already")
     monitor = monitor or prelaunch()
     options = container.options
@@ -83,6 +83,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "name": container.name,
         "directory": container.directory,
         "log": _log(container),
+        "restart": options.restart,
         "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
@@ -161,10 +162,11 @@ def remove(container: Container, stores: Stores, *, force: bool = False, volumes
 
     Raises Conflict if it is running, unless ``force``, which kills it first.
     """
-    if container.state().status == "running":
+    state = container.state()
+    if state.alive:
         if not force:
             raise Conflict(
-                f"container {container.name} is running", hint=f"stop it first, or sampan rm -f {container.name}"
+                f"container {container.name} is {state.status}", hint=f"stop it first, or sampan rm -f {container.name}"
             )
         try:
             ending.send_signal(container, ending.KILL)

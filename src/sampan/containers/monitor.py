@@ -73,18 +73,25 @@ def main() -> None:
 
 def _begin(job: dict[str, Any], control: Connection) -> Watch:
     """Begins to make the container of ``job``, which ``lifecycle.start`` made. Raises SampanError."""
+    lock = _take_lock(f"{job['directory']}/monitor.lock")
+    process, streams = make(job)
+    # Loaded while the container's first process sets itself up.
+    from sampan.containers.watch import Watch
+
+    return Watch(job, control, process, streams, lock)
+
+
+def make(job: dict[str, Any]) -> tuple[Process, Streams]:
+    """The first process of ``job``'s container as far as its namespaces, and what it is connected with. Raises
+    SampanError."""
     directory, spec = job["directory"], job["spec"]
-    lock = _take_lock(f"{directory}/monitor.lock")
     streams = Streams(interactive=job["interactive"], terminal=bool(spec["process"].get("terminal")))
     try:
         process = _create(job, spec, directory, streams.theirs)
     finally:
         for fd in set(streams.theirs):
             os.close(fd)
-    # Loaded while the container's first process sets itself up.
-    from sampan.containers.watch import Watch
-
-    return Watch(job, control, process, streams, lock)
+    return process, streams
 
 
 def _create(job: dict[str, Any], spec: dict[str, Any], directory: str, stdio: tuple[int, int, int]) -> Process:

@@ -118,6 +118,14 @@ class Logging(NamedTuple):
     attributes: tuple[tuple[str, str], ...] = ()
 
 
+class Restart(NamedTuple):
+    """Whether a container is started again when it ends: no, always, unless-stopped, or on-failure, ``most`` times (0:
+    any number)."""
+
+    name: str = "no"
+    most: int = 0
+
+
 class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
@@ -164,6 +172,7 @@ class Options(NamedTuple):
     networks: tuple[Joining, ...] = ()
     attach: tuple[str, ...] = ()
     logging: Logging = Logging()
+    restart: Restart = Restart()
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:
@@ -185,6 +194,7 @@ class Options(NamedTuple):
                 "groups": tuple(value.get("groups") or ()),
                 "networks": tuple(Joining(*_settled(each)) for each in value.get("networks") or ()),
                 "attach": tuple(value.get("attach") or ()),
+                "restart": Restart(*value.get("restart") or ()),
                 "logging": Logging(*_settled(value.get("logging"))),
                 "dns": tuple(tuple(words) for words in value.get("dns") or ((), (), ())),
             }

@@ -61,11 +61,11 @@ class Container(NamedTuple):
         return f"container-{self.id}"
 
     def state(self) -> State:
-        """How it fares now. One that says "running" and has no monitor any more was killed with it."""
+        """How it fares now. One that says it is alive and has no monitor any more was killed with it."""
         state = read_state(self.directory)
-        if state.status == "running" and not locks.is_held(self.lock):
+        if state.alive and not locks.is_held(self.lock):
             state = read_state(self.directory)  # it may have ended just now, in good order
-            if state.status == "running":
+            if state.alive:
                 return state._replace(status="exited", pid=0, exit_code=137, error="its monitor was killed")
         return state._replace(paused=state.status == "running" and os.path.exists(self.pause_mark))
 

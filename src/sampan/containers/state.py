@@ -16,10 +16,11 @@ _ROOM = 4096
 
 
 class State(NamedTuple):
-    """How a container fares. ``status`` is Docker's: created, running, exited, dead.
+    """How a container fares. ``status`` is Docker's: created, running, restarting, exited, dead.
 
     ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge;
-    ``paused`` is whether it is held still, which is found out anew each time (``Container.state``).
+    ``restarts`` is how often its monitor started it again; ``paused`` is whether it is held still, which is found out
+    anew each time (``Container.state``).
     """
 
     status: str = "created"
@@ -32,6 +33,12 @@ class State(NamedTuple):
     ports: tuple[tuple[str, int, int, str], ...] = ()
     oom_killed: bool = False
     paused: bool = False
+    restarts: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, or will again in a moment."""
+        return self.status in ("running", "restarting")
 
     @property
     def word(self) -> str:

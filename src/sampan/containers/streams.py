@@ -2,6 +2,7 @@
 
 client → monitor   i DATA   input           I          end of input
                    s N      send signal N   r ROWS COLUMNS   the client's terminal has this size
+                   q        do not start the container again when it ends
                    a        attach: send me output from now on
                    k        (after the exit) I remove the container myself
                    e        with descriptors: from now on this is about another program (``executions``)
@@ -20,6 +21,7 @@ END_OF_INPUT = b"I"
 SIGNAL = b"s"
 RESIZE = b"r"
 ATTACH = b"a"
+STAY = b"q"
 KEEP = b"k"
 EXECUTE = b"e"
 EXIT = b"x"

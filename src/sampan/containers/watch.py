@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 
-from sampan.containers import logs, streams
+from sampan.containers import clients, logs, streams
+from sampan.containers.clients import Client
 from sampan.containers.state import State, reserve_state, write_state
+from sampan.errors import CommandMissing, NotExecutable, SampanError
 from sampan.linux import memory, syscalls, terminal
 from sampan.linux.poll import READ, WRITE, Poll
 from sampan.linux.seccomp import SPEC_ALLOW
@@ -18,27 +21,15 @@ if TYPE_CHECKING:
 
     from sampan.containers.executions import Executions, Process
     from sampan.containers.monitor import Streams
+    from sampan.containers.restarts import Restarts
     from sampan.linux.sockets import Connection
 
 _DESCRIPTORS = 4
 """As many come with a request to execute a program."""
 _STARTED = 1.0
 """Seconds of quiet after which what the start, or that of a further program, needed of memory is given back."""
-_BACKLOG = 1 << 20
-"""Bytes that may wait for one slow client before the container's output is left in its pipe."""
-
-
-class Client:
-    """Someone connected to the monitor; ``backlog`` waits to be sent."""
-
-    __slots__ = ("attached", "backlog", "end", "waiting")
-
-    def __init__(self, end: Connection, *, attached: bool) -> None:
-        end.setblocking(False)
-        self.end = end
-        self.attached = attached
-        self.backlog: list[bytes] = []
-        self.waiting = 0
+_UNSTARTED: dict[type[BaseException], int] = {NotExecutable: 126, CommandMissing: 127}
+"""Docker's exit codes for a life that could not begin; 128 for other reasons."""
 
 
 class Watch:
@@ -67,29 +58,47 @@ class Watch:
         self._network: Any = None
         self._executions: Executions | None = None
 
+        self._restarts: Restarts | None = None
+        if job["restart"][0] != "no":
+            from sampan.containers.options import Restart
+            from sampan.containers.restarts import Restarts
+
+            self._restarts = Restarts(Restart(*job["restart"]))
+
     def start(self) -> None:
         """Lets the container run. Raises SampanError; call ``undo`` then."""
+        warning = self._begin()
+        self._control.send(streams.RUNNING + warning.encode())
+        self._poll.watch(self._server.fileno(), READ, self._on_connection)
+        self._add_client(self._control, attached=self._job["attach"])
+
+    def _begin(self) -> str:
+        """Lets a life of the container begin, and gives what is to be said of it."""
         wants_terminal = bool(self._job["spec"]["process"].get("terminal"))
         try:
             self._attach_network()
         except BaseException:
             self._process.ready(terminal=wants_terminal)  # if it failed by itself meanwhile, this says why
             raise
-        self._log = logs.Writer(*self._job["log"])
-        self._server = streams.listen(f"{self._directory}/monitor.sock")
+        if not self._state.restarts:
+            self._log = logs.Writer(*self._job["log"])
+            self._server = streams.listen(f"{self._directory}/monitor.sock")
         self._terminal = self._process.ready(terminal=wants_terminal)
         if self._terminal >= 0:
             self._outputs[self._terminal] = 1
             self._input = self._terminal
         warning = self._pretend()
         self._process.start()
-        self._state = self._state._replace(status="running", pid=self._process.pid, started=logs.timestamp())
+        self._born = time.monotonic()
+        self._state = self._state._replace(
+            status="running", pid=self._process.pid, exit_code=0, started=logs.timestamp(), oom_killed=False
+        )
         write_state(self._directory, self._state)
         reserve_state(self._directory)
         missing = [f"this machine cannot set {name}: that limit is left out" for name in self._process.missing]
         warnings = [text for text in (self._network.warning if self._network else "", warning, *missing) if text]
-        self._control.send(streams.RUNNING + "; ".join(warnings).encode())
         self._register()
+        return "; ".join(warnings)
 
     def undo(self) -> None:
         """Takes back what ``start`` did before it failed."""
@@ -101,33 +110,69 @@ class Watch:
         # It was off while modules were loaded (see launch.spawn); what lives by now stays for good.
         gc.freeze()
         gc.enable()
+        self._live()
+        while self._restarts and self._again(self._restarts):
+            self._live()
+        self._finish()
+
+    def _live(self) -> None:
+        """One life of the container, to its end."""
         while self._exit_code is None:
             if not self._poll.serve(self._restless):
                 memory.give_back()
                 self._restless = None
         self._drain()
-        self._finish(self._exit_code)
+        self._end(self._exit_code)
+
+    def _again(self, restarts: Restarts) -> bool:
+        """Starts the container again if that is to be; whether it lives."""
+        wait = restarts.wait(self._state.exit_code, time.monotonic() - self._born)
+        if wait is None:
+            return False
+        self._state = self._state._replace(status="restarting", restarts=restarts.count)
+        write_state(self._directory, self._state)
+        reserve_state(self._directory)
+        for client in [client for client in self._clients if client.attached]:
+            client.tell_end(self._state.exit_code)
+            self._drop(client)
+        end = time.monotonic() + wait
+        while (left := end - time.monotonic()) > 0 and not restarts.stopped:
+            self._poll.serve(left)
+        if restarts.stopped:
+            return False
+        try:
+            self._renew()
+        except (SampanError, OSError) as error:
+            self._state = self._state._replace(
+                exit_code=_UNSTARTED.get(type(error), 128), error=str(error), finished=logs.timestamp()
+            )
+            return False
+        return True
+
+    def _renew(self) -> None:
+        from sampan.containers import monitor
+
+        self._process, made = monitor.make(self._job)
+        self._outputs, self._input = made.outputs, made.input
+        self._pending_input, self._input_ended = b"", False
+        self._restless = _STARTED
+        try:
+            self._begin()
+        except BaseException:
+            self.undo()
+            raise
+        self._exit_code = None
 
     # -- the container ------------------------------------------------------------------------------------------
 
     def _attach_network(self) -> None:
-        job, process = self._job, self._process
+        job = self._job
         if job["network"] in ("none", "host") or job["network"].startswith("container:"):
             return
-        from sampan.networks import dns
-        from sampan.networks.attachment import Attachment
+        from sampan.containers import connecting
 
-        network = self._network = Attachment(job["id"], job["networks"])
-        network.reserve(job["ports"])
-        if job["rootless"]:
-            network.join_user_mode(process.pid, self._poll)
-        else:
-            network.join_bridge(process.pid, self._poll, *job["joined"])
+        network = self._network = connecting.connect(job, self._process.pid, self._poll)
         self._state = self._state._replace(address=network.address, ports=network.ports)
-        named = [(name, network.gateway if where == "host-gateway" else where) for name, where in job["hosts"]]
-        names = tuple(dict.fromkeys((job["hostname"], job["name"])))
-        with open(f"{self._directory}/hosts", "w") as file:
-            file.write(dns.hosts(named, network.address or "127.0.0.1", names))
 
     def _detach_network(self) -> None:
         if self._network:
@@ -137,11 +182,11 @@ class Watch:
     def _register(self) -> None:
         pidfd = syscalls.pidfd_open(self._process.pid)
         self._poll.watch(pidfd, READ, self._on_exit)
-        self._poll.watch(self._server.fileno(), READ, self._on_connection)
-        for fd in {*self._outputs, self._input} - {-1}:
+        self._open = {*self._outputs, self._input} - {-1}
+        for fd in self._open:
             os.set_blocking(fd, False)
             self._await_stream(fd)
-        self._add_client(self._control, attached=self._job["attach"])
+        self._open.add(pidfd)
 
     def _pretend(self) -> str:
         """Has what a single user id cannot do answered, where there is but one; gives what is to be said of that."""
@@ -192,36 +237,33 @@ class Watch:
             os.set_blocking(fd, True)
             if fd == self._terminal:
                 os.set_blocking(fd, False)
-            while _readable(fd) and self._take(fd):
+            while clients.is_readable(fd) and self._take(fd):
                 continue
 
-    def _finish(self, code: int) -> None:
-        self._log.close()
+    def _end(self, code: int) -> None:
+        """A life is over: gives back what it had."""
         self._detach_network()
         limited = (self._job["spec"]["linux"].get("resources") or {}).get("memory")
         killed = bool(limited) and self._process.oom_kills() > 0
         self._process.close()
         if self._executions:
             self._executions.finish()
-        state = self._state._replace(
-            status="exited",
-            pid=0,
-            exit_code=code,
-            finished=logs.timestamp(),
-            oom_killed=killed,
-            error=self._log.complaint(),
-        )
-        write_state(self._directory, state)
+            self._executions = None
+        for fd in self._open:
+            self._poll.watch(fd, 0, self._on_exit)
+            os.close(fd)
+        self._input = -1
+        self._state = self._state._replace(pid=0, exit_code=code, finished=logs.timestamp(), oom_killed=killed)
+
+    def _finish(self) -> None:
+        self._log.close()
+        error = self._state.error or self._log.complaint()
+        self._state = self._state._replace(status="exited", error=error)
+        write_state(self._directory, self._state)
         self._server.close()
         os.unlink(f"{self._directory}/monitor.sock")
         for client in self._clients:
-            client.end.setblocking(True)
-            client.end.settimeout(10)
-            try:
-                for message in (*client.backlog, streams.EXIT + b"%d" % code):
-                    client.end.send(message)
-            except OSError:
-                continue
+            client.tell_end(self._state.exit_code)
         if self._job["auto_remove"] and not self._someone_removes():
             from sampan.containers import lifecycle
 
@@ -285,7 +327,9 @@ class Watch:
         elif kind == streams.END_OF_INPUT:
             self._input_ended = True
             self._write_input()
-        elif kind == streams.SIGNAL:
+        elif kind == streams.STAY and self._restarts:
+            self._restarts.stopped = True
+        elif kind == streams.SIGNAL and self._state.pid:
             self._process.kill(int(data))
         elif kind == streams.ATTACH:
             client.attached = True
@@ -306,7 +350,7 @@ class Watch:
             self._pending_input = self._pending_input[written:]
         if self._input >= 0:
             self._await_stream(self._input)
-        full = len(self._pending_input) > _BACKLOG
+        full = len(self._pending_input) > clients.BACKLOG
         if full != self._deaf:
             self._deaf = full
             for client in self._clients:
@@ -318,6 +362,7 @@ class Watch:
         if self._terminal < 0 and self._input >= 0:
             self._poll.watch(self._input, 0, self._on_stream)
             os.close(self._input)
+            self._open.discard(self._input)
             self._input = -1
 
     def _send(self, client: Client, message: bytes) -> None:
@@ -340,7 +385,7 @@ class Watch:
 
     def _throttle(self) -> None:
         """A client that does not read holds the container's output back, as a pipe would."""
-        full = any(client.waiting > _BACKLOG for client in self._clients)
+        full = any(client.waiting > clients.BACKLOG for client in self._clients)
         if full != self._paused:
             self._paused = full
             for fd in self._outputs:
@@ -351,11 +396,3 @@ class Watch:
         self._poll.watch(client.end.fileno(), 0, self._on_stream)
         client.end.close()
         self._throttle()
-
-
-def _readable(fd: int) -> bool:
-    import select
-
-    poll = select.poll()
-    poll.register(fd, select.POLLIN | select.POLLHUP)
-    return bool(poll.poll(0))

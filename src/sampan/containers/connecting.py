@@ -1,0 +1,31 @@
+"""A container's network as its monitor makes it."""
+
+from __future__ import annotations
+
+from sampan.networks import dns
+from sampan.networks.attachment import Attachment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sampan.linux.poll import Poll
+
+
+def connect(job: dict[str, Any], pid: int, poll: Poll) -> Attachment:
+    """Connects the namespace of the process ``pid``, and writes the container's /etc/hosts. Raises SampanError."""
+    network = Attachment(job["id"], job["networks"])
+    try:
+        network.reserve(job["ports"])
+        if job["rootless"]:
+            network.join_user_mode(pid, poll)
+        else:
+            network.join_bridge(pid, poll, *job["joined"])
+        named = [(name, network.gateway if where == "host-gateway" else where) for name, where in job["hosts"]]
+        names = tuple(dict.fromkeys((job["hostname"], job["name"])))
+        with open(f"{job['directory']}/hosts", "w") as file:
+            file.write(dns.hosts(named, network.address or "127.0.0.1", names))
+    except BaseException:
+        network.close()
+        raise
+    return network
