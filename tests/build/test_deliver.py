@@ -222,7 +222,7 @@ def test_a_command_for_another_processor(builder: Builder) -> None:
 
 @as_system
 def test_built_in_arguments(builder: Builder) -> None:
-    lines = "RUN --mount=type=cache,target=/c hostname > /h && ls /c > /seen && touch /c/$(hostname)"
+    lines = "RUN --mount=type=cache,target=/c hostname > /h && grep -qw $(hostname) /etc/hosts && ls /c > /seen && touch /c/$(hostname)"
     usual = ("--no-cache",)
     builder.build(lines, *usual)
     named = ("--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=named", "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=apart")

@@ -82,6 +82,18 @@ def test_a_cache_that_begins_with_something(builder: Builder) -> None:
 
 
 @as_system
+def test_a_part_of_a_cache(builder: Builder) -> None:
+    """CVE-2024-23651, too: what the path leads to is decided below the cache, whoever put a link there."""
+    whole, part = (f"--mount=type=cache,id=whole,{rest},target=/c" for rest in ("sharing=shared", "source=/sub/dir"))
+    builder.build(f"RUN {whole} mkdir -p /c/sub/dir && echo part > /c/sub/dir/f && ln -s /etc /c/link")
+    done = builder.build(f"RUN {part} cat /c/f && touch /c/g\nRUN {whole} ls /c/sub/dir | xargs")
+    assert " part\n" in done.stderr
+    assert " f g\n" in done.stderr
+    assert "No such file or directory" in failure(builder, f"RUN {part.replace('sub/dir', 'link')} cat /c/hostname")
+    assert len(caches(builder)) == 1
+
+
+@as_system
 def test_private_caches_are_apart_and_locked_ones_take_turns(builder: Builder) -> None:
     meet = "nc -l -p 12347 -w 30 -e true", "until nc 127.0.0.1 12347 < /dev/null; do sleep 0.1; done"
     stages = (

@@ -83,7 +83,7 @@ class Mount(NamedTuple):
     target: str
     """Absolute; empty for a secret that is a variable only."""
     source: str = ""
-    """bind and cache: a path relative to the root of ``origin``."""
+    """bind and cache: a path relative to the root of ``origin``, or without one to that of the cache."""
     origin: Context | Step | None = None
     """bind: whose file it is; cache: what the first use begins with, None for nothing."""
     id: str = ""

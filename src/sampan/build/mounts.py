@@ -123,7 +123,9 @@ def prepared(
 
 
 def _shown(path: str, mount: Mount) -> dict[str, Any]:
-    return defaults.bind(path, mount.target, "rbind", "nosuid", *(("rro",) if mount.readonly else ()))
+    shown = defaults.bind(path, mount.target, "rbind", "nosuid", *(("rro",) if mount.readonly else ()))
+    # What is in a cache may change at any time: only the runtime, on descriptors, can follow a path there.
+    return {**shown, "subpath": mount.source} if mount.origin is None and mount.source != "." else shown
 
 
 def _script(mount: Mount, place: Place, number: int) -> dict[str, Any]:

@@ -179,7 +179,8 @@ def _lack_of_root() -> str | None:
 
 def _files(bundle: str, host: Host, has_apt: bool) -> Iterator[tuple[str, str]]:
     """What is mounted into every step: paths of the host, and where."""
-    files = [("/etc/resolv.conf", dns.resolv_conf()), ("/etc/hosts", dns.hosts(host.hosts))]
+    own = (host.hostname or HOSTNAME, "127.0.0.1")
+    files = [("/etc/resolv.conf", dns.resolv_conf()), ("/etc/hosts", dns.hosts((*host.hosts, own)))]
     if has_apt and defaults.pretends(rootless=host.rootless):
         files.append(defaults.APT_SETTING)
     for inside, text in files:

@@ -4,7 +4,7 @@ import pytest
 
 from sampan.build.dockerfile.mounts import parse, resolve
 from sampan.build.graph import Mount, Scratch
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 
 STAGE = Scratch()
 
@@ -51,8 +51,3 @@ def test_meanings(text: str, expected: Mount) -> None:
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         mount(text)
-
-
-def test_a_part_of_a_cache_without_first_content_is_refused() -> None:
-    with pytest.raises(Unsupported):
-        mount("type=cache,target=/t,source=s")

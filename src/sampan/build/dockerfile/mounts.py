@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from sampan.build.dockerfile import values
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.graph import Context, Mount, Step
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def resolve(
 ) -> Mount:
     """What ``mount`` means in working directory ``directory``; ``number`` counts the ssh mounts before it.
 
-    Raises Invalid and Unsupported.
+    Raises Invalid.
     """
     words = {name: value if name == "from" else expand(value) for name, value in mount.words}
     kind = words.pop("type", "bind")
@@ -98,8 +98,6 @@ def resolve(
     readonly = words.get("readonly", "true" if kind == "bind" else "false") == "true"
     if kind == "bind":
         return Mount(kind, target, source, origin, readonly=readonly)
-    if source != "." and origin is None:
-        raise Unsupported("--mount: source without from is not supported for type=cache", hint="give it an id instead")
     sharing = words.get("sharing", "shared")
     if sharing not in _SHARING:
         raise Invalid(f"--mount: unknown sharing {sharing}", hint="one of shared, private, locked")
