@@ -222,7 +222,8 @@ def test_a_command_for_another_processor(builder: Builder) -> None:
 
 @as_system
 def test_built_in_arguments(builder: Builder) -> None:
-    lines = "RUN --mount=type=cache,target=/c hostname > /h && grep -qw $(hostname) /etc/hosts && ls /c > /seen && touch /c/$(hostname)"
+    command = "grep -qw $(hostname | tee /h) /etc/hosts && ls /c > /seen && touch /c/$(hostname)"
+    lines = f"RUN --mount=type=cache,target=/c {command}"
     usual = ("--no-cache",)
     builder.build(lines, *usual)
     named = ("--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=named", "--build-arg", "BUILDKIT_CACHE_MOUNT_NS=apart")
