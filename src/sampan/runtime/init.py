@@ -517,7 +517,8 @@ def _take_capabilities(sets: dict[str, Any]) -> None:
         for name in ("effective", "permitted", "inheritable", "ambient")
     )
     capabilities.set_all(effective, permitted, inheritable)
-    capabilities.set_ambient(ambient)
+    # What runc's "spec" writes asks for more; the kernel would refuse it (capabilities(7)), and other runtimes drop it.
+    capabilities.set_ambient(ambient & permitted & inheritable)
 
 
 def _program(process: dict[str, Any], own: os.stat_result) -> tuple[str, dict[str, str]]:
