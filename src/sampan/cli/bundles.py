@@ -81,12 +81,17 @@ def _print(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
+_NARROWEST = 12
+"""Columns are as wide as runc's."""
+
+
 def _list(arguments: Parsed, root: str) -> int:
     shown = []
     for name in state.names(root):
         try:
             place = state.find(root, name)
-            shown.append(state.shown(place, state.read(place)))
+            record = state.shown(place, state.read(place))
+            shown.append({**record, "owner": _owner(record["owner"])})
         except NotFound:
             continue  # it is being made, or went away just now
     if arguments.on("quiet"):
@@ -96,11 +101,21 @@ def _list(arguments: Parsed, root: str) -> int:
     else:
         rows = [["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]]
         rows += [[str(each[key.lower()]) for key in rows[0]] for each in shown]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        widths = [max(_NARROWEST, *(len(row[column]) + 3 for row in rows)) for column in range(len(rows[0]))]
         for row in rows:
-            line = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            line = "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             sys.stdout.write(line.rstrip() + "\n")
     return 0
+
+
+def _owner(uid: str) -> str:
+    """The user's name, if he has one."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(int(uid)).pw_name
+    except KeyError:
+        return uid
 
 
 def _format(arguments: Parsed) -> str:
@@ -130,6 +145,10 @@ def _ps(arguments: Parsed, root: str) -> int:
     return 0
 
 
+_FEW = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
+"""The capabilities that runc begins with, too."""
+
+
 def _spec(arguments: Parsed, root: str) -> int:
     from sampan.runtime import defaults
 
@@ -140,10 +159,16 @@ def _spec(arguments: Parsed, root: str) -> int:
         "/",
         hostname="sampan",
         rootless=rootless,
+        capabilities=_FEW,
         terminal=True,
     )
     spec["root"]["readonly"] = True
+    spec["process"]["noNewPrivileges"] = True
+    spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]
+    del spec["linux"]["cgroupsPath"]
     if rootless:
+        for mount in spec["mounts"]:  # the one group that is mapped is not that of terminals
+            mount["options"] = [option for option in mount["options"] if option != "gid=5"]
         spec["linux"]["namespaces"].append({"type": "user"})
         spec["linux"]["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
         spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
@@ -163,18 +188,34 @@ def _events(arguments: Parsed, root: str) -> int:
     (name,) = arguments.positionals
     place = state.find(root, name)
     seconds = _seconds(arguments.text("interval") or "")
+    record = state.read(place)
+    cgroup = container.found(record.cgroup)
+    if not state.is_alive(record):
+        raise Conflict(f"container {name} is not running")
+    if arguments.on("stats"):
+        _tell("stats", name, usage.usage(cgroup))
+        return 0
+    kills, due = container.oom_kills(cgroup), 0.0
     while True:
-        record = state.read(place)
-        if not state.is_alive(record):
-            if arguments.on("stats"):
-                raise Conflict(f"container {name} is not running")
+        alive = state.is_alive(record)
+        before, kills = kills, container.oom_kills(cgroup)
+        if kills > before:
+            _tell("oom", name)
+        if not alive:
             return 0
-        data = usage.usage(container.found(record.cgroup))
-        sys.stdout.write(json.dumps({"type": "stats", "id": name, "data": data}) + "\n")
-        sys.stdout.flush()
-        if arguments.on("stats"):
-            return 0
-        time.sleep(seconds)
+        if time.monotonic() >= due:
+            _tell("stats", name, usage.usage(cgroup))
+            due = time.monotonic() + seconds
+        time.sleep(min(seconds, _GLANCE))
+
+
+_GLANCE = 0.1
+"""Seconds between two looks for a container's end, or for what was killed in it."""
+
+
+def _tell(kind: str, name: str, data: object = None) -> None:
+    sys.stdout.write(json.dumps({"type": kind, "id": name} | ({"data": data} if data else {})) + "\n")
+    sys.stdout.flush()
 
 
 def _seconds(text: str) -> float:
@@ -189,6 +230,8 @@ _RESOURCES = (
     ("blkio-weight", "blockIO", "weight"),
     ("cpu-period", "cpu", "period"),
     ("cpu-quota", "cpu", "quota"),
+    ("cpu-rt-period", "cpu", "realtimePeriod"),
+    ("cpu-rt-runtime", "cpu", "realtimeRuntime"),
     ("cpu-share", "cpu", "shares"),
     ("cpuset-cpus", "cpu", "cpus"),
     ("cpuset-mems", "cpu", "mems"),

@@ -278,6 +278,8 @@ _VERBS: "dict[str, Verb]" = {
                 Flag("--blkio-weight int", "Weight for disks, from 10 to 1000"),
                 Flag("--cpu-period int", "Length of a period of the CPU quota in microseconds"),
                 Flag("--cpu-quota int", "CPU time in a period in microseconds"),
+                Flag("--cpu-rt-period int", "Length of a period of real-time scheduling in microseconds"),
+                Flag("--cpu-rt-runtime int", "Real-time scheduling in a period in microseconds"),
                 Flag("--cpu-share int", "Share of CPU time where it is scarce"),
                 Flag("--cpuset-cpus string", "Processors to use"),
                 Flag("--cpuset-mems string", "Memory nodes to use"),

@@ -44,7 +44,7 @@ FSCONFIG_SET_FLAG = 0
 FSCONFIG_SET_STRING = 1
 FSCONFIG_CMD_CREATE = 6
 
-_LONGEST_OPTION = 255
+LONGEST_OPTION = 255
 PROC_SUPER_MAGIC = 0x9FA0
 OVERLAYFS_SUPER_MAGIC = 0x794C7630
 
@@ -60,14 +60,17 @@ ATTRIBUTES = {
     "exec": (0, MOUNT_ATTR_NOEXEC),
     "noatime": (MOUNT_ATTR_NOATIME, 0),
     "strictatime": (MOUNT_ATTR_STRICTATIME, 0),
+    "nostrictatime": (0, MOUNT_ATTR__ATIME),
     "relatime": (0, MOUNT_ATTR__ATIME),
-    "norelatime": (MOUNT_ATTR_STRICTATIME, 0),
+    "norelatime": (0, MOUNT_ATTR__ATIME),  # the kernel's default, which has been relatime since Linux 2.6.30
     "atime": (0, MOUNT_ATTR__ATIME),
     "nodiratime": (MOUNT_ATTR_NODIRATIME, 0),
     "diratime": (0, MOUNT_ATTR_NODIRATIME),
     "nosymfollow": (MOUNT_ATTR_NOSYMFOLLOW, 0),
     "symfollow": (0, MOUNT_ATTR_NOSYMFOLLOW),
 }
+OF_FILESYSTEMS = ("sync", "async", "dirsync", "lazytime", "nolazytime", "mand")
+"""Words that are about a whole file system, and mean nothing for a further view of it."""
 PROPAGATION = {
     "private": (MS_PRIVATE, False),
     "rprivate": (MS_PRIVATE, True),
@@ -158,7 +161,7 @@ def overlay(lower: tuple[str, ...], upper: str, work: str, *, userxattr: bool) -
     names = [os.path.relpath(path, base) for path in lower]
     together = ":".join(names)
     options: list[tuple[str, str | None]] = [("lowerdir", together)]
-    if len(together) > _LONGEST_OPTION:
+    if len(together) > LONGEST_OPTION:
         options = [("lowerdir+", name) for name in names]
     options += [("upperdir", os.path.relpath(upper, base)), ("workdir", os.path.relpath(work, base))]
     return filesystem("overlay", tuple(options + ([("userxattr", None)] if userxattr else [])))

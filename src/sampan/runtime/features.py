@@ -6,7 +6,7 @@ import os
 
 from sampan import __version__
 from sampan.linux import capabilities, mounts, namespaces
-from sampan.runtime import hooks
+from sampan.runtime import hooks, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def features() -> dict[str, Any]:
     """The document that ``features`` prints."""
     recursive = [f"r{word}" for word in mounts.ATTRIBUTES]
-    words = ["bind", "rbind", "idmap", "ridmap", "tmpcopyup", "defaults", *mounts.PROPAGATION]
+    words = ["tmpcopyup", *rootfs.BIND_WORDS, *rootfs.SILENT, *mounts.PROPAGATION]
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.2.0",

@@ -144,8 +144,8 @@ _OWN_SYSCTLS = (
 )  # fmt: skip
 
 
-_BIND_WORDS = {"bind", "rbind", "idmap", "ridmap", "remount", "sync", "async", "dirsync", "lazytime", "nolazytime"}
-_SILENT = ("defaults", "silent", "loud", "nostrictatime", "nomand", "noiversion")
+BIND_WORDS = {"bind", "rbind", "idmap", "ridmap", "remount", *mounts.OF_FILESYSTEMS}
+SILENT = ("defaults", "silent", "loud", "nomand", "iversion", "noiversion", "acl", "noacl")
 
 
 def plan(spec: dict[str, Any], devices: tuple[str, ...]) -> list[Operation]:
@@ -214,8 +214,8 @@ def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operatio
     set_, clear, deep, propagation, data = _options(mount.get("options") or ())
     words = {key for key, _ in data}
     if kind == "bind" or words & {"bind", "rbind"}:
-        if words - _BIND_WORDS:
-            raise Invalid(f"unknown option {min(words - _BIND_WORDS)!r} of the bind mount at {target}")
+        if words - BIND_WORDS:
+            raise Invalid(f"unknown option {min(words - BIND_WORDS)!r} of the bind mount at {target}")
         source = mount.get("source")
         if not source:
             raise Invalid(f"the bind mount at {target} has no source")
@@ -229,6 +229,9 @@ def planned(mount: dict[str, Any], *, cgroup_namespace: bool = True) -> Operatio
     if kind == "cgroup":
         return Cgroups(target, set_, cgroup_namespace)
     options = tuple(pair for pair in data if pair[0] != "tmpcopyup")
+    source = mount.get("source") or kind
+    if len(os.fsencode(source)) <= mounts.LONGEST_OPTION:
+        options = (("source", source), *options)
     return Filesystem(target, kind, options, set_, propagation, copy_up="tmpcopyup" in words)
 
 
@@ -275,7 +278,7 @@ def _options(
             set_, clear = set_ & ~removes | adds, clear & ~adds | removes
         elif word in mounts.PROPAGATION:
             propagation = mounts.PROPAGATION[word]
-        elif word not in _SILENT:
+        elif word not in SILENT:
             key, equals, value = word.partition("=")
             data.append((key, value if equals else None))
     return set_, clear, deep, propagation, tuple(data)
