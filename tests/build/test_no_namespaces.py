@@ -89,5 +89,5 @@ def test_what_runs_something_is_refused(rootless_sampan: commands.Sampan, contex
 
 def test_info_names_the_rung(rootless_sampan: commands.Sampan) -> None:
     said = confined(rootless_sampan, "info").stdout
-    assert "\n Rung: no namespaces: builds without RUN, and nothing is isolated\n" in said
+    assert "\n Rung: no namespaces: for builds only, and nothing is isolated (RUN: by root, " in said
     assert "\n For more: a seccomp filter forbids it" in said

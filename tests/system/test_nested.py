@@ -27,6 +27,7 @@ cd /context
 sampan info -f '{{.Rung}}'
 sampan load -q -i /box.tar > /dev/null && grep -v RUN Dockerfile | sampan build -q -f - . > /dev/null && echo built
 sampan build -q --network none .
+printf 'chroot '; sampan build -q --no-cache --isolation chroot . || echo
 sampan run --rm --network none box echo ran
 sampan run --rm --network host --pid host box echo ran
 sampan run -d --name one --network host --pid host box sleep 100 > /dev/null && sampan exec one echo executed
@@ -64,9 +65,13 @@ def inside(sampan: Sampan, *options: str) -> Inside:
 
 
 @pytest.mark.parametrize("user", ["0", "1000"])
-def test_with_the_defaults_it_builds_without_run(root: Sampan, user: str) -> None:
+def test_with_the_defaults_it_builds_without_isolation(root: Sampan, user: str) -> None:
     done = inside(root, "-u", user)
-    assert done.stdout == "no namespaces\nbuilt\n"
+    chroot = done.built if user == "0" else "\n"
+    assert done.stdout == f"no namespaces\nbuilt\nchroot {chroot}"
+    warning = "WARNING: RUN is not isolated: it is performed as the builder itself, by chroot (--isolation=chroot)\n"
+    refusal = "RUN can be performed neither in namespaces nor by chroot, which only root may use\n"
+    assert (warning in done.stderr, refusal in done.stderr) == (user == "0", user != "0")
     assert "RUN needs namespaces to be isolated in: " in done.stderr
     assert "sampan: run needs namespaces, and this machine does not let users make user namespaces" in done.stderr
     assert "hint: a seccomp filter forbids it, as that of a container does: --security-opt seccomp=unc" in done.stderr
@@ -76,30 +81,34 @@ def test_with_the_defaults_it_builds_without_run(root: Sampan, user: str) -> Non
 
 def test_without_the_filter_it_shares_the_processes(root: Sampan) -> None:
     done = inside(root, *UNFILTERED)
-    assert done.stdout == "many ids\nbuilt\nran\nexecuted\none\n"
+    assert done.stdout == f"many ids\nbuilt\nchroot {done.built}ran\nexecuted\none\n"
+    assert "WARNING: RUN is not isolated: it shares the builder's processes and network (--isolation=chr" in done.stderr
     assert done.stderr.count("hint: a container in which parts of /proc and /sys are hidden may not have new ones") == 2
 
 
 @pytest.mark.parametrize(("user", "rung"), [("0", "many ids"), ("1000", "one id")])
 def test_with_nothing_hidden_all_of_it_goes(root: Sampan, user: str, rung: str) -> None:
     done = inside(root, "-u", user, *UNFILTERED, *UNMASKED)
-    assert done.stdout == f"{rung}\nbuilt\n{done.built}ran\nran\nexecuted\none\n"
+    assert done.stdout == f"{rung}\nbuilt\n{done.built}chroot {done.built}ran\nran\nexecuted\none\n"
 
 
 def test_in_an_ordinary_user_s_container_too(ordinary: Sampan) -> None:
     done = inside(ordinary, *UNFILTERED, *UNMASKED)
     assert "WARNING: owners that RUN gives to files are lost here" in done.stderr
-    assert re.sub(r"sha256:\w+\n", done.built, done.stdout) == f"one id\nbuilt\n{done.built}ran\nran\nexecuted\none\n"
+    assert (
+        re.sub(r"sha256:\w+\n", done.built, done.stdout)
+        == f"one id\nbuilt\n{done.built}chroot {done.built}ran\nran\nexecuted\none\n"
+    )
 
 
 def test_in_a_privileged_container(root: Sampan) -> None:
     done = inside(root, "--privileged")
-    assert done.stdout == f"root\nbuilt\n{done.built}ran\nran\nexecuted\none\n"
+    assert done.stdout == f"root\nbuilt\n{done.built}chroot {done.built}ran\nran\nexecuted\none\n"
 
 
 def test_docker_s_filter_is_in_the_way_of_a_root_with_more_rights(root: Sampan) -> None:
     done = inside(root, "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN")
-    assert done.stdout == "no namespaces\nbuilt\n"
+    assert done.stdout == f"no namespaces\nbuilt\nchroot {done.built}"
     assert "the system call pivot_root is forbidden here" in done.stderr
     assert "PermissionError" not in done.stderr
 
@@ -107,6 +116,6 @@ def test_docker_s_filter_is_in_the_way_of_a_root_with_more_rights(root: Sampan) 
 def test_a_root_that_may_be_nobody_else(root: Sampan) -> None:
     """What it made of itself could not be undone: it has to find out before."""
     done = inside(root, *UNFILTERED, "--cap-drop", "ALL")
-    assert done.stdout == "no namespaces\nbuilt\n"
+    assert done.stdout == "no namespaces\nbuilt\nchroot \n"
     assert "root may not map its ids into a user namespace here" in done.stderr
     assert "hint: it takes CAP_SETUID, CAP_SETGID and CAP_SETFCAP, or CAP_SYS_ADMIN; " in done.stderr

@@ -49,3 +49,5 @@ class Host(NamedTuple):
     """setrlimit(2): what is not among them is as the builder has it."""
     hostname: str = ""
     """Empty for the usual one."""
+    isolation: str = "default"
+    """Or "chroot": see there."""

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from types import MappingProxyType
 
 from sampan import plainjson
-from sampan.build import emulation, usernet
+from sampan.build import chroot, emulation, usernet
 from sampan.build.cancellation import Cancellation
 from sampan.build.destination import Destination
 from sampan.build.graph import Mount, Run
@@ -69,7 +69,9 @@ def run(
     Raises CommandFailed if it fails, SampanError if something of ours does, and NotFound for a user that the image does
     not have.
     """
-    ladder.require_namespaces("RUN")
+    if host.isolation == "default":
+        ladder.require_namespaces("RUN", "--isolation=chroot performs it without any isolation")
+    alone = host.isolation == "chroot" and chroot.is_all(step, host, warn)
     if step.platform:
         emulation.check(step.platform)
     bundle = f"{host.temporary}/{key}"
@@ -77,7 +79,7 @@ def run(
     try:
         with Tree(stack, host.rootless) as tree:
             user = users.resolve(step.user, tree.read_file)
-            packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) else None
+            packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) and not alone else None
             has_apt = tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
         network = _network(step, host, warn)
         if host.rootless and user.uid >= ids.mapped_ids():
@@ -88,12 +90,19 @@ def run(
                 warn("owners that RUN gives to files are lost here: this is a container of a single id itself")
             files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host, has_apt)]
             spec["mounts"] += [*prepared.mounts, *files]
-            rootfs = _furnished(spec["mounts"], bundle, stack, snapshots.rootfs(key), host.rootless)
+            rootfs = snapshots.rootfs(key)
+            placed: set[bytes] = set()
+            if alone:
+                rootfs, placed = chroot.furnish(spec, bundle, stack, rootfs, rootless=host.rootless)
+            else:
+                if host.isolation == "chroot":
+                    chroot.share(spec)
+                rootfs = _furnished(spec["mounts"], bundle, stack, rootfs, host.rootless)
             passing = [f"{bundle}/config.json", *prepared.passing]
-            mounted = copies.assemble(rootfs) if snapshots.copies else rootfs
+            mounted = copies.assemble(rootfs) if snapshots.copies or alone else rootfs
             code = _execute(spec, bundle, mounted, network, host, cancellation, output, passing)
-            if snapshots.copies:
-                copies.harvest(rootfs)
+            if snapshots.copies or alone:
+                copies.harvest(rootfs, placed)
             nodes = _noted(bundle, rootfs.upper, stack, user) if "pretence" in spec["process"] else {}
     finally:
         _remove(bundle)
@@ -166,6 +175,8 @@ def _network(step: Run, host: Host, warn: Callable[[str], None]) -> str:
     wanted = host.network if step.network == "default" else step.network
     if wanted in ("none", "host"):
         return wanted
+    if host.isolation == "chroot":
+        return "host"
     reason = usernet.obstacle() if host.rootless else _lack_of_root()
     if not reason:
         return "bridge"

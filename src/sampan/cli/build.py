@@ -59,6 +59,11 @@ COMMAND = Command(
         Flag("--force-rm", "Always remove what steps ran in: there is no other way"),
         Flag("--host-pip", "Let RUN steps use this machine's pip settings and CA certificates; the image keeps none"),
         Flag("--iidfile string", "Write the image ID to a file"),
+        Flag(
+            "--isolation string",
+            "How RUN is isolated: default, or chroot (hardly at all, for containers that forbid namespaces)",
+            "default",
+        ),
         Flag("--jobs int", "Steps that are performed at the same time", 4),
         Flag("--label list", "Set metadata for an image (name=value)"),
         Flag("--load", "Store the image, whatever other --output there is"),
@@ -92,7 +97,7 @@ COMMAND = Command(
     needs_userns=True,
     runs_nothing=True,
     later="--attest --builder --cgroup-parent --compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus "
-    "--cpuset-mems --isolation --memory -m --memory-swap --policy --provenance --sbom "
+    "--cpuset-mems --memory -m --memory-swap --policy --provenance --sbom "
     "--security-opt",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later.",

@@ -94,6 +94,9 @@ def host(arguments: Parsed, engine: Engine, build_args: Mapping[str, str]) -> Ho
     network = arguments.text("network") or "default"
     if network not in ("default", "bridge", "host", "none"):
         raise Unsupported(f"--network {network} is not supported by build", hint="default, host or none")
+    isolation = arguments.text("isolation") or "default"
+    if isolation not in ("default", "chroot"):
+        raise Unsupported(f"--isolation {isolation} is not supported by build", hint="default or chroot")
     pip = None
     if arguments.on("host-pip"):
         from sampan.build import hostpip
@@ -115,6 +118,7 @@ def host(arguments: Parsed, engine: Engine, build_args: Mapping[str, str]) -> Ho
         limits.size(shm, "--shm-size") if (shm := arguments.text("shm-size")) else SHM_BYTES,
         tuple(limits.limit(text) for text in arguments.texts("ulimit")),
         build_args.get(HOSTNAME_ARG, ""),
+        isolation,
     )
 
 

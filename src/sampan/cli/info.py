@@ -16,7 +16,7 @@ _RUNGS = {
     "root": "root: all of the machine's ids",
     "many ids": "many ids: a user namespace with subordinate ids",
     "one id": "one id: a user namespace with a single id, in which chown and the like are noted for the layer",
-    "no namespaces": "no namespaces: builds without RUN, and nothing is isolated",
+    "no namespaces": "no namespaces: for builds only, and nothing is isolated (RUN: by root, with --isolation=chroot)",
 }
 
 

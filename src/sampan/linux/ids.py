@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SETFCAP = 6, 7, 12, 21, 31
+CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN, CAP_SYS_CHROOT, CAP_SYS_ADMIN, CAP_SETFCAP = 6, 7, 12, 18, 21, 31
 
 
 def may(*capabilities: int) -> bool:

@@ -50,16 +50,17 @@ def rung() -> Rung:
     return Rung("no namespaces", f"{user}; {refusal.message}", refusal.hint or "")
 
 
-def require_namespaces(what: str) -> None:
-    """Raises Unavailable, with the rung that is missing and why, where ``what`` can be given no namespaces. For
-    processes that are root of a user namespace if they can be."""
+def require_namespaces(what: str, instead: str = "") -> None:
+    """Raises Unavailable, with the rung that is missing and why, where ``what`` can be given no namespaces; ``instead``
+    is what a root can do. For processes that are root of a user namespace if they can be."""
+    hint = f"; {instead}" if os.geteuid() == 0 and ids.may(ids.CAP_SYS_CHROOT) else ""
     if ids.is_root():
         if not namespaces.may_pivot():
-            raise Unavailable(f"{what} cannot be isolated: {namespaces.NO_PIVOT}", hint=namespaces.SECCOMP_HINT)
+            raise Unavailable(f"{what} cannot be isolated: {namespaces.NO_PIVOT}", hint=namespaces.SECCOMP_HINT + hint)
         return
     lacking = "root has no CAP_SYS_ADMIN, and " if os.geteuid() == 0 else ""
     lacking += "this machine does not let users make user namespaces"
-    raise Unavailable(f"{what} needs namespaces to be isolated in: {lacking}", hint=namespaces.why_refused())
+    raise Unavailable(f"{what} needs namespaces to be isolated in: {lacking}", hint=namespaces.why_refused() + hint)
 
 
 def _try() -> tuple[int, SampanError]:

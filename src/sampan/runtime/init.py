@@ -131,7 +131,8 @@ def _enter_namespaces(job: Job, end: Connection) -> None:
             file.write(job.offsets)
     prctl(syscalls.PR_SET_DUMPABLE, 0)
     made = job.flags & ~syscalls.CLONE_NEWUSER & ~(syscalls.CLONE_NEWTIME if job.offsets else 0)
-    syscalls.unshare(made)
+    if made:
+        syscalls.unshare(made)
 
 
 def become_root() -> None:
@@ -175,7 +176,12 @@ def _first_process(job: Job, end: Connection) -> NoReturn:
     cwd_fd = working_directory(root_fd, job.process)
     shut_doors()
     loaded = len(sys.modules)
-    _pivot(root_fd)
+    if _has_mounts(job):
+        _pivot(root_fd)
+    else:
+        os.fchdir(root_fd)
+        os.chroot(".")
+        os.close(root_fd)
     if ending.terminal:
         ending = ending._replace(stdio=console(ending.process, end, bind=True))
     if job.propagation:
@@ -387,6 +393,8 @@ def _raise_loopback() -> None:
 
 def _open_root(job: Job) -> int:
     """Mounts the snapshot, or the root itself so that it is a mount point (pivot_root(2) wants one), and opens it."""
+    if job.overlay and not _has_mounts(job):
+        return beneath.open_root(job.overlay[1])
     if job.overlay:
         mount_overlay(job.root, *job.overlay, flags=0 if job.own_nodes else mounts.MS_NODEV)
         return beneath.open_root(job.root)
@@ -395,6 +403,11 @@ def _open_root(job: Job) -> int:
     mounts.attach(root_fd, here)
     os.close(here)
     return root_fd
+
+
+def _has_mounts(job: Job) -> bool:
+    """Whether the container has a mount namespace, and not only a directory as its root (chroot(2))."""
+    return bool(job.flags & syscalls.CLONE_NEWNS or any(flag == syscalls.CLONE_NEWNS for _, flag in job.joined))
 
 
 def mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool, flags: int) -> None:

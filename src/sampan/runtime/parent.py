@@ -139,7 +139,8 @@ def create(
 ) -> Process:
     """Makes a container from its runtime spec as far as its namespaces, and gives its first process.
 
-    ``overlay`` (lower directories, upper, work, userxattr) is mounted on the spec's root before all else; ``filter_``
+    ``overlay`` (lower directories, upper, work, userxattr) is mounted on the spec's root before all else; in a spec
+    without any namespaces its upper directory is the root, for want of isolation and of anything better; ``filter_``
     is the spec's seccomp profile, if somebody compiled it already.
     """
     if not (spec.get("process") or {}).get("args"):
@@ -159,7 +160,7 @@ def create(
         root_readonly=bool(spec["root"].get("readonly")),
         overlay=overlay,
         operations=tuple(rootfs.plan(spec, DEVICES)),
-        flags=flags(linux),
+        flags=flags(linux) if linux.get("namespaces") else 0,
         joined=joined(linux),
         cgroup=container.make(cgroup, resources, required=bool(resources), missing=missing),
         ending=init.Ending(

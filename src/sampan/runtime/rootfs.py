@@ -135,7 +135,7 @@ _KERNEL = ("proc", "sysfs")
 # mount_namespaces(7): what is out of sight in all that there is of such a file system must not come to light in a new.
 _HIDDEN = (
     "a container in which parts of /proc and /sys are hidden may not have new ones mounted: start that one with "
-    "--security-opt systempaths=unconfined"
+    "--security-opt systempaths=unconfined, share its processes (--pid host), or build with --isolation=chroot"
 )
 # Kept by the ipc namespace (runtime-spec, config-linux.md, "Sysctl"; net.* by the network namespace).
 _OWN_SYSCTLS = (

@@ -20,6 +20,10 @@ from sampan.snapshots.lookup import Tree
 from sampan.snapshots.overlay import Rootfs
 from sampan.store.trees import remove_tree
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Index = dict[str, list[int]]
@@ -38,14 +42,15 @@ def assemble(rootfs: Rootfs) -> Rootfs:
     return Rootfs((), merged, rootfs.work, rootfs.userxattr)
 
 
-def harvest(rootfs: Rootfs) -> None:
-    """Brings what changed in the copy, if there is one, to the upper directory. May be called again. Raises OSError."""
+def harvest(rootfs: Rootfs, without: Collection[bytes] = ()) -> None:
+    """Brings what changed in the copy, if there is one, to the upper directory, but nothing of the files ``without``.
+    May be called again. Raises OSError."""
     try:
         with open(f"{rootfs.work}/index") as file:
             known: Index = json.load(file)
     except FileNotFoundError:
         return
-    _Harvest(rootfs, known).perform()
+    _Harvest(rootfs, known, without).perform()
 
 
 class _Copy:
@@ -125,6 +130,7 @@ class _Copy:
             os.symlink(tree.readlink(path), name, dir_fd=above)
         else:
             os.mknod(name, status.st_mode, status.st_rdev, dir_fd=above)
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=above)
         owners.where_allowed(name, status.st_uid, status.st_gid, above)
         os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=above, follow_symlinks=False)
 
@@ -135,8 +141,9 @@ class _Copy:
 class _Harvest:
     """What changed in one copy being brought to its upper directory."""
 
-    def __init__(self, rootfs: Rootfs, known: Index) -> None:
+    def __init__(self, rootfs: Rootfs, known: Index, without: Collection[bytes]) -> None:
         self._rootfs = rootfs
+        self._without = without
         self._known = known
         self._merged = beneath.open_root(f"{rootfs.work}/merged")
         self._upper = beneath.open_root(rootfs.upper)
@@ -183,7 +190,7 @@ class _Harvest:
                     is_directory = stat.S_ISDIR(status.st_mode)
                     if is_directory:
                         subdirectories.append(child)
-                    if self._known.get(os.fsdecode(child)) == _identity(status):
+                    if self._known.get(os.fsdecode(child)) == _identity(status) or child in self._without:
                         continue
                     if is_directory:
                         self._ensure(child)
@@ -193,6 +200,8 @@ class _Harvest:
         finally:
             os.close(fd)
         for name in below.children(path).keys() - seen:
+            if (path + b"/" + name if path else name) in self._without:
+                continue
             self._ensure(path)
             above = beneath.open_in(self._upper, path, _DIRECTORY, links=False)
             try:
