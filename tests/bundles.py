@@ -38,6 +38,15 @@ def base_spec() -> dict[str, Any]:
     return spec
 
 
+def as_user(account: Account | None) -> dict[str, Any]:
+    """How subprocess starts a program for a user of a test."""
+    if not account:
+        return {}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(account.home), **account.environment}
+    who = {"user": account.uid, "group": account.gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"env": environment, "cwd": account.home, **who}
+
+
 class Bundle:
     """One bundle, and a place where the containers made of it are remembered.
 
@@ -118,11 +127,7 @@ class Bundle:
 
     def identity(self) -> dict[str, Any]:
         """How a program is started as the bundle's user."""
-        if not self.account:
-            return {}
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.account.home), **self.account.environment}
-        who = {"user": self.account.uid, "group": self.account.gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        return {"env": environment, "cwd": self.path, **who}
+        return as_user(self.account)
 
     def run(self, *args: str, program: tuple[str, ...] = OURS, check: bool = True, **options: Any) -> Done:
         """Runs a container from its making to its end."""
