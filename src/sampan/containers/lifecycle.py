@@ -327,7 +327,7 @@ def _release(container: Container, stores: Stores) -> None:
         from sampan.networks import bridge
 
         bridge.detach(stores.paths.networks, container.id)
-    cgroups.remove_path(container.cgroup)
+    cgroups.remove_path(read_state(container.directory).cgroup or container.cgroup)
 
 
 def _end_orphan(container: Container) -> None:

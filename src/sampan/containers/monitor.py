@@ -74,6 +74,12 @@ def main() -> None:
 def _begin(job: dict[str, Any], control: Connection) -> Watch:
     """Begins to make the container of ``job``, which ``lifecycle.start`` made. Raises SampanError."""
     lock = _take_lock(f"{job['directory']}/monitor.lock")
+    if job["rootless"]:
+        from sampan.runtime.cgroups import delegation
+
+        linux = job["spec"]["linux"]
+        home = delegation.home(f"sampan-{job['id']}.scope", required=bool(linux.get("resources")))
+        linux["cgroupsPath"] = home + linux["cgroupsPath"]
     process, streams = make(job)
     # Loaded while the container's first process sets itself up.
     from sampan.containers.watch import Watch

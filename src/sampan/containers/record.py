@@ -53,6 +53,7 @@ class Container(NamedTuple):
 
     @property
     def cgroup(self) -> str:
+        """Where it belongs below each hierarchy's mount; while it runs, ``State.cgroup`` tells where it is."""
         return f"{self.options.cgroup_parent or '/sampan'}/{self.id}"
 
     @property

@@ -102,13 +102,15 @@ def sample(container: Container) -> Sample | None:
 def _freeze(container: Container, *, frozen: bool) -> None:
     from sampan.runtime.cgroups import container as cgroups
 
-    cgroup = tuple(part for part in cgroups.plan(container.cgroup) if os.path.isdir(part.directory))
+    cgroup = tuple(
+        part for part in cgroups.plan(container.state().cgroup or container.cgroup) if os.path.isdir(part.directory)
+    )
     try:
         cgroups.freeze(cgroup, frozen=frozen)
     except (OSError, Unavailable):
         raise Unavailable(
             f"container {container.name} cannot be paused: it has no cgroup that this user may change",
-            hint="pausing needs root, or a cgroup v2 subtree that systemd delegates to the user",
+            hint="pausing needs root, or cgroups v2 and a session with systemd (loginctl enable-linger)",
         ) from None
 
 
@@ -116,7 +118,11 @@ def _directories(container: Container) -> list[str]:
     """Its directories in the hierarchies that it is in."""
     from sampan.runtime.cgroups import container as cgroups
 
-    return [part.directory for part in cgroups.plan(container.cgroup) if os.path.isdir(part.directory)]
+    return [
+        part.directory
+        for part in cgroups.plan(container.state().cgroup or container.cgroup)
+        if os.path.isdir(part.directory)
+    ]
 
 
 def _added_up(pids: list[int]) -> tuple[float, int]:

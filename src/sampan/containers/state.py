@@ -20,7 +20,8 @@ class State(NamedTuple):
 
     ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge;
     ``restarts`` is how often its monitor started it again; ``paused`` is whether it is held still, which is found out
-    anew each time (``Container.state``).
+    anew each time (``Container.state``); ``cgroup`` is where it is below each hierarchy's mount, which the start of
+    an ordinary user's settles.
     """
 
     status: str = "created"
@@ -34,6 +35,7 @@ class State(NamedTuple):
     oom_killed: bool = False
     paused: bool = False
     restarts: int = 0
+    cgroup: str = ""
 
     @property
     def alive(self) -> bool:

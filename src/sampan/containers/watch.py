@@ -91,8 +91,9 @@ class Watch:
         self._process.start()
         self._born = time.monotonic()
         self._state = self._state._replace(
-            status="running", pid=self._process.pid, exit_code=0, started=logs.timestamp(), oom_killed=False
-        )
+            status="running", pid=self._process.pid, exit_code=0, started=logs.timestamp(), oom_killed=False,
+            cgroup=self._job["spec"]["linux"].get("cgroupsPath") or "",
+        )  # fmt: skip
         write_state(self._directory, self._state)
         reserve_state(self._directory)
         missing = [f"this machine cannot set {name}: that limit is left out" for name in self._process.missing]

@@ -26,6 +26,17 @@ def in_initial_user_namespace() -> bool:
         return file.read().split() == ["0", "0", "4294967295"]
 
 
+def outer_uid() -> int:
+    """Who this process is in the parent of its user namespace: for the root of one of his own, the user himself."""
+    own = os.geteuid()
+    with open("/proc/self/uid_map") as file:
+        for line in file:
+            inside, outside, count = map(int, line.split())
+            if inside <= own < inside + count:
+                return outside + own - inside
+    return own
+
+
 def mapped_ids() -> int:
     """How many user ids exist in this user namespace."""
     with open("/proc/self/uid_map") as file:

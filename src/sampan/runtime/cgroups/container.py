@@ -17,7 +17,7 @@ else:
     from sampan.values import NamedTuple
 
 Cgroup = tuple["Membership", ...]
-_HINT = "limits need root, or a cgroup v2 subtree that systemd delegates to the user"
+_HINT = "limits need root, or cgroups v2 and a session with systemd (loginctl enable-linger)"
 _SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 _WISHES = (
     "memory.swappiness", "memory.oom_control", "memory.soft_limit_in_bytes", "memory.low", "cpu.rt_period_us",

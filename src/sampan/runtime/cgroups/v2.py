@@ -34,7 +34,7 @@ def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
     writes += [(f"cpuset.{key}", cpu[key]) for key in ("cpus", "mems") if cpu.get(key)]
     block = (resources.get("blockIO") or {}).get("weight")
     if block:
-        writes.append(("io.weight", f"default {1 + (block - 10) * 9999 // 990}"))
+        writes.append(("io.weight", f"default {io_weight(block)}"))
     for key, _, word in THROTTLES:
         for device in (resources.get("blockIO") or {}).get(key) or ():
             writes.append(("io.max", f"{device['major']}:{device['minor']} {word}={device['rate']}"))
@@ -66,6 +66,11 @@ def lacking(resources: dict[str, Any]) -> list[str]:
 def weight(shares: int) -> int:
     """cpu.weight (1…10,000) for v1's cpu.shares (2…262,144): the conversion that runc and crun use."""
     return max(1, min(10000, 1 + (max(shares, 2) - 2) * 9999 // 262142))
+
+
+def io_weight(weight: int) -> int:
+    """io.weight (1…10,000) for v1's blkio.weight (10…1,000)."""
+    return 1 + (weight - 10) * 9999 // 990
 
 
 def _bytes(value: int) -> str:
