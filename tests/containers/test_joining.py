@@ -89,6 +89,42 @@ def test_a_cgroup_below_another(root: Sampan) -> None:
         assert (done.returncode, "invalid --cgroup-parent" in done.stderr) == (125, True)
 
 
+@pytest.mark.rootless
+def test_one_s_own_id(ordinary: Sampan) -> None:
+    assert ordinary.account
+    uid, gid, home = ordinary.account.uid, ordinary.account.gid, ordinary.root / "mine"
+    home.mkdir()
+    os.chown(home, uid, gid)
+    kept = ("--userns", "keep-id", "-v", f"{home}:/mine")
+    script = "id -u; id -g; touch /mine/new; stat -c %u /mine/new"
+    found = ordinary(*RUN, *kept, IMAGE, "sh", "-c", script).stdout.split()
+    assert found == [str(uid), str(gid), str(uid)]
+    assert (home / "new").stat().st_uid == uid
+    ordinary(
+        "run", "-d", "--name", "first", "--network", "none", "--userns", "keep-id:uid=5,gid=6", IMAGE, "sleep", "1077"
+    )
+    assert ordinary("exec", "first", "sh", "-c", "id -u; id -g").stdout.split() == ["5", "6"]
+    status = ordinary("exec", "first", "grep", "CapEff", "/proc/self/status").stdout
+    assert int(status.split()[1], 16) == 0
+    ordinary("restart", "-t", "0", "first")
+    assert ordinary("exec", "first", "stat", "-c", "%u", "/proc/1").stdout == "5\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "sentence"),
+    [
+        ("keep-id", "--userns keep-id is for ordinary users"),
+        ("keep-id:uid=", "invalid --userns 'keep-id:uid='"),
+        ("auto", "--userns auto is not supported"),
+        ("elsewhere", "invalid --userns 'elsewhere'"),
+    ],
+)
+def test_user_namespaces_that_root_cannot_have(root: Sampan, mode: str, sentence: str) -> None:
+    done = root(*RUN, "--userns", mode, IMAGE, "true", check=False)
+    assert (done.returncode, sentence in done.stderr) == (125, True), done.stderr
+    assert root(*RUN, "--userns", "host", IMAGE, "echo", "ran").stdout == "ran\n"
+
+
 # -- names and addresses --------------------------------------------------------------------------------------------
 
 

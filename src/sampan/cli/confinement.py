@@ -2,7 +2,7 @@
 
 from sampan.cli import consumption
 from sampan.cli.flags import Flag
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _FLAGS = (
     Flag("--sysctl list", "Sysctl options"),
     Flag("--tmpfs list", "Mount a tmpfs directory"),
     Flag("--umask string", "The umask of the container's program, in octal", "0022"),
-    Flag("--userns string", "User namespace to use: host"),
+    Flag("--userns string", "User namespace to use: host, or keep-id for an ordinary user to have his own id"),
     Flag("--uts string", "UTS namespace to use: host"),
 )
 FLAGS = (*_FLAGS, *consumption.FLAGS)
@@ -93,9 +93,13 @@ def _devices(arguments: "Parsed") -> "dict[str, Any]":
 def _namespaces(arguments: "Parsed", context: "Context") -> "Namespaces":
     from sampan.containers.options import Namespaces
 
-    if arguments.text("userns") not in (None, "", "host"):
-        raise Unsupported(f"--userns {arguments.text('userns')} is not built yet", hint="host is")
+    userns = arguments.text("userns") or ""
+    if userns:
+        from sampan.containers import keptids
+
+        userns = keptids.parse(userns, rootless=context.engine.rootless)
     return Namespaces(
+        user=userns,
         pid=_mode(arguments, "pid", ("host",), context),
         ipc=_mode(arguments, "ipc", ("host", "shareable", "none"), context),
         uts=_mode(arguments, "uts", ("host",)),

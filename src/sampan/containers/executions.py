@@ -101,7 +101,7 @@ class Executions:
         if not isinstance(self._first, parent.Process):
             return self._first.execute(process, stdio)
         ending = init.Ending(process, self._filter, stdio, bool(process.get("terminal")))
-        return enter.create(self._first.pid, self._first.cgroup, ending)
+        return enter.create(self._first.pid, self._first.cgroup, ending, kept=bool(self._first.maps))
 
     def _pretend(self, process: Process) -> None:
         """Has what a single user id cannot do answered, where there is but one."""

@@ -211,7 +211,7 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
 
     options = container.options
     with Tree(stores.snapshots.stack(image.chain), stores.snapshots.userxattr) as tree:
-        user = users.resolve(options.user or config.config.user, tree.read_file, options.groups)
+        user = users.resolve(_user(options, config), tree.read_file, options.groups)
         mounts = _resolve_mounts(options, config, stores, tree, made)
         has_apt = tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
     extra: dict[str, str] = {}
@@ -245,6 +245,14 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
     settled = options._replace(mounts=mounts_as_recorded(asked, stores), stop_signal=stop_signal, args=args)
     stores.containers.update(container.id, settled)
     return container._replace(options=settled)
+
+
+def _user(options: Options, config: ImageConfig) -> str:
+    if options.user or not options.namespaces.user:
+        return options.user or config.config.user
+    from sampan.containers import keptids
+
+    return keptids.user(options.namespaces.user)
 
 
 def _files_of(container: Container, stores: Stores) -> str:

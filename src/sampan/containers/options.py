@@ -90,7 +90,8 @@ class Security(NamedTuple):
 class Namespaces(NamedTuple):
     """Which namespaces a container has: "" its own, "host", or "container:ID" that of another one.
 
-    ``ipc`` "shareable" is one of its own that others may join, "none" one without /dev/shm.
+    ``ipc`` "shareable" is one of its own that others may join, "none" one without /dev/shm. ``user`` is "", or has the
+    ids that the caller has in the container: "keep-id:1000:1000".
     """
 
     pid: str = ""
@@ -98,6 +99,7 @@ class Namespaces(NamedTuple):
     uts: str = ""
     cgroup: str = ""
     network: str = ""
+    user: str = ""
 
 
 class Joining(NamedTuple):

@@ -60,6 +60,10 @@ def compose(request: Request) -> dict[str, Any]:
     binds = [_bind(mount) for mount in request.mounts] + [_image(mount) for mount in options.images]
     spec["mounts"] += sorted(binds, key=lambda mount: mount["destination"].count("/"))
     _confine(options, spec, rootless=request.rootless)
+    if options.namespaces.user:
+        from sampan.containers import keptids
+
+        keptids.apply(options.namespaces.user, spec, user.uid, user.gid, user.groups)
     return spec
 
 

@@ -30,14 +30,20 @@ class Entry(NamedTuple):
     namespaces: tuple[tuple[int, int], ...]
     cgroup: Cgroup
     ending: init.Ending
+    kept: bool
 
 
-def create(pid: int, cgroup: Cgroup, ending: init.Ending) -> Process:
+def create(pid: int, cgroup: Cgroup, ending: init.Ending, *, kept: bool = False) -> Process:
     """Makes a process in ``cgroup`` beside ``pid``, the first one of a running container; start it as one starts that.
 
-    The caller must have a single thread. Raises NotFound if the container is not running any more.
+    ``kept`` is whether its user namespace lies below that of its mounts (``init.Job.kept``): it gives no right to the
+    others, so it comes last. The caller must have a single thread. Raises NotFound if the container is not running any
+    more.
     """
-    entry = Entry(_open_namespaces(pid), cgroup, ending)
+    found = _open_namespaces(pid)
+    if kept:
+        found = tuple(sorted(found, key=lambda pair: pair[1] == syscalls.CLONE_NEWUSER))
+    entry = Entry(found, cgroup, ending, kept)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()
@@ -84,7 +90,7 @@ def _join(entry: Entry, end: Connection) -> NoReturn:
         own = os.stat("/proc/self/exe")
         for fd, flag in entry.namespaces:
             syscalls.setns(fd, flag)
-            if flag == syscalls.CLONE_NEWUSER:
+            if flag == syscalls.CLONE_NEWUSER and not entry.kept:
                 init.become_root()
         init.fork_and_tell(end)
         os.setsid()

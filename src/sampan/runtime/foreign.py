@@ -269,6 +269,8 @@ def _translated(spec: dict[str, Any], root: str, place: str) -> dict[str, Any]:
     What it shows of images is mounted in ``place``. Raises Unsupported.
     """
     linux = _without(spec.get("linux") or {}, "linux")
+    if "keptIds" in linux:
+        raise Unsupported("--userns keep-id takes sampan's own runtime")
     if not _may_make_cgroup(linux):
         linux.pop("cgroupsPath", None)
     return {

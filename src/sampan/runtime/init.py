@@ -82,6 +82,8 @@ class Job(NamedTuple):
     hooks: hooks.Inside = hooks.NONE_INSIDE
     propagation: int = 0
     """Of the root (``rootfsPropagation``), as mount(2)'s flags."""
+    kept: int = -1
+    """Who the program is in the first process's namespace, if it goes into another one that has his own id (-1: no)."""
     own_nodes: bool = False
     """Whether device nodes that are made in the container's own layer work."""
 
@@ -183,23 +185,35 @@ def _first_process(job: Job, end: Connection) -> NoReturn:
         os.chroot(".")
         os.close(root_fd)
     if ending.terminal:
-        ending = ending._replace(stdio=console(ending.process, end, bind=True))
+        ending = ending._replace(stdio=console(ending.process, end, bind=True, owner=job.kept))
     if job.propagation:
         mounts.mount(b"", b"/", None, job.propagation)
     if job.root_readonly:
         mounts.set_attributes(os.open("/", os.O_PATH | os.O_DIRECTORY), mounts.MOUNT_ATTR_RDONLY)
+    if job.kept >= 0:
+        _enter_kept(end)
     finish(ending, cwd_fd, end, own, loaded, label, job.hooks)
 
 
-def console(process: dict[str, Any], end: Connection, *, bind: bool) -> tuple[int, int, int]:
-    """A terminal of the container's own, whose other side is sent to the parent, as standard descriptors."""
+def _enter_kept(end: Connection) -> None:
+    """Goes into a user namespace below that of the mounts, whose maps the parent writes."""
+    prctl(syscalls.PR_SET_DUMPABLE, 1)  # its maps are to be written, and nobody else is in it yet
+    syscalls.unshare(syscalls.CLONE_NEWUSER)
+    end.send(handshake.USER)
+    handshake.await_word(end, handshake.GO)
+    prctl(syscalls.PR_SET_DUMPABLE, 0)
+
+
+def console(process: dict[str, Any], end: Connection, *, bind: bool, owner: int = -1) -> tuple[int, int, int]:
+    """A terminal of the container's own, whose other side is sent to the parent, as standard descriptors. It belongs to
+    the program's user, or to ``owner`` unless that is negative."""
     master, slave = open_terminal()
     if bind:
         _bind_console(slave)
     size = process.get("consoleSize") or {}
     if size.get("height") and size.get("width"):
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", size["height"], size["width"], 0, 0))
-    uid = (process.get("user") or {}).get("uid", 0)
+    uid = owner if owner >= 0 else (process.get("user") or {}).get("uid", 0)
     if os.fstat(slave).st_uid != uid:
         os.fchown(slave, uid, -1)
     handshake.tell_console(end, master)

@@ -41,6 +41,8 @@ class Process:
         self.early: tuple[hooks.Hook, ...] = ()
         """Hooks that run on the host when all is mounted; each hears ``told``."""
         self.told = b""
+        self.maps: Maps | None = None
+        """The ids of the user namespace that its program is in, if that is another one than that of its mounts."""
 
     def ready(self, *, terminal: bool = False, mounted: Callable[[], None] | None = None) -> int:
         """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for).
@@ -57,6 +59,12 @@ class Process:
         if terminal:
             _, fds = handshake.expect(self._end, handshake.CONSOLE)
             console = fds[0]
+        if self.maps:
+            from sampan.runtime import idmaps
+
+            handshake.expect(self._end, handshake.USER)
+            idmaps.write(self.pid, self.maps)
+            self._end.send(handshake.GO)
         _, fds = handshake.expect(self._end, handshake.READY)
         self._listener = fds[0] if fds else -1
         return console
@@ -151,6 +159,7 @@ def create(
     resources = linux.get("resources") or {}
     cgroup = container.plan(linux["cgroupsPath"], resources) if linux.get("cgroupsPath") else ()
     missing: list[str] = []
+    kept = linux.get("keptIds")
     early, inside = hooks.beside(spec, bundle)
     job = init.Job(
         process=spec["process"],
@@ -170,13 +179,23 @@ def create(
             bool(spec["process"].get("terminal")),
         ),
         hooks=inside,
+        kept=_outside(kept[0], spec["process"]["user"]["uid"]) if kept else -1,
         own_nodes=bool(linux.get("ownNodes")),
     )
     process = begin(job)
     process.missing = tuple(missing)
     process.early = early
     process.told = inside.state
+    if kept:
+        from sampan.runtime import idmaps
+
+        process.maps = idmaps.Maps(*(tuple(namespaces.IdRange(*each) for each in ranges) for ranges in kept))
     return process
+
+
+def _outside(ranges: list[tuple[int, int, int]], inside: int) -> int:
+    """What an id is called outside of a user namespace with these maps; root's where it is not mapped."""
+    return next((outside + inside - first for first, outside, length in ranges if first <= inside < first + length), 0)
 
 
 def begin(job: init.Job, maps: Maps | None = None) -> Process:
