@@ -142,6 +142,16 @@ def test_the_environment_tells_the_epoch_too(here: Somewhere, elsewhere: Somewhe
 
 
 @as_system
+def test_times_before_the_epoch_do_not_matter_either(here: Somewhere, elsewhere: Somewhere) -> None:
+    lines = f"{LINES}FROM scratch\nCOPY --from=0 /src /unpacked /s/\nCOPY src/a src/l /l/\nADD src/d busybox /d/\n"
+    here.prepare(lines, EPOCH - 1000, ["a", "d/b", "d/c", "l"])
+    elsewhere.prepare(lines, EPOCH - 86_400 * 300, ["l", "d/c", "d/b", "a"])
+    for target in ("0", "1"):
+        options = ("--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", "--target", target)
+        assert here.build(*options) == elsewhere.build(*options)
+
+
+@as_system
 def test_layers_of_the_base_are_not_written_anew(here: Somewhere, sampan: commands.Sampan) -> None:
     here.prepare(BASE, EPOCH + 1, ["a"])
     base = here.build()

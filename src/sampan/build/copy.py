@@ -113,7 +113,7 @@ def _place_directory(
     to: Destination, attributes: Attributes,
 ) -> None:  # fmt: skip
     owner, mode = _wanted(status, attributes)
-    times = (status.st_atime_ns, status.st_mtime_ns)
+    times = to.times(status)
     if existing is None:
         fd = to.make_directory(above, path, owner, mode, times)
     elif stat.S_ISDIR(existing.st_mode):
@@ -176,7 +176,7 @@ def _place_regular(
                 to.copy_xattrs(reading, writing, owner=attributes.owner is None)
             elif content is not None:
                 to.remember(path, content, owner)
-            os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
+            os.utime(writing, ns=to.times(status))
         finally:
             os.close(writing)
     finally:
@@ -196,7 +196,7 @@ def _place_special(
         if not to.make_node(name, above, stat.S_IFMT(status.st_mode), status.st_rdev, mode):
             raise Unsupported(f"the device {shown(origin)} cannot be copied without being root")
     to.own_node(name, above, owner)
-    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=above, follow_symlinks=False)
+    os.utime(name, ns=to.times(status), dir_fd=above, follow_symlinks=False)
 
 
 def _copy_small(reading: int, writing: int, size: int) -> bytes | None:

@@ -47,8 +47,8 @@ class Destination:
     """
 
     __slots__ = (
-        "_digests", "_former", "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "check", "contents",
-        "nodes", "placed", "settled", "tree",
+        "_digests", "_former", "_links", "_now", "_own", "_room", "_rootless", "_times", "_upper", "at", "check",
+        "contents", "nodes", "placed", "settled", "tree",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,8 @@ class Destination:
         self.contents: dict[bytes, bytes] = {}
         self.nodes: dict[int, tuple[int, int]] = {}
         self.settled = True
+        self.at: int | None = None
+        """The time that copies get (seconds since 1970); None: that of what they are copies of."""
 
     def __enter__(self) -> Destination:
         return self
@@ -217,10 +219,16 @@ class Destination:
         finally:
             os.close(above)
 
+    def times(self, status: os.stat_result) -> tuple[int, int]:
+        """When the copy of a file was accessed and modified, in nanoseconds since 1970."""
+        if self.at is None:
+            return status.st_atime_ns, status.st_mtime_ns
+        return self.at * 1_000_000_000, self.at * 1_000_000_000
+
     def known(self, origin: bytes, status: os.stat_result, owner: tuple[int, int], mode: int) -> bytes | None:
         """What describes the file that ``origin`` is copied to, if it has one name only (``former.describe``)."""
         digest = self._digests.get(origin)
-        return describe(digest, owner, mode, status.st_mtime_ns) if digest and status.st_nlink == 1 else None
+        return describe(digest, owner, mode, self.times(status)[1]) if digest and status.st_nlink == 1 else None
 
     def taken(self, path: bytes, above: int, described: bytes) -> bool:
         """Makes ``path`` a name of a file that is there already, if there is such a one."""

@@ -251,6 +251,8 @@ class Build:
                     fetched = [self.keys.remotes.fetch(source)]
                     matches, unpacks = selection.without_excluded(step, fetched), step.unpack_remote
                 settled = to.settled
+                # When a context was checked out is nothing that an image should tell of.
+                to.at = None if isinstance(step.origin, STEPS) or not isinstance(source, str) else self._epoch
                 for seen, match in matches:
                     if unpacks and self._unpack(seen, match, step.dest, to, attributes):
                         to.settled = to.settled and sources.unchanged(seen, match.path, match.status)

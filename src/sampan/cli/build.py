@@ -100,7 +100,7 @@ COMMAND = Command(
     "--cpuset-mems --memory -m --memory-swap --policy --provenance --sbom "
     "--security-opt",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
-    "everything in it that would be later.",
+    "everything in it that would be later, and of what is copied from the build context.",
     examples=(
         ("sampan build -t hello .", "Build the Dockerfile in this directory"),
         (
