@@ -294,7 +294,6 @@ def test_too_long_a_profile_is_refused() -> None:
     ("profile", "machine"),
     [
         (deny_all({"names": ["read"], "action": "SCMP_ACT_NOTIFY"}), "x86_64"),
-        (deny_all(listenerPath="/run/agent.sock"), "x86_64"),
         (deny_all(), "vax"),
     ],
 )

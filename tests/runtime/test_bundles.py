@@ -299,7 +299,22 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
         {"destination": "/x", "type": "bind", "source": "/nonexistent", "options": ["bind"]}
     ),
     "the path of a prestart hook is not absolute": lambda spec: spec.update(hooks={"prestart": [{"path": "x"}]}),
-    "SCMP_ACT_NOTIFY": lambda spec: spec["linux"].update(seccomp={"defaultAction": "SCMP_ACT_NOTIFY"}),
+    "SCMP_ACT_NOTIFY cannot be the default": lambda spec: spec["linux"].update(
+        seccomp={"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"}
+    ),
+    "needs a listenerPath": lambda spec: spec["linux"].update(
+        seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}
+    ),
+    "cannot hand the seccomp listener to /nonexistent": lambda spec: spec["linux"].update(
+        seccomp={
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            "listenerPath": "/nonexistent",
+        }
+    ),
+    "listenerMetadata, and no listenerPath": lambda spec: spec["linux"].update(
+        seccomp={"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}
+    ),
     "has no AppArmor": lambda spec: spec["process"].update(apparmorProfile="docker-default"),
     "a device needs a path and a type": lambda spec: spec["linux"].update(devices=[{"path": "/dev/x", "type": "q"}]),
     "is not a directory": lambda spec: spec["root"].update(path="nosuch"),

@@ -79,6 +79,7 @@ _FILTER_FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 0,  # the caller has one thread
     "SECCOMP_FILTER_FLAG_LOG": 2,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
 
 
@@ -94,11 +95,8 @@ def compile(profile: dict[str, Any], machine: str, *, listener: bool = False) ->
 
     if machine not in _ABIS:
         raise Unsupported(f"seccomp filters are not supported on {machine}")
-    actions = [profile.get("defaultAction"), *(rule.get("action") for rule in profile.get("syscalls") or ())]
-    if not listener and "SCMP_ACT_NOTIFY" in actions:
-        raise Unsupported("SCMP_ACT_NOTIFY in the seccomp profile: notification is not supported")
-    if profile.get("listenerPath"):
-        raise Unsupported("the seccomp profile has a listenerPath: notification is not supported")
+    if not listener and notifies(profile):
+        raise Unsupported("SCMP_ACT_NOTIFY in the seccomp profile: nobody answers here", hint="sampan runtime does it")
     default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))
     rules = [_rule(entry) for entry in profile.get("syscalls") or ()]
     code = [(_RETURN, 0, 0, _RET_KILL_PROCESS)]
@@ -128,14 +126,20 @@ def known() -> dict[str, list[str]]:
     }
 
 
+def notifies(profile: dict[str, Any]) -> bool:
+    """Whether the profile has calls that wait for the answer of a program outside."""
+    actions = [profile.get("defaultAction"), *(rule.get("action") for rule in profile.get("syscalls") or ())]
+    return "SCMP_ACT_NOTIFY" in actions
+
+
 def filter_flags(profile: dict[str, Any]) -> int:
     """The profile's ``flags`` for ``install``; without any, what runc takes: SPEC_ALLOW."""
     flags = 0
     for name in profile.get("flags", ("SECCOMP_FILTER_FLAG_SPEC_ALLOW",)):
-        if name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV":
-            raise Unsupported(f"{name} in the seccomp profile: notification is not supported")
         if name not in _FILTER_FLAGS:
             raise Invalid(f"unknown flag {name!r} in the seccomp profile")
+        if name == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" and not notifies(profile):
+            raise Invalid(f"{name} in the seccomp profile, which has no call that is notified")
         flags |= _FILTER_FLAGS[name]
     return flags
 
@@ -153,11 +157,11 @@ def install(program: bytes, flags: int = SPEC_ALLOW) -> None:
     named("seccomp", 1, flags, fprog)
 
 
-def listen(program: bytes) -> int:
+def listen(program: bytes, flags: int = SPEC_ALLOW) -> int:
     """As ``install``, and gives the descriptor on which calls are notified (seccomp_unotify(2)). Raises OSError."""
     instructions = syscalls.buffer(program)
     fprog = struct.pack("HP", len(program) // 8, syscalls.address(instructions))
-    return named("seccomp", 1, SPEC_ALLOW | _NEW_LISTENER, fprog)
+    return named("seccomp", 1, flags | _NEW_LISTENER, fprog)
 
 
 def calls(names: Iterable[str], machine: str) -> dict[tuple[int, int], str]:

@@ -57,14 +57,14 @@ _X86_64 = {
     "capset": 126, "prctl": 157, "keyctl": 250, "bpf": 321, "setgroups": 116, "setresuid": 117, "setresgid": 119,
     "sethostname": 170, "setdomainname": 171, "personality": 135, "mknodat": 259, "pidfd_send_signal": 424,
     "pidfd_getfd": 438, "statfs": 137, "fstatfs": 138, "syncfs": 306, "memfd_create": 319,
-    "madvise": 28, "sched_setattr": 314, "ioprio_set": 251,
+    "madvise": 28, "clone": 56, "sched_setattr": 314, "ioprio_set": 251,
 }  # fmt: skip
 _GENERIC = {  # arm64, riscv64, loongarch64 (include/uapi/asm-generic/unistd.h)
     "pivot_root": 41, "mount": 40, "umount2": 39, "unshare": 97, "setns": 268, "seccomp": 277, "capget": 90,
     "capset": 91, "prctl": 167, "keyctl": 219, "bpf": 280, "setgroups": 159, "setresuid": 147, "setresgid": 149,
     "sethostname": 161, "setdomainname": 162, "personality": 92, "mknodat": 33, "pidfd_send_signal": 424,
     "pidfd_getfd": 438, "statfs": 43, "fstatfs": 44, "syncfs": 267, "memfd_create": 279,
-    "madvise": 233, "sched_setattr": 274, "ioprio_set": 30,
+    "madvise": 233, "clone": 220, "sched_setattr": 274, "ioprio_set": 30,
 }  # fmt: skip
 NUMBERS = _X86_64 if _MACHINE == "x86_64" else _GENERIC
 

@@ -9,7 +9,7 @@ import stat
 from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.linux import ids, namespaces, seccomp, syscalls
-from sampan.runtime import attributes, hooks, idmaps, init, nodes, parent, rootfs
+from sampan.runtime import attributes, hooks, idmaps, init, listener, nodes, parent, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.idmaps import Maps
 from sampan.runtime.rootfs import Operation
@@ -145,7 +145,8 @@ def filter_of(linux: dict[str, Any]) -> tuple[bytes, int] | None:
     profile = linux.get("seccomp")
     if not profile:
         return None
-    return seccomp.compile(profile, os.uname().machine), seccomp.filter_flags(profile)
+    answered = listener.of(profile) is not None
+    return seccomp.compile(profile, os.uname().machine, listener=answered), seccomp.filter_flags(profile)
 
 
 def _maps(linux: dict[str, Any]) -> Maps:

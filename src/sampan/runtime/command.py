@@ -12,12 +12,13 @@ from _signal import SIGKILL, pidfd_send_signal
 from sampan import plainjson
 from sampan.errors import Conflict, Invalid, NotFound, SampanError
 from sampan.linux import namespaces, sockets, syscalls
-from sampan.runtime import attributes, bundle, enter, handshake, hooks, init, parent, state
+from sampan.runtime import attributes, bundle, enter, handshake, hooks, init, listener, parent, state
 from sampan.runtime.cgroups import container
 from sampan.runtime.state import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NamedTuple
 else:
     from sampan.values import NamedTuple
@@ -74,7 +75,8 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
     create, start = hooks.of(spec, "createContainer"), hooks.of(spec, "startContainer")
     hooks.of(spec, "poststart", "poststop")  # wrong ones are refused before there is anything to undo
     gate = _gate(place)
-    rest = (how.waited, gate.fileno(), how.preserved, how.keyring)
+    answering = listener.of(linux.get("seccomp"))
+    rest = (how.waited, gate.fileno(), how.preserved, how.keyring, answering is not None)
     ending = init.Ending(spec["process"], filter_, _STDIO, terminal, *rest)
     job, maps = bundle.job(spec, directory, record.cgroup, ending, hooks.Inside(bool(early), create, start, told))
     process = parent.begin(job, maps)
@@ -84,7 +86,8 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
         def run_early() -> None:
             hooks.perform(early, hooks.state(told, b"creating", process.pid))
 
-        console = process.ready(terminal=terminal, mounted=run_early if early else None)
+        listening = _hands_over(answering, hooks.state(told, b"creating", process.pid), process.pid)
+        console = process.ready(terminal=terminal, mounted=run_early if early else None, listening=listening)
         record = record._replace(pid=process.pid, started=state.start_time(process.pid) or 0)
         state.write(place, record)
         return Begun(process, _publish(process.pid, console, how), tuple(warnings))
@@ -312,13 +315,22 @@ def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup
     terminal = bool(process.get("terminal"))
     _check_terminal(terminal, how)
     path = os.path.normpath(f"{record.cgroup}/{cgroup}") if cgroup else record.cgroup
-    ending = init.Ending(process, _kept_filter(place), _STDIO, terminal, how.waited, -1, how.preserved, how.keyring)
+    answering = listener.of((state.spec(place).get("linux") or {}).get("seccomp"))
+    rest = (how.waited, -1, how.preserved, how.keyring, answering is not None)
+    ending = init.Ending(process, _kept_filter(place), _STDIO, terminal, *rest)
     begun = enter.create(record.pid, container.found(path) if path else (), ending)
+    listening = _hands_over(answering, hooks.state(_told(record), now.encode(), record.pid), begun.pid)
     try:
-        return Begun(begun, _publish(begun.pid, begun.ready(terminal=terminal), how), tuple(warnings))
+        console = begun.ready(terminal=terminal, listening=listening)
+        return Begun(begun, _publish(begun.pid, console, how), tuple(warnings))
     except BaseException:
         begun.abandon()
         raise
+
+
+def _hands_over(answering: listener.Listener | None, told: bytes, pid: int) -> Callable[[int], None] | None:
+    """What is done with the descriptor on which calls of process ``pid`` are notified, if anybody is to answer."""
+    return (lambda fd: listener.hand_over(answering, told, pid, fd)) if answering else None
 
 
 def _kept_filter(place: str) -> tuple[bytes, int] | None:

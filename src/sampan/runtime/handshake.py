@@ -6,6 +6,7 @@
     child → parent    mounted      (where hooks wait for it) all is mounted, the host still in view; after them
     parent → child    go
     child → parent    console      with the descriptor of the terminal's master side (only where one was asked for)
+    child → parent    listener     with the descriptor on which system calls are notified (only where somebody answers)
     child → parent    ready        all is set up; only the program is missing. With the descriptor on which the system
                                    calls of ``pretence`` are notified, where there are such
     parent → child    start        or    later: a command that comes to the container's gate will say it
@@ -23,6 +24,7 @@ from sampan.linux.sockets import Connection
 START = b"start"
 READY = b"ready"
 CONSOLE = b"console"
+LISTENER = b"listener"
 USER = b"user"
 MOUNTED = b"mounted"
 GO = b"go"

@@ -21,7 +21,7 @@ from sampan.errors import CommandMissing, Invalid, NotExecutable, SampanError, U
 from sampan.linux import beneath, capabilities, mounts, namespaces, seccomp, syscalls
 from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import named, prctl
-from sampan.runtime import attributes, handshake, hooks, rootfs
+from sampan.runtime import attributes, handshake, hooks, listener, rootfs
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.rootfs import Operation
@@ -49,7 +49,7 @@ class Ending(NamedTuple):
 
     ``filter_`` is its seccomp filter, with flags. ``tied``: it is killed when the process that made it dies. ``gate``
     is a socket at which it waits for a later command's ``start`` (-1: for none); descriptors from 3 on up to
-    ``preserved`` stay open.
+    ``preserved`` stay open. ``listens``: some of the filter's calls are answered by somebody outside.
     """
 
     process: dict[str, Any]
@@ -60,6 +60,7 @@ class Ending(NamedTuple):
     gate: int = -1
     preserved: int = 0
     keyring: bool = True
+    listens: bool = False
 
 
 class Job(NamedTuple):
@@ -239,9 +240,9 @@ def finish(
     attributes.set_priorities(process)
     no_new_privileges = bool(process.get("noNewPrivileges"))
     sets = process.get("capabilities") or {}
-    if ending.filter_ and not no_new_privileges:
+    if not no_new_privileges:
         # Without no_new_privs loading a filter is privileged, so it comes before the capabilities go.
-        seccomp.install(*ending.filter_)
+        _filter(ending, end)
     capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or ()))
     _become(process.get("user") or {})
     _enter(process, cwd_fd)
@@ -250,8 +251,8 @@ def finish(
         prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if label:
         os.write(*label)
-    if ending.filter_ and no_new_privileges:
-        seccomp.install(*ending.filter_)
+    if no_new_privileges:
+        _filter(ending, end)
     program, environment = _program(process, own)
     if process.get("pretence"):
         # The last filter: from here on nothing of ours makes a call that it answers.
@@ -274,18 +275,25 @@ def finish(
         raise _not_executable(process["args"][0], error) from None
 
 
+def _filter(ending: Ending, end: Connection) -> None:
+    if ending.filter_ and ending.listens:
+        listener.install(*ending.filter_, end)
+    elif ending.filter_:
+        seccomp.install(*ending.filter_)
+
+
 def _pretend(filter_: str, end: Connection) -> None:
     """Has the parent answer what the filter (in hexadecimal) notifies."""
     try:
-        listener = seccomp.listen(bytes.fromhex(filter_))
+        fd = seccomp.listen(bytes.fromhex(filter_))
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
         # Only one may listen (seccomp(2)): this container is in one that pretends already.
         end.send(handshake.READY)
         return
-    end.send_descriptors(handshake.READY, (listener,))
-    os.close(listener)
+    end.send_descriptors(handshake.READY, (fd,))
+    os.close(fd)
 
 
 def _await_start(ending: Ending, end: Connection) -> None:

@@ -44,10 +44,17 @@ class Process:
         self.maps: Maps | None = None
         """The ids of the user namespace that its program is in, if that is another one than that of its mounts."""
 
-    def ready(self, *, terminal: bool = False, mounted: Callable[[], None] | None = None) -> int:
+    def ready(
+        self,
+        *,
+        terminal: bool = False,
+        mounted: Callable[[], None] | None = None,
+        listening: Callable[[int], None] | None = None,
+    ) -> int:
         """Waits until only the program is missing, and gives the terminal's master (-1 if none was asked for).
 
-        ``mounted`` is called when all is mounted, if the first process was told to wait for that.
+        ``mounted`` is called when all is mounted, if the first process was told to wait for that; ``listening`` with
+        the descriptor on which its calls are notified, if somebody is to answer them.
         """
         console = -1
         if mounted or self.early:
@@ -65,6 +72,8 @@ class Process:
             handshake.expect(self._end, handshake.USER)
             idmaps.write(self.pid, self.maps)
             self._end.send(handshake.GO)
+        if listening:
+            listening(handshake.expect(self._end, handshake.LISTENER)[1][0])
         _, fds = handshake.expect(self._end, handshake.READY)
         self._listener = fds[0] if fds else -1
         return console
