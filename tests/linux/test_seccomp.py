@@ -308,8 +308,10 @@ def test_filter_flags() -> None:
     assert seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"]}) == 2
     with pytest.raises(Invalid, match="_FAST"):
         seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_FAST"]})
-    with pytest.raises(Unsupported):
-        seccomp.filter_flags({"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]})
+    waiting = {"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}
+    with pytest.raises(Invalid, match="no call that is notified"):
+        seccomp.filter_flags(waiting)
+    assert seccomp.filter_flags({**waiting, "syscalls": [{"names": ["read"], "action": "SCMP_ACT_NOTIFY"}]}) == 32
 
 
 # A second opinion.

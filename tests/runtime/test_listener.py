@@ -128,6 +128,11 @@ def test_the_runtimes_own_calls_may_be_among_them(anyones_bundle: Bundle, agent:
     assert len(agent.calls) > 10
 
 
+def hang_up(agent: socket.socket) -> None:
+    connection, _ = agent.accept()
+    connection.close()
+
+
 def test_nobody_is_left_where_the_agent_goes_away(anyones_bundle: Bundle) -> None:
     path = anyones_bundle.path / "agent.sock"
     notify(anyones_bundle, "mkdir", "close")
@@ -135,7 +140,7 @@ def test_nobody_is_left_where_the_agent_goes_away(anyones_bundle: Bundle) -> Non
         agent.bind(str(path))
         path.chmod(0o777)
         agent.listen()
-        threading.Thread(target=lambda: agent.accept()[0].close(), daemon=True).start()
+        threading.Thread(target=hang_up, args=(agent,), daemon=True).start()
         done = anyones_bundle.run("sh", "-c", "mkdir /tmp/made 2>&1", check=False)
     assert done.returncode == 1
     assert os.listdir(anyones_bundle.root / "tmp") == []
