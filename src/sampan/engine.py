@@ -70,31 +70,45 @@ class Engine:
     def snapshots(self) -> Overlay:
         from sampan.snapshots.overlay import Overlay
 
-        return Overlay(self.paths.snapshots, self.database, userxattr=self.rootless, copies=self._copies())
+        kind = self._storage()
+        return Overlay(
+            self.paths.snapshots,
+            self.database,
+            userxattr=self.rootless,
+            copies=kind == "copies",
+            fused=kind == "fuse-overlayfs",
+        )
 
-    def _copies(self) -> bool:
-        """Whether snapshots are copied, since overlayfs does not work here; tried once for each kernel. The variable
-        SAMPAN_STORAGE (overlay, copies) is for tests."""
+    def _storage(self) -> str:
+        """How snapshots are mounted: "overlay", or else "fuse-overlayfs", or else "copies"; tried once for each kernel.
+        The variable SAMPAN_STORAGE is for tests."""
         forced = os.environ.get("SAMPAN_STORAGE")
         if forced or not os.path.isdir(self.paths.root):
-            return forced == "copies"
+            return forced or "overlay"
         kernel = f"{os.uname().release} {os.uname().version}"
         try:
             with open(self.paths.storage) as file:
                 kind, _, known = file.read().partition(" ")
             if known == kernel:
-                return kind == "copies"
+                return kind
         except FileNotFoundError:
             pass
         from sampan.linux import ids
-        from sampan.snapshots import copies
 
         if not ids.is_root():
-            return False  # nothing can be tried, nor mounted
-        kind = "overlay" if copies.overlay_works(self.paths.snapshots, userxattr=self.rootless) else "copies"
+            return "overlay"  # nothing can be tried, nor mounted
+        kind = self._try_storage()
         with open(self.paths.storage, "w") as file:
             file.write(f"{kind} {kernel}")
-        return kind == "copies"
+        return kind
+
+    def _try_storage(self) -> str:
+        from sampan.snapshots import copies, fused
+
+        if copies.overlay_works(self.paths.snapshots, userxattr=self.rootless):
+            return "overlay"
+        # As the machine's root it would mount among the machine's own.
+        return "fuse-overlayfs" if self.rootless and fused.works(self.paths.snapshots) else "copies"
 
     @cached_property
     def volumes(self) -> Volumes:

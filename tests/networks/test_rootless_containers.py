@@ -1,8 +1,6 @@
 """An ordinary user's containers and builds with a network, on a machine of the test's own that lets him have one."""
 
 import os
-import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import images
-from commands import Account, Done, Sampan, run
+from commands import Account, Sampan
+from elsewhere import Elsewhere, mounts
 from machines import Machine, connect
 from residents import await_
 from sampan.networks.rootless import PROGRAMS
@@ -20,28 +19,6 @@ pytestmark = [pytest.mark.system, pytest.mark.root, pytest.mark.rootless, pytest
 HOST, OUTSIDE = "203.0.113.1", "203.0.113.2"
 PUBLISHED = ("-p", "127.0.0.1:8080:80", "-p", "127.0.0.1:8053:53/udp")
 WITH = [pytest.param(name, marks=pytest.mark.needs(name)) for name in PROGRAMS]
-
-
-class Ashore(Sampan):
-    """The command line as an ordinary user runs it on ``host``, where the mounts are those of process ``pid``."""
-
-    def __init__(self, sampan: Sampan, host: Machine, pid: int) -> None:
-        super().__init__(sampan.root)
-        assert sampan.account
-        self._user: Account = sampan.account
-        self._namespaces = (f"--net=/proc/{host.pid}/ns/net", f"--mount=/proc/{pid}/ns/mnt")
-
-    def __call__(self, *arguments: str | Path, check: bool = True, **options: object) -> Done:
-        environment = {"HOME": str(self._user.home), **self._user.environment}
-        return run(self.command(*arguments), check=check, environment=environment, cwd=self._user.home, **options)
-
-    def processes(self) -> str:
-        """What the user has running."""
-        return run(["ps", "-ww", "-o", "args=", "-u", str(self._user.uid)], check=False).stdout
-
-    def command(self, *arguments: str | Path) -> list[str]:
-        user = (f"--reuid={self._user.uid}", f"--regid={self._user.gid}", "--clear-groups")
-        return ["nsenter", *self._namespaces, "setpriv", *user, *super().command(*arguments)]
 
 
 @pytest.fixture
@@ -63,30 +40,17 @@ def host(outside: Machine) -> Iterator[Machine]:
 
 
 @contextmanager
-def ashore(sampan: Sampan, host: Machine, directory: Path, *hidden: str) -> Iterator[Ashore]:
-    """A user there for whom ``hidden`` programs are not installed."""
-    directory.chmod(0o755)
-    os.mknod(directory / "tun", stat.S_IFCHR, os.makedev(10, 200))
-    (directory / "tun").chmod(0o666)
-    (directory / "resolv.conf").write_text(f"nameserver {OUTSIDE}\n")
-    (directory / "nothing").touch()
-    places = {
-        "/dev/net/tun": "tun",
-        "/etc/resolv.conf": "resolv.conf",
-        **{f"/usr/bin/{name}": "nothing" for name in hidden},
-    }
-    binds = " && ".join(f"mount --bind {directory}/{source} {target}" for target, source in places.items())
-    words = ["unshare", "--mount", "sh", "-c", f"{binds} && echo made && exec sleep 1000"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == "made\n"
+def ashore(sampan: Sampan, host: Machine, directory: Path, *hidden: str) -> Iterator[Elsewhere]:
+    """A user there, who may make network devices, and for whom ``hidden`` programs are not installed."""
+    binds: dict[str, str | int] = {"/dev/net/tun": os.makedev(10, 200), "/etc/resolv.conf": f"nameserver {OUTSIDE}\n"}
+    binds |= {f"/usr/bin/{name}": "" for name in hidden}
+    with mounts(directory, binds) as namespace:
         images.put(sampan, "box")
-        there = Ashore(sampan, host, holder.pid)
+        there = Elsewhere(sampan, (f"--net=/proc/{host.pid}/ns/net", namespace))
         try:
             yield there
         finally:
             there.remove_containers()
-            holder.kill()
 
 
 def other(name: str) -> tuple[str, ...]:
@@ -94,7 +58,7 @@ def other(name: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def inside(sampan: Ashore, name: str) -> Iterator[Machine]:
+def inside(sampan: Elsewhere, name: str) -> Iterator[Machine]:
     """The network of a container, with servers on its ports 80 and, for UDP, 53."""
     pid = int(sampan("inspect", "-f", "{{.State.Pid}}", name).stdout)
     container = Machine.of("container", pid)

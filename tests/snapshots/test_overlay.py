@@ -31,7 +31,7 @@ def test_a_stack(snapshots: Overlay) -> None:
     snapshots.commit("one", A, 1)
     second = snapshots.prepare("two", A)
     assert snapshots.directory("two") == second
-    assert snapshots.rootfs("two") == ((first,), second, second.removesuffix("fs") + "work", True)
+    assert snapshots.rootfs("two") == ((first,), second, second.removesuffix("fs") + "work", True, False)
     snapshots.commit("two", B, 2)
     assert snapshots.stack(B) == (second, first)
     assert snapshots.stack(None) == ()

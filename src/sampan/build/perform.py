@@ -230,7 +230,8 @@ class Build:
                 else:
                     yield Origin(view, None, "")
 
-        place = Place(bundle, self._host.caches, self._host.rootless, self._stores.snapshots.copies)
+        by_kernel = self._stores.snapshots.driver == "overlay"
+        place = Place(bundle, self._host.caches, self._host.rootless, not by_kernel)
         return prepared(mounts, place, open_origin, self._host.secrets, self._host.agents, self._cancellation)
 
     def _warn(self, message: str) -> None:

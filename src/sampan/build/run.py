@@ -28,7 +28,7 @@ from sampan.layers.changes import Nodes
 from sampan.linux import ids, ladder, ownership
 from sampan.networks import dns
 from sampan.runtime import defaults, handshake, launch
-from sampan.snapshots import copies, users
+from sampan.snapshots import copies, fused, users
 from sampan.snapshots.lookup import Tree
 from sampan.snapshots.overlay import Overlay, Rootfs
 
@@ -99,10 +99,12 @@ def run(
                     chroot.share(spec)
                 rootfs = _furnished(spec["mounts"], bundle, stack, rootfs, host.rootless)
             passing = [f"{bundle}/config.json", *prepared.passing]
-            mounted = copies.assemble(rootfs) if snapshots.copies or alone else rootfs
+            mounted = copies.assemble(rootfs) if snapshots.copies or alone else rootfs._replace(fused=snapshots.fused)
             code = _execute(spec, bundle, mounted, network, host, cancellation, output, passing)
             if snapshots.copies or alone:
                 copies.harvest(rootfs, placed)
+            elif snapshots.fused:
+                fused.settle(rootfs)
             nodes = _noted(bundle, rootfs.upper, stack, user) if "pretence" in spec["process"] else {}
     finally:
         _remove(bundle)

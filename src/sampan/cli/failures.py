@@ -1,6 +1,7 @@
 """Every way to fail, as one sentence and an exit code. Imported when something has gone wrong."""
 
 import errno
+import os
 from typing import NamedTuple
 
 from sampan.cli.flags import UsageError
@@ -51,8 +52,12 @@ def explain(error: BaseException) -> Failure:
 
 def _system(error: OSError) -> Failure:
     sentence, hint = _SENTENCES.get(error.errno or 0, ((error.strerror or str(error)).lower(), None))
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    names = [os.fsdecode(name) if isinstance(name, bytes) else str(name) for name in _names(error)]
     return Failure(f"{sentence}: {' and '.join(names)}" if names else sentence, hint, 1)
+
+
+def _names(error: OSError) -> list[object]:
+    return [name for name in (error.filename, error.filename2) if name is not None]
 
 
 def _database(error: BaseException) -> Failure:

@@ -53,7 +53,7 @@ def _contents(context: Context) -> list[Fact]:
         Fact("Images", "Images", len(engine.images.all())),
         Fact("Version", "ServerVersion", __version__),
         Fact("Root Dir", "DockerRootDir", engine.paths.root),
-        Fact("Storage Driver", "Driver", "copies" if engine.snapshots.copies else "overlay"),
+        Fact("Storage Driver", "Driver", engine.snapshots.driver),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from sampan.errors import Unavailable
-from sampan.linux import beneath, mounts, namespaces, syscalls
+from sampan.linux import beneath, fuse, mounts, namespaces, syscalls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def _of_running(pid: int, container: Container, *, rootless: bool) -> int:
 def _of_stopped(container: Container, stores: Stores) -> int:
     """Mounts its layers where it has its root, in this process's own mount namespace, and on it what it mounts."""
     rootfs = stores.snapshots.mountable(container.snapshot)
+    if rootfs.fused:
+        rootfs = rootfs._replace(lower=(), upper=fuse.mount(*rootfs[:3]).path)
     base = stores.snapshots.root
     # Short names: all of them have to fit into one page (mount(2)).
     below = ":".join(os.path.relpath(directory, base) for directory in rootfs.lower)

@@ -23,7 +23,7 @@ def fill(container: Container, spec: dict[str, Any], snapshots: Overlay) -> None
     entries = [mount for mount in spec["mounts"] if mount["type"] == "layers"]
     keys = {mount.target: key for key, mount in zip(_keys(container), container.options.images, strict=True)}
     for entry in entries:
-        entry["layers"] = snapshots.mountable(keys[entry["destination"]])
+        entry["layers"] = snapshots.mountable(keys[entry["destination"]], by_kernel=True)[:4]
 
 
 def remove(container: Container, snapshots: Overlay) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from sampan import plainjson
 from sampan.errors import CommandMissing, NotExecutable, NotFound, SampanError, Unsupported
-from sampan.linux import mounts, syscalls
+from sampan.linux import fuse, mounts, syscalls
 from sampan.runtime import init, parent
 from sampan.runtime.cgroups import choose, container
 
@@ -234,7 +234,7 @@ def create(
     spec: dict[str, Any],
     directory: str,
     *,
-    overlay: tuple[tuple[str, ...], str, str, bool],
+    overlay: tuple[tuple[str, ...], str, str, bool, bool],
     stdio: tuple[int, int, int],
 ) -> Process:
     """Has ``program`` make the container ``name`` from its runtime spec, all but its program's start.
@@ -320,12 +320,15 @@ def _without(values: dict[str, Any], part: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in _OWN[part]}
 
 
-def _mount(target: str, overlay: tuple[tuple[str, ...], str, str, bool], flags: int) -> None:
+def _mount(target: str, overlay: tuple[tuple[str, ...], str, str, bool, bool], flags: int) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     mounts.mount(b"none", b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
     _hide_unified()
     os.makedirs(target, exist_ok=True)
-    init.mount_overlay(os.fsencode(target), *overlay, flags=flags)
+    lower, upper, work, userxattr, fused = overlay
+    if fused:
+        lower, upper = (), fuse.mount(lower, upper, work).path
+    init.mount_overlay(os.fsencode(target), lower, upper, work, userxattr, flags=flags)
     os.chdir("/")
 
 

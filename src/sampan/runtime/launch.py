@@ -103,7 +103,7 @@ class Runtime:
             self._pid = 0
 
     def create(
-        self, spec: dict[str, Any], bundle: str, rootfs: tuple[tuple[str, ...], str, str, bool] | None
+        self, spec: dict[str, Any], bundle: str, rootfs: tuple[tuple[str, ...], str, str, bool, bool] | None
     ) -> Process:
         """Makes a container: namespaces, cgroup and file system, all but the program itself.
 
@@ -126,7 +126,7 @@ def create(
     spec: dict[str, Any],
     bundle: str,
     *,
-    rootfs: tuple[tuple[str, ...], str, str, bool] | None,
+    rootfs: tuple[tuple[str, ...], str, str, bool, bool] | None,
     stdio: tuple[int, int, int],
 ) -> Process:
     """Makes a container in a runtime process of its own (see ``Runtime``)."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from sampan.linux.fuse import Mounted
     from sampan.runtime.idmaps import Maps
     from sampan.runtime.pretence import Pretence
 
@@ -36,6 +37,8 @@ class Process:
         self.cgroup = cgroup
         self._leads = leads
         self._listener = -1
+        self.mounted: Mounted | None = None
+        """Who shows it its file system, if that is a program."""
         self.missing: tuple[str, ...] = ()
         """Names of settings of its cgroup that could not be had here."""
         self.early: tuple[hooks.Hook, ...] = ()
@@ -115,6 +118,8 @@ class Process:
         if not self._leads:
             _end_children()
         container.remove(self.cgroup)
+        if self.mounted:
+            self.mounted.close()
 
     def abandon(self) -> None:
         """Kills the container, wherever its making stood, and waits until it is gone."""
@@ -127,6 +132,8 @@ class Process:
         if not self._leads:
             _end_children()
         container.remove(self.cgroup)
+        if self.mounted:
+            self.mounted.close()
 
 
 def _end_children() -> None:
@@ -150,16 +157,37 @@ def create(
     spec: dict[str, Any],
     bundle: str,
     *,
-    overlay: tuple[tuple[str, ...], str, str, bool] | None,
+    overlay: tuple[tuple[str, ...], str, str, bool, bool] | None,
     stdio: tuple[int, int, int],
     filter_: bytes = b"",
 ) -> Process:
     """Makes a container from its runtime spec as far as its namespaces, and gives its first process.
 
-    ``overlay`` (lower directories, upper, work, userxattr) is mounted on the spec's root before all else; in a spec
-    without any namespaces its upper directory is the root, for want of isolation and of anything better; ``filter_``
-    is the spec's seccomp profile, if somebody compiled it already.
+    ``overlay`` (lower directories, upper, work, userxattr; by fuse-overlayfs?) is mounted on the spec's root before all
+    else; in a spec without any namespaces its upper directory is the root, for want of anything better. ``filter_`` is
+    the spec's seccomp profile, if somebody compiled it already.
     """
+    if not overlay or not overlay[4]:
+        return _create(spec, bundle, overlay and overlay[:4], stdio, filter_)
+    from sampan.linux import fuse
+
+    mounted = fuse.mount(*overlay[:3])
+    try:
+        process = _create(spec, bundle, ((), mounted.path, *overlay[2:4]), stdio, filter_)
+    except BaseException:
+        mounted.close()
+        raise
+    process.mounted = mounted
+    return process
+
+
+def _create(
+    spec: dict[str, Any],
+    bundle: str,
+    overlay: tuple[tuple[str, ...], str, str, bool] | None,
+    stdio: tuple[int, int, int],
+    filter_: bytes,
+) -> Process:
     if not (spec.get("process") or {}).get("args"):
         raise Invalid("no command was given, and the image has none")
     linux = spec.get("linux") or {}

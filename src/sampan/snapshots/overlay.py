@@ -34,20 +34,30 @@ class Rootfs(NamedTuple):
     upper: str
     work: str
     userxattr: bool
+    fused: bool = False
+    """Whether fuse-overlayfs is to mount it (``linux.fuse``)."""
 
 
 class Overlay:
     """All snapshots below one directory. ``userxattr`` is how whiteouts of directories are marked: without privileges
     in the initial user namespace overlayfs reads user.overlay.* instead of trusted.overlay.*. ``copies``: overlayfs
-    cannot be mounted here (see ``snapshots.copies``)."""
+    cannot be mounted here (see ``snapshots.copies``); ``fused``: but fuse-overlayfs can."""
 
-    __slots__ = ("_db", "copies", "root", "userxattr")
+    __slots__ = ("_db", "copies", "fused", "root", "userxattr")
 
-    def __init__(self, root: str, db: sqlite3.Connection, *, userxattr: bool, copies: bool = False) -> None:
+    def __init__(
+        self, root: str, db: sqlite3.Connection, *, userxattr: bool, copies: bool = False, fused: bool = False
+    ) -> None:
         self.copies = copies
+        self.fused = fused
         self.root = root
         self._db = db
         self.userxattr = userxattr
+
+    @property
+    def driver(self) -> str:
+        """How it is mounted, as ``info`` says it."""
+        return "copies" if self.copies else "fuse-overlayfs" if self.fused else "overlay"
 
     def prepare(self, key: str, parent: Digest | None) -> str:
         """Begins a snapshot on ``parent`` and gives the directory that receives its changes.
@@ -90,12 +100,19 @@ class Overlay:
             from sampan.snapshots import copies
 
             copies.harvest(found)
+        elif self.fused:
+            from sampan.snapshots import fused
+
+            fused.settle(found)
         return found
 
-    def mountable(self, key: str) -> Rootfs:
-        """What to mount to see ``key`` on its parents. Raises NotFound, and OSError where that has to be copied."""
+    def mountable(self, key: str, *, by_kernel: bool = False) -> Rootfs:
+        """What to mount to see ``key`` on its parents; ``by_kernel``: without a program's help. Raises NotFound, and
+        OSError where that has to be copied."""
         found = self.rootfs(key)
-        if not self.copies:
+        if self.fused and not by_kernel:
+            return found._replace(fused=bool(found.lower))
+        if not self.copies and not self.fused:
             return found
         from sampan.snapshots import copies
 
