@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from commands import Sampan
 from sampan.linux import syscalls
 
 TIMEOUT = 0.7
@@ -175,3 +176,12 @@ def connect(one: Machine, its: str, other: Machine, others: str, prefix: int = 2
         "ip link set up0 up",
     )
     other.run(f"ip address add {others}/{prefix} dev eth0", "ip link set eth0 up")
+
+
+class Beside(Sampan):
+    """The command line in the network namespace of a test machine."""
+
+    machine: Machine
+
+    def command(self, *arguments: object) -> list[str]:
+        return ["nsenter", f"--net=/proc/{self.machine.pid}/ns/net", *super().command(*map(str, arguments))]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from sampan.containers.lifecycle import Stores
     from sampan.containers.record import Containers
+    from sampan.networks.record import Networks
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
     from sampan.store.images import Images
@@ -117,6 +118,12 @@ class Engine:
         return Volumes(self.paths.volumes)
 
     @cached_property
+    def networks(self) -> Networks:
+        from sampan.networks.record import Networks
+
+        return Networks(self.database)
+
+    @cached_property
     def records(self) -> Containers:
         """The table of containers: enough for verbs that neither make nor remove one."""
         from sampan.containers.record import Containers
@@ -128,7 +135,7 @@ class Engine:
         """All that the verbs of containers need."""
         from sampan.containers.lifecycle import Stores
 
-        return Stores(self.paths, self.records, self.snapshots, self.volumes, self.rootless)
+        return Stores(self.paths, self.records, self.snapshots, self.volumes, self.rootless, self.networks)
 
     def collect(self, *, half_done: bool = False) -> int | None:
         """Frees what nothing keeps any more (``store.collect``)."""

@@ -13,22 +13,13 @@ import pytest
 
 import servers
 from commands import Sampan
-from machines import Machine, connect
+from machines import Beside, Machine, connect
 from residents import IMAGE, PATIENCE, assert_clean, await_
 
 pytestmark = [pytest.mark.system]
 
 SERVE = ("httpd", "-f", "-p", "80", "-h", "/data")
 SEED = "from the image\n"
-
-
-class Beside(Sampan):
-    """The command line in the network namespace of a test machine."""
-
-    machine: Machine
-
-    def command(self, *arguments: object) -> list[str]:
-        return ["nsenter", f"--net=/proc/{self.machine.pid}/ns/net", *super().command(*map(str, arguments))]
 
 
 @pytest.fixture

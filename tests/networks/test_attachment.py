@@ -25,7 +25,7 @@ def _watch(directory: str, container: int, published: list[str], said: int) -> N
     poll = Poll()
     attachment = Attachment(NAME, directory)
     attachment.reserve(published)
-    attachment.join_bridge(container, poll)
+    attachment.join_bridges(container, poll, [(bridge.DEFAULT, "", "", ())])
     poll.watch(stopping, READ, lambda *_: None)
     os.write(said, b"!")
     running = True

@@ -59,6 +59,11 @@ COMMANDS = {
     "manifest inspect": ("sampan.cli.manifest", "Display an image manifest, or manifest list"),
     "manifest push": ("sampan.cli.manifest", "Push a manifest list to a repository"),
     "manifest rm": ("sampan.cli.manifest", "Delete one or more manifest lists from local storage"),
+    "network create": ("sampan.cli.network", "Create a network"),
+    "network inspect": ("sampan.cli.network", "Display detailed information on one or more networks"),
+    "network ls": ("sampan.cli.network", "List networks"),
+    "network prune": ("sampan.cli.network", "Remove all unused networks"),
+    "network rm": ("sampan.cli.network", "Remove one or more networks"),
     "registry serve": ("sampan.cli.registry", "Serve an image layout as a registry"),
     "system df": ("sampan.cli.system", "Show disk usage"),
     "system prune": ("sampan.cli.system", "Remove unused data"),
@@ -87,6 +92,7 @@ GROUPS = {
     "image": "Manage images",
     "imagetools": "Work on images in registries",
     "manifest": "Manage image manifests and manifest lists",
+    "network": "Manage networks",
     "registry": "Serve images to others",
     "system": "Manage sampan",
     "volume": "Manage volumes",
@@ -139,11 +145,13 @@ ALIASES = {
     "image rm": ("rmi",),
     "image save": ("save",),
     "image tag": ("tag",),
+    "network list": ("network ls",),
+    "network remove": ("network rm",),
     "system info": ("info",),
     "volume list": ("volume ls",),
     "volume remove": ("volume rm",),
 }
 """Docker's verbs of two words, and what they are short for."""
 
-LATER = "compose events network update"
+LATER = "compose events update"
 """Docker's verbs that are not built yet."""

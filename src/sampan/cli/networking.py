@@ -20,12 +20,14 @@ FLAGS = (
     Flag("--domainname string", "Container NIS domain name"),
     Flag("--expose list", "Expose a port or a range of ports"),
     Flag("-h, --hostname string", "Container host name"),
+    Flag("--ip string", "IPv4 address (e.g., 172.30.100.104), in a network that you made"),
     Flag("--mac-address string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     Flag(
         "--network list",
-        "Connect a container to a network: bridge (default), host, none or container:NAME",
+        "Connect a container to a network: bridge (default), host, none, container:NAME or one that you made",
         alias="net",
     ),
+    Flag("--network-alias list", "Add network-scoped alias for the container", alias="net-alias"),
     Flag("-p, --publish list", "Publish a container's port(s) to the host"),
     Flag("-P, --publish-all", "Publish all exposed ports to random ports"),
 )
@@ -52,7 +54,7 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
         hostname = _shared_hostname(network, context)
     return {
         "network": network,
-        "networks": joined if _is_bridge(network) and joined[0] != type(joined[0])("bridge") else (),
+        "networks": () if not _is_bridge(network) or joined == (type(joined[0])("bridge"),) else joined,
         "hostname": _checked_hostname(hostname),
         "domainname": arguments.text("domainname") or "",
         "hosts": tuple(_host(text, network, context) for text in arguments.texts("add-host")),
@@ -90,19 +92,68 @@ def _joined(arguments: "Parsed", context: "Context") -> "tuple[Joining, ...]":
     """Where the container is, first of all the network that its mode is named after."""
     from sampan.containers.options import Joining
 
-    texts = arguments.texts("network") or ["bridge"]
-    mac = arguments.text("mac-address") or ""
-    if len(texts) > 1:
-        raise Unsupported("several --network are not built yet", hint="one is")
-    (network,) = texts
-    network = "bridge" if network == "default" else network
-    if network.startswith("container:"):
-        return (Joining(f"container:{context.engine.records.find(network.removeprefix('container:')).id}"),)
-    if network not in _MODES:
-        raise Unsupported(f"--network {network} is not built yet", hint="bridge, host, none and container:NAME are")
-    if mac and network != "bridge":
-        raise Conflict(f"--mac-address is not for a container with --network {network}")
-    return (Joining(network, mac=_checked_mac(mac)),)
+    joined = [_joining(text, context) for text in arguments.texts("network")] or [Joining("bridge")]
+    for joining in joined[1:]:
+        if not (_is_bridge(joining.network) and _is_bridge(joined[0].network)):
+            raise Conflict(f"--network {joined[0].network} and --network {joining.network} contradict each other")
+    if len({joining.network for joining in joined}) < len(joined):
+        raise Invalid("the same --network is given twice")
+    first = joined[0]
+    first = first._replace(
+        aliases=(*first.aliases, *arguments.texts("network-alias")),
+        address=_checked_address(arguments.text("ip") or first.address),
+        mac=_checked_mac(arguments.text("mac-address") or first.mac),
+    )
+    if first.mac and first.network in ("host", "none"):
+        raise Conflict(f"--mac-address is not for a container with --network {first.network}")
+    if first.network in _MODES and (first.address or first.aliases):
+        flag = "--ip" if first.address else "--network-alias"
+        raise Conflict(f"{flag} is for networks that you made", hint="sampan network create --subnet 10.1.0.0/16 NAME")
+    return (first, *joined[1:])
+
+
+def _joining(text: str, context: "Context") -> "Joining":
+    """One ``--network``: a name, or ``name=NAME,alias=ALIAS,ip=ADDRESS,mac-address=MAC`` (docker/cli,
+    opts/network.go)."""
+    from sampan.containers.options import Joining
+
+    fields: dict[str, list[str]] = {}
+    for word in text.split(",") if "=" in text else ():
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise Invalid(f"invalid --network {text!r}: {word!r} must be a pair NAME=VALUE")
+        fields.setdefault(key.lower(), []).append(value)
+    unknown = fields.keys() - {"name", "alias", "ip", "mac-address"}
+    if unknown:
+        raise Unsupported(f"--network: {min(unknown)} is not supported", hint="name, alias, ip and mac-address are")
+    name = (fields.get("name") or ["" if fields else text])[-1]
+    name = "bridge" if name == "default" else name
+    if not name:
+        raise Invalid(f"invalid --network {text!r}: it has no name")
+    if name.startswith("container:"):
+        return Joining(f"container:{context.engine.records.find(name.removeprefix('container:')).id}")
+    address, mac = ((fields.get(key) or [""])[-1] for key in ("ip", "mac-address"))
+    if name not in _MODES:
+        name = _own(name, address, context)
+    return Joining(name, tuple(fields.get("alias", ())), _checked_address(address), _checked_mac(mac))
+
+
+def _own(name: str, address: str, context: "Context") -> str:
+    """The name of a network that was made. Raises NotFound."""
+    if context.engine.rootless:
+        raise Unsupported(f"--network {name}: networks of one's own take root", hint="bridge, host and none do not")
+    return context.engine.networks.find(name).name
+
+
+def _checked_address(text: str) -> str:
+    from _socket import AF_INET, inet_pton
+
+    try:
+        if text:
+            inet_pton(AF_INET, text)
+    except OSError:
+        raise Invalid(f"{text!r} is not an IPv4 address") from None
+    return text
 
 
 def _checked_mac(text: str) -> str:

@@ -20,7 +20,7 @@ def connect(job: dict[str, Any], pid: int, poll: Poll) -> Attachment:
         if job["rootless"]:
             network.join_user_mode(pid, poll)
         else:
-            network.join_bridge(pid, poll, *job["joined"])
+            network.join_bridges(pid, poll, job["joined"])
         named = [(name, network.gateway if where == "host-gateway" else where) for name, where in job["hosts"]]
         names = tuple(dict.fromkeys((job["hostname"], job["name"])))
         with open(f"{job['directory']}/hosts", "w") as file:

@@ -6,7 +6,7 @@ import os
 
 from sampan import plainjson
 from sampan.containers import ending, names, spec, streams
-from sampan.containers.options import Logging, Mount, Namespaces, Options
+from sampan.containers.options import Joining, Logging, Mount, Namespaces, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import read_state
@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
+    from sampan.networks.record import Networks
     from sampan.oci.config import ImageConfig
     from sampan.paths import Paths
     from sampan.snapshots.overlay import Overlay
@@ -34,6 +35,8 @@ class Stores(NamedTuple):
     snapshots: Overlay
     volumes: Volumes
     rootless: bool
+    networks: Networks | None
+    """None for who starts no container."""
 
 
 def create(
@@ -87,7 +90,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
-        "joined": options.networks,
+        "joined": [] if stores.rootless else _places(container, stores),
         "hosts": options.hosts,
         "ports": options.ports,
         "interactive": options.interactive,
@@ -106,6 +109,23 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         os.waitpid(monitor.pid, 0)
         raise
     return monitor
+
+
+def _places(container: Container, stores: Stores) -> list[tuple[Any, ...]]:
+    """The bridge networks that it is in, as ``Attachment.join_bridges`` takes them. Raises NotFound for one that is
+    gone."""
+    from sampan.networks.bridge import DEFAULT
+
+    options = container.options
+    if not options.is_bridged:
+        return []
+    places: list[tuple[Any, ...]] = []
+    for joining in options.networks or (Joining("bridge"),):
+        made = stores.networks.find(joining.network) if stores.networks and joining.network != "bridge" else None
+        names = (container.name, container.id[:12], *joining.aliases, *filter(None, (options.hostname,)))
+        unique = tuple(dict.fromkeys(name.lower() for name in names)) if made else ()
+        places.append((made.network if made else DEFAULT, joining.address, joining.mac, unique))
+    return places
 
 
 def _making(container: Container, stores: Stores) -> dict[str, Any]:
@@ -185,7 +205,7 @@ def remove_from_monitor(root: str, identifier: str, *, rootless: bool) -> None:
     db = database.connect(paths.database)
     containers = Containers(db, paths.containers)
     stores = Stores(
-        paths, containers, Overlay(paths.snapshots, db, userxattr=rootless), Volumes(paths.volumes), rootless
+        paths, containers, Overlay(paths.snapshots, db, userxattr=rootless), Volumes(paths.volumes), rootless, None
     )
     container = containers.find(identifier)
     _discard(container, stores, _own_volumes(container, stores))
@@ -331,10 +351,10 @@ def _release(container: Container, stores: Stores) -> None:
 
     ending.let_go(container)
     _end_orphan(container)
-    if container.options.network == "bridge" and not stores.rootless:
+    if container.options.is_bridged and not stores.rootless:
         from sampan.networks import bridge
 
-        bridge.detach(stores.paths.networks, container.id)
+        bridge.detach_all(stores.paths.networks, container.id)
     cgroups.remove_path(read_state(container.directory).cgroup or container.cgroup)
 
 

@@ -176,6 +176,11 @@ class Options(NamedTuple):
     logging: Logging = Logging()
     restart: Restart = Restart()
 
+    @property
+    def is_bridged(self) -> bool:
+        """Whether it has a network of its own that leads somewhere."""
+        return self.network not in ("host", "none") and not self.network.startswith("container:")
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:
         """The inverse of ``_asdict`` followed by JSON; fields that are not there get their defaults."""

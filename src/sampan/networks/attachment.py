@@ -11,13 +11,14 @@ from sampan.networks.ports import Port, Reservation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from sampan.linux.poll import Poll
     from sampan.networks.forward import Forwarder
     from sampan.networks.rootless import Uplink
 
-    Wish = tuple[str, Sequence[str], str, str]
-    """A network, names in it, an address, and a MAC address; "" for what is free."""
+    Place = tuple[Sequence[Any], str, str, Sequence[str]]
+    """A network (the fields of ``bridge.Network``), an address, a MAC address ("" for what is free), names there."""
 
 
 class Attachment:
@@ -43,18 +44,23 @@ class Attachment:
         """Takes the host's ports that ``-p`` names. Raises Conflict if one is in use."""
         self._reservations = published.reserve_all(published.parse_all(texts))
 
-    def join_bridge(self, pid: int, poll: Poll, *wishes: Wish) -> None:
-        """Connects the network namespace of ``pid`` with the bridge; ``wishes`` are what its place is to be like.
+    def join_bridges(self, pid: int, poll: Poll, places: Sequence[Place]) -> None:
+        """Connects the network namespace of ``pid`` with bridges.
 
         What the packet filter does not redirect, which is IPv6 and everything while its rules are lost, arrives at the
         sockets that hold the ports, and is forwarded from there.
         """
         from sampan.networks import bridge
 
-        mac = next((wish[3] for wish in wishes), "")
-        endpoint = bridge.attach(self._directory, self._container_id, pid, self.ports, mac=mac)
         self._bridged = True
-        self.address, self.gateway = endpoint.address, endpoint.gateway
+        for number, (settings, address, mac, names) in enumerate(places):
+            # Ports lead to the first: it is the one by which answers leave.
+            ports = () if number else self.ports
+            wish = bridge.Wish(address, mac, tuple(names), f"eth{number}")
+            network = bridge.Network(*settings)
+            endpoint = bridge.attach(self._directory, self._container_id, pid, ports, network, wish)
+            if not number:
+                self.address, self.gateway = endpoint.address, endpoint.gateway
         self._forward(pid, poll, [each for each in self._reservations if each.port.protocol in ("tcp", "udp")])
 
     def join_user_mode(self, pid: int, poll: Poll) -> None:
@@ -91,7 +97,7 @@ class Attachment:
             from sampan.networks import bridge
 
             self._bridged = False
-            bridge.detach(self._directory, self._container_id)
+            bridge.detach_all(self._directory, self._container_id)
         for reservation in self._reservations:
             reservation.close()
         self._reservations = []

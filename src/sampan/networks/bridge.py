@@ -14,11 +14,11 @@ import _socket as socket  # the part in C: the rest loads enumerations, which ta
 import errno
 import os
 
-from sampan import plainjson
 from sampan.errors import Conflict, SampanError, Unavailable
 from sampan.linux import locks, netlink, nftables
 from sampan.linux.netlink import Link, Socket
-from sampan.networks import firewall
+from sampan.networks import endpoints, firewall
+from sampan.networks.endpoints import Endpoint, Files
 from sampan.networks.ports import Port
 
 TYPE_CHECKING = False
@@ -30,33 +30,36 @@ else:
 
 INTERFACE = "eth0"
 _RUN = "/run/sampan"
+_BURIAL = 100  # looks, 20 ms apart
 
 
 class Network(NamedTuple):
-    """A bridge network's settings. Without ``subnet`` a free one is chosen when the bridge is made."""
+    """A bridge network's settings. Without ``subnet`` a free one is chosen when the bridge is made; ``gateway`` is its
+    first address unless another is given, and addresses are given of all of it, or of ``range``.
+
+    An ``internal`` one leads nowhere: its containers reach each other and the host, and nobody from outside them.
+    """
 
     name: str = "bridge"
     device: str = "sampan0"
     subnet: str = ""
+    gateway: str = ""
+    range: str = ""
+    internal: bool = False
 
 
-class Endpoint(NamedTuple):
-    """A container's place in a network.
+class Wish(NamedTuple):
+    """What a container's place is to be like: ``address`` and ``mac`` are what is free where they are empty; ``names``
+    are what others in the network call it; ``interface`` is its end's name."""
 
-    ``interface`` is the host's end of its cable, ``namespace`` the inode of the network namespace of process ``pid``.
-    """
-
-    address: str
-    prefix: int
-    gateway: str
-    mac: str
-    interface: str
-    ports: tuple[Port, ...]
-    pid: int
-    namespace: int
+    address: str = ""
+    mac: str = ""
+    names: tuple[str, ...] = ()
+    interface: str = INTERFACE
 
 
 DEFAULT = Network()
+ANYTHING = Wish()
 
 
 def attach(
@@ -65,8 +68,7 @@ def attach(
     pid: int,
     ports: Sequence[Port] = (),
     network: Network = DEFAULT,
-    *,
-    mac: str = "",
+    wish: Wish = ANYTHING,
 ) -> Endpoint:
     """Connects the network namespace of process ``pid``, and publishes ``ports``, which the caller has reserved.
 
@@ -78,7 +80,7 @@ def attach(
         namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with _Context(directory, network) as context:
-                return _attach(context, _Container(container_id, pid, namespace, tuple(ports), mac))
+                return _attach(context, _Container(container_id, pid, namespace, tuple(ports), wish))
         finally:
             os.close(namespace)
     except OSError as error:
@@ -90,7 +92,7 @@ def detach(directory: str, container_id: str, network: Network = DEFAULT) -> Non
 
     Any process may call it, also while or after another one does.
     """
-    endpoint = _Files(directory, network).read(container_id)
+    endpoint = Files(directory, network.name).read(container_id)
     if endpoint is None:
         return
     try:
@@ -100,6 +102,12 @@ def detach(directory: str, container_id: str, network: Network = DEFAULT) -> Non
         raise _refusal(f"container {container_id[:12]} cannot leave network {network.name}", error) from None
 
 
+def detach_all(directory: str, container_id: str) -> None:
+    """As ``detach``, for every network that the container is in."""
+    for name, endpoint in endpoints.of_container(directory, container_id).items():
+        detach(directory, container_id, Network(name, endpoint.device))
+
+
 def remove(directory: str, network: Network = DEFAULT) -> None:
     """Removes the network from this machine, if it is there. Raises Conflict while a container is in it."""
     try:
@@ -107,13 +115,25 @@ def remove(directory: str, network: Network = DEFAULT) -> None:
             context.files.make()
             _reclaim(context)
             link = netlink.find_link(context.route, network.device)
-            if link and any(other.master == link.ifindex for other in netlink.links(context.route)):
+            if link and not _is_left(context.route, link):
                 raise Conflict(f"network {network.name} has containers in it")
             if link:
                 context.route.perform(netlink.delete_link(network.device))
             firewall.remove(context.filters, network.device)
+            context.files.forget()
     except OSError as error:
         raise _refusal(f"network {network.name} cannot be removed", error) from None
+
+
+def _is_left(route: Socket, bridge: Link) -> bool:
+    """Whether no cable leads to a bridge, in a moment: the kernel buries a namespace after its last process."""
+    import time
+
+    for _ in range(_BURIAL):
+        if not any(other.master == bridge.ifindex for other in netlink.links(route)):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 class _Container(NamedTuple):
@@ -123,7 +143,7 @@ class _Container(NamedTuple):
     pid: int
     namespace: int
     ports: tuple[Port, ...]
-    mac: str = ""
+    wish: Wish
 
 
 class _Context:
@@ -134,7 +154,7 @@ class _Context:
         self.network = network
         self.device = network.device
         self.lock = f"{_RUN}/{network.device}.lock"
-        self.files = _Files(directory, network)
+        self.files = Files(directory, network.name)
         self.route = Socket()
         try:
             self.filters = nftables.open_socket()
@@ -189,13 +209,13 @@ def _attach(context: _Context, who: _Container) -> Endpoint:
 def _join(context: _Context, bridge: _Bridge, who: _Container) -> Endpoint:
     inner = _enter(who.namespace)
     with inner:
-        if netlink.find_link(inner, INTERFACE):
-            raise Unavailable(f"container {who.id[:12]} has an interface {INTERFACE} already")
-        address = _lay_cable(context.route, bridge, who)
-        endpoint = _describe(bridge, address, who)
+        if netlink.find_link(inner, who.wish.interface):
+            raise Unavailable(f"container {who.id[:12]} has an interface {who.wish.interface} already")
+        address = _lay_cable(context, bridge, who)
+        endpoint = _describe(bridge, address, who, context.device)
         try:
             context.files.write(who.id, endpoint)
-            _configure(context.route, inner, bridge, endpoint)
+            _configure(context, inner, bridge, endpoint, who.wish.interface)
             firewall.publish(context.filters, context.device, firewall.elements(address, who.ports))
         except BaseException as error:
             _leave(context, who.id, endpoint)
@@ -206,16 +226,19 @@ def _join(context: _Context, bridge: _Bridge, who: _Container) -> Endpoint:
         return endpoint
 
 
-def _describe(bridge: _Bridge, address: bytes, who: _Container) -> Endpoint:
+def _describe(bridge: _Bridge, address: bytes, who: _Container, device: str) -> Endpoint:
     return Endpoint(
         socket.inet_ntoa(address),
         bridge.prefix,
         socket.inet_ntoa(bridge.gateway),
-        who.mac or _hardware_address(address).hex(":"),
+        who.wish.mac or _hardware_address(address).hex(":"),
         _interface(address),
         who.ports,
         who.pid,
         os.fstat(who.namespace).st_ino,
+        device,
+        who.wish.names,
+        who.wish.interface,
     )
 
 
@@ -226,27 +249,45 @@ def _enter(namespace: int) -> Socket:
         return Socket()
 
 
-def _lay_cable(route: Socket, bridge: _Bridge, who: _Container) -> bytes:
+def _lay_cable(context: _Context, bridge: _Bridge, who: _Container) -> bytes:
     """Leads a cable from the bridge into a namespace, and gives the address that it stands for.
 
     The kernel lets one interface have a name, so nobody else in this machine has the address. It is chosen at random:
     the neighbours will seldom remember somebody else who had it.
     """
-    first, size = int.from_bytes(bridge.network, "big"), 1 << (32 - bridge.prefix)
-    start = int.from_bytes(os.urandom(4), "big")
-    for offset in range(size):
-        number = (start + offset) % size
-        address = (first + number).to_bytes(4, "big")
-        if number in (0, size - 1) or address == bridge.gateway:
-            continue
-        names = _interface(address), INTERFACE
-        mac = bytes.fromhex(who.mac.replace(":", "")) or _hardware_address(address)
+    mac = bytes.fromhex(who.wish.mac.replace(":", ""))
+    for address in _candidates(context.network, bridge, who.wish.address):
+        names = _interface(address), who.wish.interface
         try:
-            route.perform(netlink.new_veth(*names, bridge.link, mac, who.namespace))
+            context.route.perform(
+                netlink.new_veth(*names, bridge.link, mac or _hardware_address(address), who.namespace)
+            )
         except FileExistsError:
             continue
         return address
+    if who.wish.address:
+        raise Conflict(f"the address {who.wish.address} is in use in network {context.network.name}")
     raise Unavailable("the network has no address left", hint="remove containers, or make it wider")
+
+
+def _candidates(network: Network, bridge: _Bridge, wanted: str) -> Iterator[bytes]:
+    if wanted:
+        yield socket.inet_aton(wanted)
+        return
+    first, size = int.from_bytes(bridge.network, "big"), 1 << (32 - bridge.prefix)
+    if network.range:
+        from sampan.networks import subnets
+
+        part, prefix = subnets.parse(network.range, least=0)
+        start, count = int.from_bytes(part, "big"), 1 << (32 - prefix)
+    else:
+        start, count = first, size
+    offset = int.from_bytes(os.urandom(4), "big")
+    for number in range(count):
+        address = start + (offset + number) % count
+        found = address.to_bytes(4, "big")
+        if address not in (first, first + size - 1) and found != bridge.gateway:
+            yield found
 
 
 def _interface(address: bytes) -> str:
@@ -257,18 +298,22 @@ def _hardware_address(address: bytes) -> bytes:
     return b"\x02\x42" + address
 
 
-def _configure(route: Socket, inner: Socket, bridge: _Bridge, endpoint: Endpoint) -> None:
-    outside, inside = netlink.find_link(route, endpoint.interface), netlink.find_link(inner, INTERFACE)
+def _configure(context: _Context, inner: Socket, bridge: _Bridge, endpoint: Endpoint, name: str) -> None:
+    route = context.route
+    outside, inside = netlink.find_link(route, endpoint.interface), netlink.find_link(inner, name)
     if not outside or not inside:
         raise FileNotFoundError(errno.ENODEV, "its interface is gone as soon as it is made")
     _ignore_ipv6(endpoint.interface)
     # A packet that br_netfilter redirects to the container that it comes from leaves by the port that it came in by.
     hairpin = [netlink.set_hairpin(outside.ifindex)] if _get("net/bridge/bridge-nf-call-iptables") == "1" else []
+    leads_out = not context.network.internal and not any(
+        not entry.prefix and entry.gateway for entry in netlink.routes(inner)
+    )
     inner.perform(
         netlink.set_up(1),
         netlink.new_address(inside.ifindex, socket.inet_aton(endpoint.address), endpoint.prefix),
         netlink.set_up(inside.ifindex),
-        netlink.new_route(inside.ifindex, bridge.gateway),
+        *([netlink.new_route(inside.ifindex, bridge.gateway)] if leads_out else []),
     )
     route.perform(*hairpin, netlink.set_up(outside.ifindex))
 
@@ -276,7 +321,7 @@ def _configure(route: Socket, inner: Socket, bridge: _Bridge, endpoint: Endpoint
 def _leave(context: _Context, container_id: str, endpoint: Endpoint) -> None:
     address = socket.inet_aton(endpoint.address)
     firewall.withdraw(context.filters, context.device, firewall.elements(address, endpoint.ports))
-    if _is_alive(endpoint):
+    if endpoint.is_alive():
         _cut(context.route, endpoint)
     context.files.remove(container_id)
 
@@ -288,13 +333,6 @@ def _cut(route: Socket, endpoint: Endpoint) -> None:
     except OSError as error:
         if error.errno != errno.ENODEV:
             raise
-
-
-def _is_alive(endpoint: Endpoint) -> bool:
-    try:
-        return os.stat(f"/proc/{endpoint.pid}/ns/net").st_ino == endpoint.namespace
-    except OSError:
-        return False
 
 
 # -- the network itself ---------------------------------------------------------------------------------------------
@@ -319,7 +357,7 @@ def _find_device(context: _Context) -> _Bridge | None:
 
 
 def _bridged(context: _Context, bridge: _Bridge) -> firewall.Bridged:
-    return firewall.Bridged(context.device, bridge.network, bridge.prefix)
+    return firewall.Bridged(context.device, bridge.network, bridge.prefix, context.network.internal)
 
 
 def _put_in_order(context: _Context) -> None:
@@ -339,7 +377,7 @@ def _reclaim(context: _Context) -> list[firewall.Element]:
     """Takes away what dead containers left, and gives what the living ones publish; the lock is held."""
     living = []
     for container_id, endpoint in context.files.all():
-        if _is_alive(endpoint):
+        if endpoint.is_alive():
             living += firewall.elements(socket.inet_aton(endpoint.address), endpoint.ports)
         else:
             _leave(context, container_id, endpoint)
@@ -355,6 +393,8 @@ def _make_device(context: _Context) -> _Bridge:
         route.perform(netlink.delete_link(device))  # half made
     network, prefix = subnets.choose(route, context.network.subnet)
     gateway = (int.from_bytes(network, "big") + 1).to_bytes(4, "big")
+    if context.network.gateway:
+        gateway = socket.inet_aton(context.network.gateway)
     route.perform(netlink.new_bridge(device, _hardware_address(gateway), subnets.mtu(route)))
     link = netlink.find_link(route, device)
     if not link:
@@ -389,43 +429,3 @@ def _set(name: str, value: str) -> None:
     if _get(name) not in ("", value):
         with open(f"/proc/sys/{name}", "w") as file:
             file.write(value)
-
-
-# -- files ----------------------------------------------------------------------------------------------------------
-
-
-class _Files:
-    """One file for each container in a network: its Endpoint as JSON."""
-
-    def __init__(self, directory: str, network: Network) -> None:
-        self._root = f"{directory}/{network.name}"
-
-    def make(self) -> None:
-        os.makedirs(self._root, mode=0o700, exist_ok=True)
-
-    def read(self, container_id: str) -> Endpoint | None:
-        try:
-            with open(f"{self._root}/{container_id}") as file:
-                endpoint = Endpoint(*plainjson.loads(file.read()))
-        except FileNotFoundError:
-            return None
-        return endpoint._replace(ports=tuple(Port(*port) for port in endpoint.ports))
-
-    def write(self, container_id: str, endpoint: Endpoint) -> None:
-        self.make()
-        aside = f"{self._root}/{container_id}.new"
-        with open(aside, "w") as file:
-            file.write(plainjson.dumps(endpoint))
-        os.rename(aside, f"{self._root}/{container_id}")
-
-    def all(self) -> Iterator[tuple[str, Endpoint]]:
-        for name in os.listdir(self._root):
-            endpoint = None if name.endswith(".new") else self.read(name)
-            if endpoint:
-                yield name, endpoint
-
-    def remove(self, container_id: str) -> None:
-        try:
-            os.unlink(f"{self._root}/{container_id}")
-        except FileNotFoundError:
-            return

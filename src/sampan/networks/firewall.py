@@ -55,6 +55,7 @@ class Bridged(NamedTuple):
     device: str
     network: bytes
     prefix: int
+    internal: bool = False
 
 
 def rules(bridge: Bridged) -> list[Rule]:
@@ -68,6 +69,12 @@ def rules(bridge: Bridged) -> list[Rule]:
         for name in _MAPS
     ]
     masquerade = nftables.masquerade()
+    leaving = nftables.to_device(device, equal=False)
+    outside = (
+        Rule("passing", "nothing leaves", (*nftables.from_device(device), *leaving, nftables.drop()))
+        if bridge.internal
+        else Rule("leaving", "to the world", (*source, *leaving, masquerade))
+    )
     return [
         # route_localnet, which lets the host reach containers from 127.0.0.1, would else let the way back be used by
         # packets sent to 127.0.0.1 from outside: they reached services of the host (CVE-2020-8558) and ports published
@@ -90,7 +97,7 @@ def rules(bridge: Bridged) -> list[Rule]:
                 nftables.drop(),
             ),
         ),
-        Rule("leaving", "to the world", (*source, *nftables.to_device(device, equal=False), masquerade)),
+        outside,
         # The other container would answer directly, from an address that the asking one never spoke to.
         Rule("leaving", "between containers by a published port", (*source, *into, *published, masquerade)),
         Rule("leaving", "from the host's loopback", (*nftables.source_in(*_LOOPBACK), *into, masquerade)),

@@ -9,23 +9,24 @@ from sampan.linux import netlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _LOCAL_TABLE = 255
 
 Subnet = tuple[bytes, int]
 
 
-def choose(route: netlink.Socket, wanted: str = "") -> Subnet:
-    """The network ``wanted`` (as 10.1.0.0/16), or one that overlaps no address, route or name server of the host.
+def choose(route: netlink.Socket, wanted: str = "", others: Iterable[str] = ()) -> Subnet:
+    """The network ``wanted`` (as 10.1.0.0/16), or one that overlaps no address, route or name server of the host, nor
+    any of ``others``, which may not be in use yet.
 
     Raises Invalid, Unavailable.
     """
-    taken = list(_taken(route))
+    taken = [*_taken(route), *(parse(other) for other in others if other)]
     if wanted:
         subnet = parse(wanted)
         if any(_overlap(subnet, other) for other in taken):
-            raise Unavailable(f"network {wanted} overlaps an address or a route of this host")
+            raise Unavailable(f"network {wanted} overlaps an address or a route of this host, or another network")
         return subnet
     for subnet in _candidates():
         if not any(_overlap(subnet, other) for other in taken):
@@ -33,14 +34,14 @@ def choose(route: netlink.Socket, wanted: str = "") -> Subnet:
     raise Unavailable("every private network overlaps an address or a route of this host")
 
 
-def parse(text: str) -> Subnet:
-    """Raises Invalid unless ``text`` is an IPv4 network with room for two hosts."""
+def parse(text: str, *, least: int = 3) -> Subnet:
+    """Raises Invalid unless ``text`` is an IPv4 network with room for two hosts, or of 2**``least`` addresses."""
     address, _, prefix = text.partition("/")
     try:
         network, length = socket.inet_aton(address), int(prefix)
     except (OSError, ValueError):
         raise Invalid(f"{text!r} is not an IPv4 network", hint="for example 10.1.0.0/16") from None
-    if not 8 <= length <= 29 or int.from_bytes(network, "big") & ((1 << (32 - length)) - 1):
+    if not 8 <= length <= 32 - least or int.from_bytes(network, "big") & ((1 << (32 - length)) - 1):
         raise Invalid(f"{text!r} is not an IPv4 network", hint="for example 10.1.0.0/16")
     return network, length
 

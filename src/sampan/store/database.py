@@ -226,3 +226,12 @@ def m010_aside(db: sqlite3.Connection) -> None:
         "ALTER TABLE download ADD COLUMN used REAL NOT NULL DEFAULT 0",
     ):
         db.execute(statement)
+
+
+@MIGRATIONS.append
+def m011_networks(db: sqlite3.Connection) -> None:
+    """Networks that users made; ``settings`` is JSON (``networks.record``)."""
+    db.execute(
+        """CREATE TABLE network (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created TEXT NOT NULL, settings TEXT NOT NULL)"""
+    )

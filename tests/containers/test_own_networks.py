@@ -1,0 +1,183 @@
+"""Networks that users made: who reaches whom in them, what they are called, and what is left of them."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from commands import Sampan
+from machines import Beside, Machine, connect
+from residents import IMAGE, await_
+
+pytestmark = [pytest.mark.system]
+SERVE = ("httpd", "-f", "-p", "80", "-h", "/data")
+SEED = "from the image\n"
+
+
+@pytest.fixture
+def harbour(root: Sampan) -> Iterator[Beside]:
+    """Root on a machine of the test's own, without a way out."""
+    beside = Beside(root.root)
+    beside.machine = Machine("harbour")
+    try:
+        yield beside
+    finally:
+        root.remove_containers()
+        beside("network", "prune", "-f")
+        beside.machine.close()
+
+
+def address(sampan: Sampan, container: str, interface: str = "eth0") -> str:
+    shown = sampan("exec", container, "ip", "-o", "-4", "address", "show", interface).stdout
+    found = re.search(r"inet ([\d.]+)/", shown)
+    assert found, shown
+    return found[1]
+
+
+def reaches(sampan: Sampan, container: str, where: str) -> bool:
+    done = sampan("exec", container, "sh", "-c", f"echo | nc -w 3 {where} 80 > /dev/null", check=False)
+    return done.returncode == 0
+
+
+def test_who_is_in_a_network_reaches_the_others_in_it_and_nobody_else(harbour: Beside) -> None:
+    harbour("network", "create", "one")
+    harbour("network", "create", "two")
+    harbour("run", "-d", "--name", "web", "--network", "one", IMAGE, *SERVE)
+    harbour("run", "-d", "--name", "near", "--network", "one", IMAGE, "sleep", "1077")
+    harbour("run", "-d", "--name", "far", "--network", "two", IMAGE, "sleep", "1077")
+    harbour("run", "-d", "--name", "both", "--network", "two", "--network", "one", IMAGE, "sleep", "1077")
+    web = address(harbour, "web")
+    assert await_(lambda: reaches(harbour, "near", web))
+    assert not reaches(harbour, "far", web)
+    assert reaches(harbour, "both", web)
+    assert (
+        address(harbour, "both", "eth1").rpartition(".")[0].rpartition(".")[0]
+        == web.rpartition(".")[0].rpartition(".")[0]
+    )
+    done = harbour("network", "rm", "one", check=False)
+    assert (done.returncode, "network one has containers in it: both, near, web" in done.stderr) == (1, True)
+    harbour("restart", "-t", "0", "web")
+    assert await_(lambda: reaches(harbour, "near", address(harbour, "web")))
+    harbour("rm", "-f", "web", "near", "far", "both")
+    harbour("network", "rm", "one", "two")
+    assert "sp-" not in harbour.machine.run("ip -o link")
+    assert "sp-" not in harbour.machine.run("nft list tables")
+
+
+def test_addresses_of_one_s_own(harbour: Beside) -> None:
+    harbour(
+        "network", "create", "--subnet", "10.77.0.0/24", "--gateway", "10.77.0.200", "--ip-range", "10.77.0.8/30", "lan"
+    )
+    harbour(
+        "run",
+        "-d",
+        "--name",
+        "fixed",
+        "--network",
+        "name=lan,ip=10.77.0.77,mac-address=92:d0:c6:0a:29:33",
+        IMAGE,
+        "sleep",
+        "1077",
+    )
+    assert address(harbour, "fixed") == "10.77.0.77"
+    assert harbour("exec", "fixed", "cat", "/sys/class/net/eth0/address").stdout == "92:d0:c6:0a:29:33\n"
+    assert "via 10.77.0.200 " in harbour("exec", "fixed", "ip", "route").stdout
+    for number in range(3):
+        harbour("run", "-d", "--name", f"free{number}", "--network", "lan", IMAGE, "sleep", "1077")
+    given = {address(harbour, f"free{number}") for number in range(3)}
+    assert given < {f"10.77.0.{number}" for number in range(8, 12)}
+    done = harbour("run", "-d", "--network", "lan", "--ip", "10.77.0.77", IMAGE, "true", check=False)
+    assert (done.returncode, "the address 10.77.0.77 is in use" in done.stderr) == (125, True), done.stderr
+    harbour("restart", "-t", "0", "fixed")
+    assert address(harbour, "fixed") == "10.77.0.77"
+
+
+def test_what_leads_nowhere(harbour: Beside) -> None:
+    outside = Machine("outside")
+    try:
+        connect(outside, "10.9.9.2", harbour.machine, "10.9.9.1")
+        outside.serve("10.9.9.2", 99)
+        harbour("network", "create", "--internal", "inner")
+        harbour("network", "create", "outer")
+        script = "nc -w 3 10.9.9.2 99"
+        assert harbour("run", "--rm", "--network", "outer", IMAGE, "sh", "-c", script).stdout == "outside 10.9.9.1"
+        assert harbour("run", "--rm", "--network", "inner", IMAGE, "sh", "-c", script, check=False).stdout == ""
+        # Also not by a route that a container makes for itself.
+        gateway = json.loads(harbour("network", "inspect", "inner").stdout)[0]["IPAM"]["Config"][0]["Gateway"]
+        script = f"ip route add default via {gateway}; {script}"
+        words = ("run", "--rm", "--cap-add", "NET_ADMIN", "--network", "inner", IMAGE, "sh", "-c", script)
+        assert harbour(*words, check=False).stdout == ""
+    finally:
+        outside.close()
+
+
+def test_listing_and_describing(harbour: Beside) -> None:
+    identifier = harbour(
+        "network", "create", "--label", "a=b", "--internal", "--subnet", "10.78.0.0/24", "lan"
+    ).stdout.strip()
+    assert [line.split()[1:3] for line in harbour("network", "ls").stdout.splitlines()[1:]] == [
+        ["bridge", "bridge"], ["host", "host"], ["lan", "bridge"], ["none", "null"],
+    ]  # fmt: skip
+    assert harbour("network", "ls", "-q", "--no-trunc", "-f", "label=a").stdout == f"{identifier}\n"
+    assert harbour("network", "ls", "--format", "{{.Name}}", "-f", "type=custom").stdout == "lan\n"
+    assert harbour("network", "ls", "-q", "-f", "dangling=true").stdout == f"{identifier[:12]}\n"
+    harbour("run", "-d", "--name", "first", "--network", "lan", IMAGE, "sleep", "1077")
+    (value,) = json.loads(harbour("network", "inspect", identifier[:8]).stdout)
+    assert (value["Name"], value["Internal"], value["Labels"]) == ("lan", True, {"a": "b"})
+    assert value["IPAM"]["Config"] == [{"Subnet": "10.78.0.0/24", "Gateway": "10.78.0.1"}]
+    (member,) = value["Containers"].values()
+    assert (member["Name"], member["IPv4Address"]) == ("first", f"{address(harbour, 'first')}/24")
+    assert harbour("network", "prune", "-f").stdout == ""
+    assert harbour("ps", "-q", "-f", "network=lan").stdout.strip()
+    harbour("rm", "-f", "first")
+    assert harbour("network", "prune", "-f").stdout == "Deleted Networks:\nlan\n\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("create", "bridge"), "the network bridge is there already"),
+        (("create", "a b"), "'a b' is not a network's name"),
+        (("create", "--subnet", "10.1.0.5/24", "x"), "10.1.0.5/24 has host bits set"),
+        (("create", "--subnet", "fd00::/64", "x"), "only IPv4 is supported"),
+        (("create", "--gateway", "10.1.0.1", "x"), "--gateway and --ip-range take a --subnet"),
+        (("create", "--subnet", "10.1.0.0/24", "--gateway", "10.2.0.1", "x"), "is not an address of 10.1.0.0/24"),
+        (("create", "--subnet", "10.1.0.0/24", "--ip-range", "10.2.0.0/25", "x"), "is not a part of 10.1.0.0/24"),
+        (("create", "-d", "macvlan", "x"), "the network driver 'macvlan' is not supported"),
+        (("create", "--ipv6", "x"), "containers have no IPv6 addresses here"),
+        (("create", "-o", "magic=1", "x"), "--opt magic is not supported"),
+        (("create", "--scope", "swarm", "x"), "--scope: they are for swarms"),
+        (("rm", "host"), "host is a pre-defined network"),
+        (("rm", "nowhere"), "network nowhere not found"),
+        (("inspect", "nowhere"), "network nowhere not found"),
+    ],
+)
+def test_what_is_refused(root: Sampan, words: tuple[str, ...], sentence: str) -> None:
+    done = root("network", *words, check=False)
+    assert (done.returncode, sentence in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--network", "nowhere"), "network nowhere not found"),
+        (("--ip", "10.1.0.5"), "--ip is for networks that you made"),
+        (("--network-alias", "x"), "--network-alias is for networks that you made"),
+        (("--network", "host", "--network", "bridge"), "contradict each other"),
+        (("--network", "bridge", "--network", "bridge"), "is given twice"),
+        (("--network", "name=bridge,magic=1"), "--network: magic is not supported"),
+        (("--network", "alias=x"), "it has no name"),
+        (("--network", "name=bridge,ip=10.1"), "'10.1' is not an IPv4 address"),
+    ],
+)
+def test_what_no_container_can_have(root: Sampan, options: tuple[str, ...], sentence: str) -> None:
+    done = root("run", "--rm", *options, IMAGE, "true", check=False)
+    assert (done.returncode, sentence in done.stderr) == (125, True), done.stderr
+
+
+def test_an_ordinary_user_is_told(ordinary: Sampan) -> None:
+    done = ordinary("network", "create", "lan", check=False)
+    assert (done.returncode, "networks of one's own take root" in done.stderr) == (1, True)
+    done = ordinary("run", "--rm", "--network", "lan", IMAGE, "true", check=False)
+    assert (done.returncode, "networks of one's own take root" in done.stderr) == (125, True)
