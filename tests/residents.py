@@ -169,6 +169,11 @@ def cgroups(identifier: str) -> list[Path]:
     return [path for depth in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{depth}sampan/{identifier}")]
 
 
+def cgroups_named(prefix: str, top: str = "/sys/fs/cgroup") -> list[str]:
+    """The directories below ``top`` with names that begin so; others come and go meanwhile."""
+    return [f"{place}/{name}" for place, names, _ in os.walk(top) for name in names if name.startswith(prefix)]
+
+
 def processes(sampan: Sampan) -> list[int]:
     """Processes that have something of the store open or mounted: those of containers, and what watches them."""
     needle = sampan.root.name

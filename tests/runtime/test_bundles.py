@@ -668,7 +668,7 @@ def test_features_say_what_there_is() -> None:
     features = json.loads(subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout)
     assert features["ociVersionMax"] == "1.2.0"
     assert {"rro", "idmap", "tmpcopyup", "rslave"} <= set(features["mountOptions"])
-    assert features["linux"]["cgroup"]["systemd"] is False
+    assert features["linux"]["cgroup"]["systemd"] is True
     assert features["linux"]["seccomp"]["enabled"] in (True, False)
 
 
@@ -686,7 +686,6 @@ def test_a_spec_to_begin_with(bundle: Bundle) -> None:
     [
         ((), "a command is missing"),
         (("creat", "x"), "did you mean create?"),
-        (("--systemd-cgroup", "list"), "--systemd-cgroup is not built yet"),
         (("--log-format", "xml", "list"), "text or json"),
         (("list", "-f", "xml"), "table or json"),
         (("run", "--no-pivot", "x"), "--no-pivot is not supported"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bundles import OURS, Bundle
+from residents import cgroups_named
 
 TOP = Path("/sys/fs/cgroup")
 DISK = os.stat("/dev/vda").st_rdev if os.path.exists("/dev/vda") else 0
@@ -25,7 +26,7 @@ def bundle(tmp_path: Path) -> Iterator[Bundle]:
     (made.root / "bin/dd").symlink_to("busybox")
     yield made
     made.remove_all()
-    assert not list(TOP.glob("**/test-*"))
+    assert not cgroups_named("test-")
 
 
 def running(bundle: Bundle, resources: dict[str, Any]) -> tuple[str, Path]:

@@ -17,7 +17,7 @@ import pytest
 
 import images
 from commands import Done
-from residents import await_
+from residents import await_, cgroups_named
 
 TOP = Path("/sys/fs/cgroup")
 HOG = "x=xxxxxxxxxxxxxxxx; while :; do x=$x$x; done"
@@ -76,8 +76,8 @@ def clean(person: Person) -> Iterator[Person]:
     assert await_(lambda: not scopes(person)), scopes(person)
 
 
-def scopes(person: Person) -> list[Path]:
-    return list(TOP.glob(f"user.slice/user-{person.uid}.slice/**/sampan-*.scope"))
+def scopes(person: Person) -> list[str]:
+    return cgroups_named("sampan-", f"/sys/fs/cgroup/user.slice/user-{person.uid}.slice")
 
 
 def numbers(cgroup: Path, file: str) -> dict[str, int]:

@@ -23,7 +23,7 @@ _GLOBAL = (
     Flag("--log-format string", '"text" or "json"', "text"),
     Flag("--root string", "Where to remember containers (default /run/sampan-runtime, or in $XDG_RUNTIME_DIR)"),
     Flag("--rootless string", "For the command line of runc's; this runtime finds out by itself"),
-    Flag("--systemd-cgroup", "Have systemd make cgroups (not built)"),
+    Flag("--systemd-cgroup", "Have systemd make cgroups: cgroupsPath is SLICE:PREFIX:NAME then"),
     Flag("-v, --version", "Print version information and quit"),
 )
 _STARTED = (
@@ -121,6 +121,7 @@ def _start(arguments: Parsed, *, waited: bool) -> "Start":
         arguments.text("console-socket") or "",
         preserved,
         not arguments.on("no-new-keyring"),
+        _systemd,
     )
 
 
@@ -351,14 +352,16 @@ def fresh() -> None:
 
 
 _fresh = False
+_systemd = False
+"""Whether systemd is to make cgroups: a flag before the verb."""
 
 
 def _perform(arguments: Parsed, context: Context) -> int:
     words = arguments.positionals
     if arguments.text("log-format") not in ("text", "json"):
         raise UsageError(f"--log-format {arguments.text('log-format')!r}: it is text or json")
-    if arguments.on("systemd-cgroup"):
-        raise Unsupported("--systemd-cgroup is not built yet", hint="cgroups are made without systemd's help")
+    global _systemd
+    _systemd = arguments.on("systemd-cgroup")
     if not words:
         raise UsageError("a command is missing: " + " ".join(_VERBS))
     if words[0] not in _VERBS:

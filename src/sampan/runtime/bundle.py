@@ -104,13 +104,13 @@ def job(
 ) -> tuple[init.Job, Maps | None]:
     """What the first process of the bundle in ``directory`` is to do, and the ids of its user namespace.
 
-    Makes the cgroup, and opens the namespaces that are joined.
+    Makes the cgroup, unless ``cgroup_path`` is "": then ``settle`` will. Opens the namespaces that are joined.
     """
     linux = spec.get("linux") or {}
     flags = parent.flags(linux)
     maps = _maps(linux) if flags & syscalls.CLONE_NEWUSER else None
     resources, required = _resources(linux)
-    cgroup = container.plan(cgroup_path, resources, every=True)
+    cgroup = container.plan(cgroup_path, resources, every=True) if cgroup_path else ()
     job = init.Job(
         process={**ending.process, "personality": (linux.get("personality") or {}).get("domain")},
         hostname=spec.get("hostname") or "",
@@ -127,9 +127,25 @@ def job(
         offsets=attributes.offsets(linux),
         hooks=inside,
         propagation=rootfs.propagation(linux.get("rootfsPropagation") or ""),
+        scoped=not cgroup_path,
     )
     # Last, when nothing is wrong with the rest.
     return job._replace(cgroup=container.make(cgroup, resources, required=required)), maps
+
+
+def settle(spec: dict[str, Any], name: str, pid: int) -> tuple[str, container.Cgroup]:
+    """Has systemd put process ``pid`` of container ``name`` into a new scope, and sets the limits; where it is then.
+
+    Raises Unavailable and Invalid.
+    """
+    from sampan.runtime.cgroups import systemd
+
+    linux = spec.get("linux") or {}
+    unit, slice_ = systemd.parse(linux.get("cgroupsPath") or "", name)
+    resources, required = _resources(linux)
+    properties = systemd.properties(resources) + systemd.annotated(spec.get("annotations") or {})
+    path = systemd.start_scope(unit, slice_, pid, properties, "A container of sampan-runtime's")
+    return path, container.make(container.plan(path, resources, every=True), resources, required=required)
 
 
 def root(spec: dict[str, Any], directory: str) -> str:

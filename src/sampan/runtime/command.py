@@ -28,13 +28,14 @@ _STDIO = (0, 1, 2)
 
 class Start(NamedTuple):
     """How a program is started, beside its spec. ``waited`` is whether the caller stays until it has ended: killed, it
-    takes the program along."""
+    takes the program along. ``systemd`` is whether that makes the cgroup."""
 
     waited: bool = False
     pid_file: str = ""
     console_socket: str = ""
     preserved: int = 0
     keyring: bool = True
+    systemd: bool = False
 
 
 class Begun(NamedTuple):
@@ -68,7 +69,11 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
     filter_ = bundle.filter_of(linux)
     if filter_:
         state.put(f"{place}/filter", filter_[1].to_bytes(4, "little") + filter_[0])
-    record = _record(place, spec, directory)
+    record, name = _record(place, spec, directory), os.path.basename(place)
+    if how.systemd:
+        from sampan.runtime.cgroups import systemd
+
+        record = record._replace(cgroup="", scope=systemd.parse(linux.get("cgroupsPath") or "", name)[0])
     terminal = bool(spec["process"].get("terminal"))
     told = _told(record)
     early = hooks.of(spec, "prestart", "createRuntime")
@@ -79,7 +84,7 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
     rest = (how.waited, gate.fileno(), how.preserved, how.keyring, answering is not None)
     ending = init.Ending(spec["process"], filter_, _STDIO, terminal, *rest)
     job, maps = bundle.job(spec, directory, record.cgroup, ending, hooks.Inside(bool(early), create, start, told))
-    process = parent.begin(job, maps)
+    process = parent.begin(job, maps, (lambda pid: bundle.settle(spec, name, pid)) if how.systemd else None)
     gate.close()
     try:
 
@@ -89,6 +94,7 @@ def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Beg
         listening = _hands_over(answering, hooks.state(told, b"creating", process.pid), process.pid)
         console = process.ready(terminal=terminal, mounted=run_early if early else None, listening=listening)
         record = record._replace(pid=process.pid, started=state.start_time(process.pid) or 0)
+        record = record._replace(cgroup=process.path or record.cgroup)
         state.write(place, record)
         return Begun(process, _publish(process.pid, console, how), tuple(warnings))
     except BaseException:
@@ -288,6 +294,10 @@ def delete(root: str, name: str, *, force: bool = False) -> list[str]:
             _signal(record.pid, SIGKILL, record.started)
         _end(record)
         container.remove(cgroup)
+        if record.scope:
+            from sampan.runtime.cgroups import systemd
+
+            systemd.stop(record.scope)
         spec = state.spec(place)
         state.remove(place)
     return _in_vain(hooks.of(spec, "poststop"), hooks.state(_told(record), b"stopped", 0))
@@ -318,7 +328,9 @@ def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup
     answering = listener.of((state.spec(place).get("linux") or {}).get("seccomp"))
     rest = (how.waited, -1, how.preserved, how.keyring, answering is not None)
     ending = init.Ending(process, _kept_filter(place), _STDIO, terminal, *rest)
-    begun = enter.create(record.pid, container.found(path) if path else (), ending)
+    begun = enter.create(
+        record.pid, container.found(path) if path else (), ending, scope="" if cgroup else record.scope
+    )
     listening = _hands_over(answering, hooks.state(_told(record), now.encode(), record.pid), begun.pid)
     try:
         console = begun.ready(terminal=terminal, listening=listening)
@@ -360,6 +372,10 @@ def update(root: str, name: str, resources: dict[str, Any]) -> None:
     place = state.find(root, name)
     with state.held(place):
         record = state.read(place)
+        if record.scope:
+            from sampan.runtime.cgroups import systemd
+
+            systemd.change(record.scope, systemd.properties(resources))
         container.change(container.found(record.cgroup), resources)
 
 

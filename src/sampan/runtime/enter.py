@@ -31,19 +31,21 @@ class Entry(NamedTuple):
     cgroup: Cgroup
     ending: init.Ending
     kept: bool
+    scope: str = ""
 
 
-def create(pid: int, cgroup: Cgroup, ending: init.Ending, *, kept: bool = False) -> Process:
+def create(pid: int, cgroup: Cgroup, ending: init.Ending, *, kept: bool = False, scope: str = "") -> Process:
     """Makes a process in ``cgroup`` beside ``pid``, the first one of a running container; start it as one starts that.
 
     ``kept`` is whether its user namespace lies below that of its mounts (``init.Job.kept``): it gives no right to the
-    others, so it comes last. The caller must have a single thread. Raises NotFound if the container is not running any
+    others, so it comes last. ``scope`` is systemd's unit, which puts the process there
+    where the caller may not. The caller must have a single thread. Raises NotFound if the container is not running any
     more.
     """
     found = _open_namespaces(pid)
     if kept:
         found = tuple(sorted(found, key=lambda pair: pair[1] == syscalls.CLONE_NEWUSER))
-    entry = Entry(found, cgroup, ending, kept)
+    entry = Entry(found, cgroup, ending, kept, scope)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()
@@ -82,7 +84,7 @@ def _join(entry: Entry, end: Connection) -> NoReturn:
         init.settle_signals()
         syscalls.set_command_line(init.TITLE)
         prctl(syscalls.PR_SET_DUMPABLE, 0)
-        container.join(entry.cgroup)
+        _enter_cgroup(entry)
         attributes.set_early(entry.ending.process, namespace=True)
         label = attributes.open_label(entry.ending.process)
         init.shut_doors()
@@ -100,6 +102,17 @@ def _join(entry: Entry, end: Connection) -> NoReturn:
     except BaseException as error:
         handshake.tell_failure(end, error)
         os._exit(1)
+
+
+def _enter_cgroup(entry: Entry) -> None:
+    try:
+        container.join(entry.cgroup)
+    except PermissionError:
+        if not entry.scope:
+            raise
+        from sampan.runtime.cgroups import systemd
+
+        systemd.attach(entry.scope, os.getpid())
 
 
 def _run(

@@ -1,5 +1,6 @@
 """What the processes of a container that is being made say to each other, over a SOCK_SEQPACKET socket.
 
+    parent → child    cgroup PATH  (where systemd makes the cgroup) the child is in it now
     child → parent    user         it is in a new user namespace; the parent writes the id maps, and says
     parent → child    go
     child → parent    pid N        N is the container's init, in the parent's pid namespace; namespaces exist
@@ -28,6 +29,7 @@ LISTENER = b"listener"
 USER = b"user"
 MOUNTED = b"mounted"
 GO = b"go"
+CGROUP = b"cgroup "
 LATER = b"later"
 NODES = "nodes"
 """The file of a bundle in which a container's watcher leaves ``Pretence.nodes``."""
@@ -59,6 +61,14 @@ def await_word(end: Connection, word: bytes) -> None:
     """Waits for the parent; if it says anything else, or is gone, this process ends."""
     if end.recv(64) != word:
         os._exit(1)
+
+
+def await_cgroup(end: Connection) -> str:
+    """Waits for the path of the cgroup into which this process was put; without a parent it ends."""
+    message = end.recv(_LIMIT)
+    if not message.startswith(CGROUP):
+        os._exit(1)
+    return message.removeprefix(CGROUP).decode("utf-8", "surrogateescape")
 
 
 def expect(end: Connection, word: bytes) -> tuple[bytes, list[int]]:

@@ -87,6 +87,8 @@ class Job(NamedTuple):
     """Who the program is in the first process's namespace, if it goes into another one that has his own id (-1: no)."""
     own_nodes: bool = False
     """Whether device nodes that are made in the container's own layer work."""
+    scoped: bool = False
+    """Whether systemd puts it into a cgroup, of which it hears then; ``cgroup`` is empty until that."""
 
 
 def begin(job: Job, end: Connection) -> NoReturn:
@@ -98,6 +100,8 @@ def begin(job: Job, end: Connection) -> NoReturn:
         settle_signals()
         syscalls.set_command_line(TITLE)
         # The cgroup comes before its namespace, whose root it becomes.
+        if job.scoped:
+            job = job._replace(cgroup=container.found(handshake.await_cgroup(end)))
         container.join(job.cgroup)
         attributes.set_early(job.process, namespace=bool(job.flags & syscalls.CLONE_NEWUSER))
         if not job.overlay:

@@ -36,6 +36,8 @@ class Process:
         self._end = end
         self.cgroup = cgroup
         self._leads = leads
+        self.path = ""
+        """Of the cgroup, if systemd made it."""
         self._listener = -1
         self.mounted: Mounted | None = None
         """Who shows it its file system, if that is a program."""
@@ -235,8 +237,11 @@ def _outside(ranges: list[tuple[int, int, int]], inside: int) -> int:
     return next((outside + inside - first for first, outside, length in ranges if first <= inside < first + length), 0)
 
 
-def begin(job: init.Job, maps: Maps | None = None) -> Process:
-    """Forks the first process of a container; ``maps`` are the ids of its user namespace, if it gets one."""
+def begin(job: init.Job, maps: Maps | None = None, place: Callable[[int], tuple[str, Cgroup]] | None = None) -> Process:
+    """Forks the first process of a container; ``maps`` are the ids of its user namespace, if it gets one.
+
+    ``place`` puts a ``scoped`` job's child, whose pid it gets, into a cgroup, and tells its path and memberships.
+    """
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     ours, theirs = sockets.pair()
     child = os.fork()
@@ -246,7 +251,12 @@ def begin(job: init.Job, maps: Maps | None = None) -> Process:
     theirs.close()
     for fd, _ in job.joined:
         os.close(fd)
+    path = ""
     try:
+        if place:
+            path, cgroup = place(child)
+            job = job._replace(cgroup=cgroup)
+            ours.send(handshake.CGROUP + os.fsencode(path))
         if maps:
             handshake.expect(ours, handshake.USER)
             from sampan.runtime import idmaps
@@ -260,7 +270,9 @@ def begin(job: init.Job, maps: Maps | None = None) -> Process:
         raise
     finally:
         os.waitpid(child, 0)
-    return Process(int(message[4:]), ours, job.cgroup, leads=bool(job.flags & syscalls.CLONE_NEWPID))
+    process = Process(int(message[4:]), ours, job.cgroup, leads=bool(job.flags & syscalls.CLONE_NEWPID))
+    process.path = path
+    return process
 
 
 def flags(linux: dict[str, Any]) -> int:

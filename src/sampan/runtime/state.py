@@ -26,7 +26,8 @@ _LONGEST = 255
 
 
 class Record(NamedTuple):
-    """One container. ``started`` tells its first process from another one with the same pid (proc(5), starttime)."""
+    """One container. ``started`` tells its first process from another one with the same pid (proc(5), starttime);
+    ``scope`` is systemd's unit, if that made the cgroup."""
 
     id: str
     pid: int
@@ -38,6 +39,7 @@ class Record(NamedTuple):
     owner: str
     version: str
     annotations: dict[str, str]
+    scope: str = ""
 
 
 def default_root() -> str:

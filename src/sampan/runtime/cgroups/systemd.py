@@ -31,7 +31,10 @@ def connect() -> Bus:
     if uid == 0:
         return Bus(_address("DBUS_SYSTEM_BUS_ADDRESS") or _SYSTEM_BUS, 0)
     path = _address("DBUS_SESSION_BUS_ADDRESS") or f"{os.environ.get('XDG_RUNTIME_DIR') or f'/run/user/{uid}'}/bus"
-    return Bus(path, uid)
+    try:
+        return Bus(path, uid)
+    except Unavailable as error:
+        raise Unavailable(error.message, hint="a session with systemd is needed (loginctl enable-linger)") from None
 
 
 def _address(variable: str) -> str:
