@@ -38,9 +38,8 @@ def create(pid: int, cgroup: Cgroup, ending: init.Ending, *, kept: bool = False,
     """Makes a process in ``cgroup`` beside ``pid``, the first one of a running container; start it as one starts that.
 
     ``kept`` is whether its user namespace lies below that of its mounts (``init.Job.kept``): it gives no right to the
-    others, so it comes last. ``scope`` is systemd's unit, which puts the process there
-    where the caller may not. The caller must have a single thread. Raises NotFound if the container is not running any
-    more.
+    others, so it comes last. ``scope`` is systemd's unit, which puts the process there where the caller may not.
+    The caller must have a single thread. Raises NotFound if the container is not running any more.
     """
     found = _open_namespaces(pid)
     if kept:
