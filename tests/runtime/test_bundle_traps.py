@@ -102,6 +102,20 @@ def test_links_in_the_place_of_masked_paths(anyones_bundle: Bundle) -> None:
     assert_untouched(bundle, pattern)
 
 
+def test_paths_that_this_machine_may_lack_are_masked(anyones_bundle: Bundle) -> None:
+    """GHSA-jq35-85cj-fj4p: in the place of sysfs a tree that has them all. Guard: ``defaults.MASKED_PATHS``."""
+    bundle = anyones_bundle
+    bundle.spec["mounts"] = [each for each in bundle.spec["mounts"] if each["destination"] not in ("/sys", "/proc")]
+    for path in ("sys/devices/virtual/powercap", "sys/firmware", "proc/asound", "proc/acpi", "proc/scsi"):
+        (bundle.root / path).mkdir(parents=True)
+        (bundle.root / path / "secret").write_text("secret\n")
+    files = "interrupts kcore keys latency_stats timer_list timer_stats sched_debug"
+    for name in files.split():
+        (bundle.root / "proc" / name).write_text("secret\n")
+    (bundle.root / "bin/find").symlink_to("busybox")
+    assert bundle.run("sh", "-c", "find /proc /sys -type f -exec cat {} +; echo done").stdout == "done\n"
+
+
 @pytest.mark.parametrize("place", ["/data", "/data/self", "/proc/sys", "/proc/self/attr", "/proc", "//proc/../proc/fs"])
 @pytest.mark.parametrize("kind", ["bind", "tmpfs"])
 def test_nothing_is_mounted_into_proc(anyones_bundle: Bundle, place: str, kind: str) -> None:
