@@ -52,14 +52,15 @@ def test_links_where_something_is_mounted(
     pattern = Path("/proc/sys/kernel/core_pattern").read_text()
     trap = {
         name: Link(node.replace("OUTSIDE", str(outside)).replace("..//", "../")) if isinstance(node, str) else node
-        for name, node in nodes.items()
+        for name, node in {**nodes, "way": "OUTSIDE"}.items()
     }
     images.put(anyone, "trap", trap)
     script = (
         "echo x > /dev/null; echo x > /proc/sys/kernel/core_pattern; cat /proc/timer_list /proc/keys; "
         "cat /etc/hosts /etc/passwd; ls /dev /dev/pts; echo done"
     )
-    done = anyone(*RUN, *terminal, "trap", "sh", "-c", script, check=False)
+    made = ("-v", "vol:/way/made", "--tmpfs", "/way/deep/ram", "-v", "/dev/null:/way/file", "-w", "/way/work")
+    done = anyone(*RUN, *terminal, *made, "trap", "sh", "-c", script, check=False)
     assert done.returncode in (0, 125), done
     assert "canary" not in done.stdout + done.stderr
     if done.returncode == 0:

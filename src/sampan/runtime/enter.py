@@ -89,15 +89,18 @@ def _join(entry: Entry, end: Connection) -> NoReturn:
         init.shut_doors()
         loaded = len(sys.modules)
         own = os.stat("/proc/self/exe")
+        ending = entry.ending
         for fd, flag in entry.namespaces:
+            if flag == syscalls.CLONE_NEWNS:  # the last one: /proc is the container's from here on
+                ending = ending._replace(keeps_groups=init.groups_are_kept())
             syscalls.setns(fd, flag)
             if flag == syscalls.CLONE_NEWUSER and not entry.kept:
                 init.become_root()
         init.fork_and_tell(end)
         os.setsid()
-        if entry.ending.keyring:
+        if ending.keyring:
             init.own_keyring()
-        _run(entry.ending, end, own, loaded, label)
+        _run(ending, end, own, loaded, label)
     except BaseException as error:
         handshake.tell_failure(end, error)
         os._exit(1)

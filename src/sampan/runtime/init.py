@@ -50,6 +50,7 @@ class Ending(NamedTuple):
     ``filter_`` is its seccomp filter, with flags. ``tied``: it is killed when the process that made it dies. ``gate``
     is a socket at which it waits for a later command's ``start`` (-1: for none); descriptors from 3 on up to
     ``preserved`` stay open. ``listens``: some of the filter's calls are answered by somebody outside.
+    ``keeps_groups``: the user namespace allows no change of groups (``groups_are_kept``).
     """
 
     process: dict[str, Any]
@@ -61,6 +62,7 @@ class Ending(NamedTuple):
     preserved: int = 0
     keyring: bool = True
     listens: bool = False
+    keeps_groups: bool = False
 
 
 class Job(NamedTuple):
@@ -180,6 +182,7 @@ def _first_process(job: Job, end: Connection) -> NoReturn:
         handshake.await_word(end, handshake.GO)
     hooks.perform(job.hooks.create, hooks.state(job.hooks.state, b"creating", os.getpid()))
     label = attributes.open_label(job.process)
+    ending = ending._replace(keeps_groups=groups_are_kept())
     cwd_fd = working_directory(root_fd, job.process)
     shut_doors()
     loaded = len(sys.modules)
@@ -248,7 +251,7 @@ def finish(
         # Without no_new_privs loading a filter is privileged, so it comes before the capabilities go.
         _filter(ending, end)
     capabilities.limit_bounding(capabilities.mask(sets.get("bounding") or ()))
-    _become(process.get("user") or {})
+    _become(process.get("user") or {}, keeps_groups=ending.keeps_groups)
     _enter(process, cwd_fd)
     _take_capabilities(sets)
     if no_new_privileges:
@@ -508,13 +511,15 @@ def _place_stdio(stdio: tuple[int, int, int], terminal: bool) -> None:
         os.dup2(fd, number, inheritable=True)
 
 
-def _become(user: dict[str, Any]) -> None:
+def _become(user: dict[str, Any], *, keeps_groups: bool) -> None:
     """Changes to the program's user: groups first, then gid, then uid, while each is still allowed."""
     uid, gid = user.get("uid", 0), user.get("gid", 0)
     groups = list(user.get("additionalGids") or ())
     os.umask(user.get("umask", 0o022))
     try:
-        _set_groups(groups, gid)
+        # With a single group mapped there are no others to have or to lose.
+        if not keeps_groups or set(groups) - {gid}:
+            os.setgroups(groups)
         os.setresgid(gid, gid, gid)
         prctl(syscalls.PR_SET_KEEPCAPS, 1)
         os.setresuid(uid, uid, uid)
@@ -528,14 +533,10 @@ def _become(user: dict[str, Any]) -> None:
         ) from None
 
 
-def _set_groups(groups: list[int], gid: int) -> None:
-    try:
-        os.setgroups(groups)
-    except PermissionError:
-        # A user namespace with a single group forbids the call; then there are no others to have or to lose.
-        with open("/proc/self/setgroups", "rb", buffering=0) as file:
-            if file.read().strip() != b"deny" or set(groups) - {gid}:
-                raise
+def groups_are_kept() -> bool:
+    """Whether this process's user namespace forbids setgroups(2) (user_namespaces(7)). To be asked before the pivot."""
+    with open("/proc/self/setgroups", "rb", buffering=0) as file:
+        return file.read().strip() == b"deny"
 
 
 def _enter(process: dict[str, Any], cwd_fd: int) -> None:
