@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -324,12 +325,15 @@ def test_who_tries_tls_is_not_kept_waiting(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 200_000, b"\0" * 99]
+    "sent",
+    [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 200_000, b"\0" * 99],
+    ids=["nonsense", "no-host", "endless", "zeros"],
 )
 def test_what_is_no_http_is_refused(client: Client, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", client.connection.port)) as peer:
+    answer = b""
+    with socket.create_connection(("127.0.0.1", client.connection.port)) as peer, suppress(OSError):
         peer.sendall(sent)
-        peer.shutdown(socket.SHUT_WR)
+        peer.shutdown(socket.SHUT_WR)  # fails where the server has heard enough already
         answer = peer.recv(4096)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
     assert client("GET", "/v2/").status == 200

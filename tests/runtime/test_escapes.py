@@ -58,11 +58,13 @@ from sampan.runtime import launch
 directory = sys.argv[1]
 spec = json.load(open(f"{directory}/config.json"))
 asked = os.memfd_create("exec")
-os.write(asked, json.dumps({"process": {**spec["process"], "args": ["true"]}, "detached": False}).encode())
+process = {**spec["process"], "args": ["true"], "terminal": True}
+os.write(asked, json.dumps({"process": process, "detached": False}).encode())
 null = os.open("/dev/null", os.O_RDWR)
 end = streams.connect(f"{directory}/monitor.sock")
 end.send_descriptors(streams.EXECUTE, (asked, null, null, null))
 entering = launch.Process(0, end)
+entering.console()
 print(entering.pid, flush=True)
 sys.stdin.read()
 entering.start()

@@ -162,7 +162,9 @@ def test_a_number_is_no_name(root: Sampan) -> None:
     assert root(*RUN, "-u", "4294967296", "trap", "id", "-u", check=False).returncode == 125
 
 
-@pytest.mark.parametrize("file", [images.Fifo(), Directory(), Link("/dev/zero"), Link("passwd"), "x" * (2 << 20)])
+@pytest.mark.parametrize(
+    "file", [images.Fifo(), Directory(), Link("/dev/zero"), Link("passwd"), pytest.param("x" * (2 << 20), id="large")]
+)
 def test_odd_files_in_the_place_of_passwd(anyone: Sampan, file: Any) -> None:
     """podman's CVE-2024-9676: the engine neither waits for ever, nor reads without end, nor leaves the image."""
     images.put(anyone, "trap", {"etc/passwd": file})

@@ -1,9 +1,14 @@
 """USER, -u and --chown as numbers: from the image's own files, never from the host, never out of range."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from sampan.errors import Invalid, NotFound
-from sampan.snapshots.users import MAX_ID, ReadFile, resolve, resolve_owner
+from sampan.snapshots.users import MAX_ID, resolve, resolve_owner
+
+if TYPE_CHECKING:
+    from sampan.snapshots.users import ReadFile
 
 PASSWD = (
     b"root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001::/home/bob:/bin/sh\n1234:x:77:77::/odd:\n#c:x:1:1:::\nbad:line\n"
@@ -11,7 +16,7 @@ PASSWD = (
 GROUP = b"root:x:0:\nbob:x:1001:\nstaff:x:50:alice,bob\naudio:x:29:bob\n5:x:66:\n"
 
 
-def files(passwd: bytes | None = PASSWD, group: bytes | None = GROUP) -> ReadFile:
+def files(passwd: bytes | None = PASSWD, group: bytes | None = GROUP) -> "ReadFile":
     return lambda path, limit: {b"/etc/passwd": passwd, b"/etc/group": group}[path]
 
 

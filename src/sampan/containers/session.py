@@ -9,6 +9,7 @@ from __future__ import annotations
 import _signal as signal  # the part in C: the rest loads enumerations, which take 2 ms
 import os
 from _socket import MSG_DONTWAIT
+from errno import EBADF
 
 from sampan.containers import streams
 from sampan.containers.keys import Detector
@@ -246,7 +247,7 @@ def _ignore(fd: int, mask: int) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Writes all of ``data``, also to a pipe that is full at times."""
+    """Writes all of ``data``, also to a pipe that is full at times; nothing to a standard stream that is closed."""
     left = memoryview(data)
     while left:
         try:
@@ -256,6 +257,8 @@ def write_all(fd: int, data: bytes) -> None:
 
             select.select([], [fd], [])
         except OSError as error:
+            if fd in _NAMES and error.errno == EBADF:
+                return
             if fd not in _NAMES or isinstance(error, BrokenPipeError):
                 raise
             raise unwritten(_NAMES[fd], error) from None
