@@ -166,7 +166,7 @@ def test_platforms(text: str, expected: Platform) -> None:
     assert platforms.parse(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "/", "linux/", "linux/amd64/v1/x", "linux/a b", "li nux/amd64"])
+@pytest.mark.parametrize("text", ["", "/", "linux/", "linux/amd64/v1/x", "linux/a b", "li nux/amd64", "foo"])
 def test_what_is_no_platform(text: str) -> None:
     with pytest.raises(Invalid):
         platforms.parse(text)

@@ -269,10 +269,17 @@ def _execute(
                     _forward({pipes[0][0]: 1, pipes[1][0]: 2}, output)
                     return process.wait()
             except (CommandMissing, NotExecutable) as error:
-                raise CommandFailed(f"the command cannot be executed: {error.message}", hint=error.hint) from None
+                hint = error.hint or _way_out(error)
+                raise CommandFailed(f"the command cannot be executed: {error.message}", hint=hint) from None
     finally:
         for reading, _ in pipes:
             os.close(reading)
+
+
+def _way_out(error: SampanError) -> str | None:
+    if "/bin/sh" not in error.message:
+        return None
+    return 'the image has no shell: write RUN ["PROGRAM"], or build in another stage and COPY --from it'
 
 
 @contextmanager

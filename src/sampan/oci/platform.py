@@ -33,6 +33,23 @@ _ARCHITECTURES = {  # what uname(2) and people say → GOARCH, GOARM
     "loongarch64": ("loong64", ""),
     "mips64le": ("mips64le", ""),
 }
+_OTHERS = frozenset(
+    (
+        "armbe",
+        "arm64be",
+        "loong64",
+        "mips",
+        "mipsle",
+        "mips64",
+        "ppc",
+        "ppc64",
+        "riscv",
+        "s390",
+        "sparc",
+        "sparc64",
+        "wasm",
+    )
+)
 _SYSTEMS = frozenset(("linux", "windows", "darwin", "freebsd"))
 
 
@@ -101,7 +118,9 @@ def parse(text: str) -> Platform:
     if len(parts) == 1:
         system = parts[0] in _SYSTEMS
         parts = [parts[0], host().architecture] if system else ["linux", parts[0]]
-    if len(parts) > 3 or not all(_is_word(part) for part in parts):
+        if not system and parts[1] not in (*_ARCHITECTURES, *_OTHERS, host().architecture):
+            parts = []  # what may be a misspelt word is no architecture that nobody knows (containerd/platforms, Parse)
+    if not 1 < len(parts) <= 3 or not all(_is_word(part) for part in parts):
         raise Invalid(f"not a platform: {text!r}", hint="write it as os/architecture, for example linux/arm64")
     architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
     return Platform(parts[0], architecture, parts[2] if len(parts) == 3 else variant)

@@ -204,7 +204,8 @@ def parse_from(statement: Statement) -> From:
                 "it begins with a letter and has only letters, digits, - _ and .",
             )
     elif len(found) != 1:
-        hint = f"FROM {found[0]} AS {found[1]}" if len(found) == 2 else "FROM IMAGE [AS NAME]"
+        name = found[1] if len(found) == 2 and found[1].upper() != "AS" else "NAME"
+        hint = f"FROM {found[0]} AS {name}" if len(found) == 2 else "FROM IMAGE [AS NAME]"
         raise statement.fault("FROM requires either one or three arguments", hint=hint)
     return From(statement.line, found[0], name, statement.text("platform"))
 
@@ -380,11 +381,12 @@ def _pairs(statement: Statement) -> tuple[tuple[str, str], ...]:
                 f"{statement.keyword} must have two arguments", found[0], f"{statement.keyword} {found[0]}=VALUE"
             )
         return ((name, value[0]),)
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for word in found:
         name, equals, text = word.partition("=")
         if not equals:
-            raise statement.fault(f"{word!r} is not of the form name=value", word)
+            hint = f'a value with spaces stands in quotes: {pairs[0][0] if pairs else "NAME"}="A VALUE"'
+            raise statement.fault(f"{word!r} is not of the form name=value", word, hint)
         if not name:
             raise statement.fault(f"{statement.keyword} names can not be blank", word)
         pairs.append((name, text))

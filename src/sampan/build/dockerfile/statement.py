@@ -24,6 +24,22 @@ TEXT, TEXTS, SWITCH = "text", "texts", "switch"
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _AMOUNT = r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(ns|us|µs|μs|ms|s|m|h)"
 
+_USAGE = {
+    "ARG": "ARG NAME[=DEFAULT]",
+    "ENV": "ENV NAME=VALUE",
+    "EXPOSE": "EXPOSE 8000",
+    "HEALTHCHECK": "HEALTHCHECK CMD COMMAND",
+    "LABEL": "LABEL NAME=VALUE",
+    "MAINTAINER": "MAINTAINER NAME",
+    "ONBUILD": "ONBUILD INSTRUCTION",
+    "RUN": "RUN COMMAND",
+    "SHELL": 'SHELL ["/bin/bash", "-c"]',
+    "STOPSIGNAL": "STOPSIGNAL SIGTERM",
+    "USER": "USER NAME[:GROUP]",
+    "VOLUME": "VOLUME /DIRECTORY",
+    "WORKDIR": "WORKDIR /DIRECTORY",
+}
+
 
 class Statement(NamedTuple):
     """``flags`` are by name without dashes; a switch is "true" or "false". ``rest`` is what follows them, stripped."""
@@ -59,13 +75,13 @@ class Statement(NamedTuple):
     def argument(self) -> str:
         """The rest as one argument. Raises Invalid if there is none."""
         if not self.rest:
-            raise self.fault(f"{self.keyword} requires exactly one argument")
+            raise self.fault(f"{self.keyword} requires exactly one argument", hint=_USAGE.get(self.keyword))
         return self.rest
 
     def some(self, found: list[Item]) -> list[Item]:
         """``found``. Raises Invalid if that is empty."""
         if not found:
-            raise self.fault(f"{self.keyword} requires at least one argument")
+            raise self.fault(f"{self.keyword} requires at least one argument", hint=_USAGE.get(self.keyword))
         return found
 
     def arguments(self) -> list[str]:
@@ -79,7 +95,7 @@ class Statement(NamedTuple):
             return None
         found = json.loads(self.rest)
         if not all(isinstance(word, str) for word in found):
-            raise self.fault("the JSON array may hold only texts", "[")
+            raise self.fault("the JSON array may hold only texts", "[", "put double quotes around each of them")
         if any("\0" in word for word in found):
             raise self.fault("the JSON array holds a NUL character", "[")
         return [re.sub("[\ud800-\udfff]", "�", word) for word in found]

@@ -238,7 +238,8 @@ class _Build:
                 try:
                     image, config = self._resolve(name, platform)
                 except (NotFound, Unavailable) as error:
-                    error.hint = did_you_mean(name.lower(), self._names_before(stage), "the stage {}") or error.hint
+                    close = did_you_mean(name.lower(), self._names_before(stage), "the stage {}")
+                    error.hint = close or _not_a_stage(stage, line, name, error.hint)
                     raise
             step = Source(image, label, f"FROM {name}", line.number) if image.chain else Scratch(label, f"FROM {name}")
             found = self._images[name, platform] = (image, config, step)
@@ -291,6 +292,13 @@ class _Build:
             raise stage.base.line.fault(f"the platform {written} is empty", written)
         with stage.base.line.showing(written):
             return platforms.parse(expanded)
+
+
+def _not_a_stage(stage: Stage, line: Line, name: str, hint: str | None) -> str | None:
+    """``hint``, and what else may be wrong with a name that was taken for an image's."""
+    if line is stage.base.line or "/" in name or ":" in name:
+        return hint
+    return "; ".join(filter(None, (f"no stage above is called {name}, so it is an image", hint)))
 
 
 def _expanded(base: From, text: str, scope: Scope) -> str:

@@ -48,7 +48,7 @@ def check_signal(name: str) -> None:
         return
     known = [signal.name.removeprefix("SIG") for signal in Signals]
     if short not in known and not re.fullmatch(r"[1-9][0-9]?", name):
-        raise Invalid(f"unknown signal: {name}", hint=did_you_mean(short, known, "SIG{}"))
+        raise Invalid(f"unknown signal: {name}", hint=did_you_mean(short, known, "SIG{}") or "SIGTERM, for example")
 
 
 def joined(directory: str, path: str) -> str:

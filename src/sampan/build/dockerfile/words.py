@@ -23,6 +23,7 @@ _MAX_GROWTH = 1 << 20
 """Characters by which variables may lengthen a text. ``ENV a=$a$a`` doubles with each line, and execve(2) takes no
 single value above 128 KiB anyway."""
 _MAX_DEPTH = 50
+_UNCLOSED = "close it, or write \\ before one that is meant as a character"
 
 _LESS_THAN = re.compile(r"<[\t\r ]*")
 _WHITE = re.compile(r"[\t\v\f\r ]+")
@@ -170,7 +171,7 @@ class _Lexer:
     def _single(self) -> str:
         end = self._text.find("'", self._at)
         if end < 0:
-            raise Invalid("unexpected end of statement while looking for matching single-quote")
+            raise Invalid("unexpected end of statement while looking for matching single-quote", hint=_UNCLOSED)
         start, self._at = self._at, end + 1
         return self._text[start:end]
 
@@ -191,7 +192,7 @@ class _Lexer:
                 found += (character if keep else "") + self._next()
             else:
                 found += character
-        raise Invalid("unexpected end of statement while looking for matching double-quote")
+        raise Invalid("unexpected end of statement while looking for matching double-quote", hint=_UNCLOSED)
 
     def _less_than(self) -> str:
         # White space between << and the word after it belongs to the here-document's word.
