@@ -100,6 +100,23 @@ def test_resource_limits(root: Sampan) -> None:
     assert sh(root, "ulimit -n", "--ulimit", "nofile=6") == "6\n"  # fewer than starting it needs
 
 
+def test_what_an_ordinary_user_cannot_give_is_lowered_and_said(ordinary: Sampan) -> None:
+    """He has all capabilities in his user namespace, and that is not enough (setrlimit(2), proc(5))."""
+    asked = ("--ulimit", "nofile=100:2000000000", "--oom-score-adj", "-1000")
+    done = ordinary(*RUN, *asked, IMAGE, "sh", "-c", "ulimit -n; cat /proc/self/oom_score_adj")
+    own = Path("/proc/self/oom_score_adj").read_text()
+    assert done.stdout == f"100\n{own}"
+    assert "WARNING: the limit nofile is lowered to 100:" in done.stderr
+    assert f"--oom-score-adj is raised to {own.strip()}, the least that this process may give" in done.stderr
+
+
+def test_what_takes_other_ids_or_namespaces_goes_without_them(ordinary: Sampan) -> None:
+    owner = ("--tmpfs", "/t:uid=5,gid=6,size=1m", "--ipc", "host")
+    assert sh(ordinary, "stat -c %u:%g /t; ls -d /dev/shm", *owner) == "0:0\n/dev/shm\n"
+    done = ordinary(*RUN, "--tmpfs", "/t:uid=x", IMAGE, "true", check=False)
+    assert "cannot set up /t in the container" in done.stderr
+
+
 def test_what_cannot_be_given_is_lowered_and_said(root: Sampan) -> None:
     """As in a service or a container that lacks CAP_SYS_RESOURCE."""
     lowered = ("prlimit", "--nofile=500:500", "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")

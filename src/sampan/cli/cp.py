@@ -6,7 +6,7 @@ import sys
 from sampan.cli import output
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Denied, Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ def main(arguments: Parsed, context: Context) -> int:
         source = _outside(host, source_path, here)
         entries = copy.read(source, follow=follow)
         owner = None if arguments.on("archive") else (0, 0)
-    total = copy.write(entries, source, target, owner=owner)
+    try:
+        total = copy.write(entries, source, target, owner=owner)
+    except PermissionError:
+        raise Denied(f"{source.shown} cannot be copied to {target.shown}: permission denied") from None
     context.note(f"Successfully copied {output.size(total)} to {target.shown}")
     return 0
 

@@ -7,7 +7,7 @@ import resource
 
 from sampan.containers.options import Limits
 from sampan.errors import Invalid
-from sampan.linux import capabilities
+from sampan.linux import ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _numbers(text: str) -> set[int]:
 
 def clamp(limits: Limits) -> tuple[Limits, list[str]]:
     """``limits`` as far as this process may give them, and a sentence for each that it had to lower."""
-    if capabilities.effective() >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1:
+    if ids.may_raise_limits():
         return limits, []
     settled, warnings = [], []
     for name, soft, hard in limits.ulimits:

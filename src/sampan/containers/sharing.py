@@ -21,6 +21,8 @@ def apply(namespaces: Namespaces, spec: dict[str, Any], *, rootless: bool) -> No
     linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] not in hosts]
     if "ipc" in hosts:  # message queues are of the namespace that they are mounted in
         _replace(spec, "/dev/shm", defaults.bind("/dev/shm", "/dev/shm", "rbind", "nosuid", "noexec", "nodev"))
+        if rootless:  # only who owns an ipc namespace may mount its queues
+            spec["mounts"] = [each for each in spec["mounts"] if each["destination"] != "/dev/mqueue"]
     if namespaces.ipc == "none":
         spec["mounts"] = [each for each in spec["mounts"] if each["destination"] != "/dev/shm"]
     if "pid" in hosts and rootless:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 
-CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN, CAP_SYS_CHROOT, CAP_SYS_ADMIN, CAP_SETFCAP = 6, 7, 12, 18, 21, 31
+CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN, CAP_SYS_CHROOT = 6, 7, 12, 18
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE, CAP_SETFCAP = 21, 24, 31
 
 
 def may(*capabilities: int) -> bool:
@@ -18,6 +19,11 @@ def may(*capabilities: int) -> bool:
 def is_root() -> bool:
     """Whether this process is root, of the machine or of a user namespace, and may make namespaces and mounts."""
     return os.geteuid() == 0 and may(CAP_SYS_ADMIN)
+
+
+def may_raise_limits() -> bool:
+    """Whether this process may raise a hard limit: the machine's root may (setrlimit(2)), not one of a namespace."""
+    return in_initial_user_namespace() and may(CAP_SYS_RESOURCE)
 
 
 def in_initial_user_namespace() -> bool:

@@ -11,7 +11,7 @@ import stat
 import struct
 
 from sampan.errors import Invalid, SampanError, Unsupported
-from sampan.linux import capabilities
+from sampan.linux import ids
 from sampan.linux.syscalls import named
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ def clamped(process: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     processes as a matter of course.
     """
     limits, sentences = [], []
-    may_raise = capabilities.effective() >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1
+    may_raise = ids.may_raise_limits()
     for limit in process.get("rlimits") or ():
         most = resource.getrlimit(_kind(limit["type"]))[1]
         if not may_raise and most != resource.RLIM_INFINITY and limit["hard"] > most:

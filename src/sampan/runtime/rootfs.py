@@ -12,7 +12,7 @@ import os
 import stat
 
 from sampan.errors import Invalid, SampanError
-from sampan.linux import beneath, mounts, namespaces
+from sampan.linux import beneath, ids, mounts, namespaces
 from sampan.linux.mounts import MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 from sampan.runtime import copyup
 from sampan.runtime.cgroups.container import Cgroup
@@ -311,7 +311,8 @@ def _new(operation: Filesystem) -> int:
         return mounts.filesystem(operation.kind, options, operation.attributes)
     except OSError:
         # A user namespace with a single id knows no group 5: terminals then belong to the only group that there is.
-        without = tuple(option for option in options if option[0] != "gid")
+        missing = ("uid", "gid") if ids.mapped_ids() == 1 else ("gid",)
+        without = tuple(each for each in options if each[0] not in missing or not str(each[1]).isdecimal())
         if without == options:
             raise
         return mounts.filesystem(operation.kind, without, operation.attributes)
