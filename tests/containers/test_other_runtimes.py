@@ -90,7 +90,8 @@ def test_terminals(anyone: Sampan, runtime: str) -> None:
 
 def test_limits_a_network_and_holding_still(root: Sampan, runtime: str) -> None:
     limits = ("-m", "40m", "--pids-limit", "30", "--cpus", "0.5", "--runtime", runtime)
-    root("run", "-d", "--name", "hull", *limits, IMAGE, *LISTENING)
+    root("run", "-d", "--name", "hull", "--domainname", "port", *limits, IMAGE, *LISTENING)
+    assert root("exec", "hull", "cat", "/proc/sys/kernel/domainname").stdout == "port\n"
     assert "inet 10." in root("exec", "hull", "ip", "address").stdout
     root("pause", "hull")
     assert state(root, "hull")["Status"] == "paused"
@@ -109,6 +110,23 @@ def test_mounts(anyone: Sampan, runtime: str) -> None:
     assert done.stdout == "/image/bin/busybox\n"
     assert anyone("run", "--rm", "--network=none", "-v", "stuff:/stuff", IMAGE, "cat", "/stuff/it").stdout == "kept\n"
     anyone("volume", "rm", "stuff")
+
+
+def test_one_that_nobody_waits_for_is_removed_at_its_end(anyone: Sampan, runtime: str) -> None:
+    anyone("run", "-d", "--rm", "--network=none", "--runtime", runtime, IMAGE, "true")
+    assert await_(lambda: anyone("ps", "-aq").stdout == "")
+    assert_clean(anyone)
+
+
+def test_devices(root: Sampan, runtime: str) -> None:
+    """Nodes that were asked for, and no others: not even those that a container makes by itself."""
+    run = ("run", "--rm", "--network=none", "--runtime", runtime)
+    assert root(*run, "--device", "/dev/full:/dev/mine", IMAGE, "head", "-c", "1", "/dev/mine").stdout == "\0"
+    major, minor = os.major(os.stat("/dev/fuse").st_rdev), os.minor(os.stat("/dev/fuse").st_rdev)
+    script = f"mknod /dev/own c {major} {minor} && exec 3<>/dev/own && echo opened"
+    assert "not permitted" in root(*run, IMAGE, "sh", "-c", script, check=False).stderr
+    assert root(*run, "--device", "/dev/fuse", IMAGE, "sh", "-c", script).stdout == "opened\n"
+    assert root(*run, "--privileged", IMAGE, "sh", "-c", "exec 3<>/dev/fuse; hostname").stdout
 
 
 def test_a_monitor_that_is_killed(root: Sampan, runtime: str) -> None:

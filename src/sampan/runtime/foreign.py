@@ -12,19 +12,14 @@ from _signal import SIGKILL
 from contextlib import suppress
 
 from sampan import plainjson
-from sampan.errors import CommandMissing, NotExecutable, NotFound, SampanError, Unsupported
+from sampan.errors import CommandMissing, NotExecutable, NotFound, SampanError
 from sampan.linux import fuse, mounts, syscalls
-from sampan.runtime import init, parent
+from sampan.runtime import init, parent, translation
 from sampan.runtime.cgroups import choose, container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_OWN = {"process": ("init", "pretence"), "linux": ("ownNodes",)}
-"""What only this runtime understands."""
-_MOUNT_KEYS = {"destination", "type", "source", "options", "uidMappings", "gidMappings"}
-_VERSION = "1.0.2"  # Of the runtime specification: crun refuses what is later than itself, needed or not.
 
 
 def find(name: str) -> str:
@@ -45,6 +40,8 @@ class Runtime:
         self._program = program
         self.name = name
         self.directory = directory
+        self.mounted: list[str] = []
+        """Where something is mounted for the container."""
 
     def __call__(self, verb: str, *words: str, stdio: tuple[int, ...] = ()) -> None:
         """Performs one command, with ``stdio`` as its standard descriptors. Raises SampanError with what it logged."""
@@ -200,9 +197,12 @@ class Process:
         return container.oom_kills(container.found(self._cgroup))
 
     def close(self) -> None:
-        """Forgets the container."""
+        """Forgets the container, so that its directory can be removed."""
         if self._runtime:
             self._runtime("delete", "--force", self._runtime.name)
+            for path in self._runtime.mounted:
+                mounts.umount(os.fsencode(path), mounts.MNT_DETACH)
+            self._runtime.mounted.clear()
 
     def abandon(self) -> None:
         """Kills it, and waits until it is gone."""
@@ -221,7 +221,7 @@ class Process:
         path = f"{runtime.directory}/process.json"
         terminal = bool(process.get("terminal"))
         with open(path, "w") as file:
-            file.write(plainjson.dumps(_without(process, "process")))
+            file.write(plainjson.dumps(translation.process(process)))
         try:
             return Process(*runtime.make("exec", "--detach", "--process", path, stdio=stdio, terminal=terminal))
         finally:
@@ -250,9 +250,14 @@ def create(
     os.mkdir(place, 0o700)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     linux, root = spec.get("linux") or {}, f"{directory}/{spec['root']['path']}"
+    _enter_mounts()
     _mount(root, overlay, 0 if linux.get("ownNodes") else mounts.MS_NODEV)
+    made, layers = translation.translated(spec, root, place)
+    for path, stack in layers:
+        _mount(path, stack, mounts.MS_NODEV)
+    runtime.mounted = [root, *(path for path, _ in layers)]
     with open(f"{place}/config.json", "w") as file:
-        file.write(plainjson.dumps(_translated(spec, root, place)))
+        file.write(plainjson.dumps(made))
     terminal = bool(spec["process"].get("terminal"))
     try:
         pid, console = runtime.make("create", "--bundle", place, stdio=stdio, terminal=terminal)
@@ -263,72 +268,18 @@ def create(
     return Process(pid, console, runtime, linux.get("cgroupsPath") or "")
 
 
-def _translated(spec: dict[str, Any], root: str, place: str) -> dict[str, Any]:
-    """The spec in words that every runtime takes, without what an ordinary user cannot have anyway.
-
-    What it shows of images is mounted in ``place``. Raises Unsupported.
-    """
-    linux = _without(spec.get("linux") or {}, "linux")
-    if "keptIds" in linux:
-        raise Unsupported("--userns keep-id takes sampan's own runtime")
-    if not _may_make_cgroup(linux):
-        linux.pop("cgroupsPath", None)
-    return {
-        **spec,
-        "ociVersion": _VERSION,
-        "root": {**spec["root"], "path": root},
-        "process": _without(spec["process"], "process"),
-        "mounts": [_mount_words(mount, f"{place}/{number}") for number, mount in enumerate(spec["mounts"])],
-        "linux": linux,
-    }
-
-
-def _mount_words(mount: dict[str, Any], place: str) -> dict[str, Any]:
-    mount = {key: value for key, value in mount.items() if value}
-    layers = mount.pop("layers", None)
-    own = mount.keys() - _MOUNT_KEYS
-    if own:
-        raise Unsupported(f"the mount at {mount['destination']} takes sampan's own runtime, for its {', '.join(own)}")
-    if not layers:
-        return _owned(mount)
-    os.mkdir(place)
-    lower, upper, work, userxattr = layers
-    init.mount_overlay(os.fsencode(place), lower, upper, work, userxattr, mounts.MS_NODEV)
-    return {**mount, "type": "bind", "source": place, "options": ["bind", *(mount.get("options") or ())]}
-
-
-def _owned(mount: dict[str, Any]) -> dict[str, Any]:
-    """A mount without a group that does not exist in this user namespace, for which the kernel would refuse it."""
-    with open("/proc/self/gid_map") as file:
-        ranges = [(int(first), int(count)) for first, _, count in map(str.split, file)]
-
-    def is_missing(option: str) -> bool:
-        name, _, number = option.partition("=")
-        return name == "gid" and not any(first <= int(number) < first + count for first, count in ranges)
-
-    return {**mount, "options": [option for option in mount.get("options") or () if not is_missing(option)]}
-
-
-def _may_make_cgroup(linux: dict[str, Any]) -> bool:
-    """Whether there is a cgroup where sampan wants it, or has to be, for the limits that were asked for."""
-    places = [os.path.dirname(place.directory) for place in container.plan(linux.get("cgroupsPath") or "/")]
-    writable = (os.access(place if os.path.isdir(place) else os.path.dirname(place), os.W_OK) for place in places)
-    return bool(linux.get("resources")) or any(writable)
-
-
-def _without(values: dict[str, Any], part: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in _OWN[part]}
-
-
-def _mount(target: str, overlay: tuple[tuple[str, ...], str, str, bool, bool], flags: int) -> None:
+def _enter_mounts() -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     mounts.mount(b"none", b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
     _hide_unified()
+
+
+def _mount(target: str, layers: tuple[tuple[str, ...], str, str, bool, bool], flags: int) -> None:
     os.makedirs(target, exist_ok=True)
-    lower, upper, work, userxattr, fused = overlay
+    lower, upper, work, userxattr, fused = layers
     if fused:
         lower, upper = (), fuse.mount(lower, upper, work).path
-    init.mount_overlay(os.fsencode(target), lower, upper, work, userxattr, flags=flags)
+    init.mount_overlay(os.fsencode(target), lower, upper, work, userxattr, flags)
     os.chdir("/")
 
 

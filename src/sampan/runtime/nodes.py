@@ -34,11 +34,17 @@ def allowed() -> list[dict[str, Any]]:
 
 def rule(path: str, access: str) -> dict[str, Any]:
     """The rule that allows ``access`` ("rwm") to the device that the node at ``path`` stands for."""
+    node = described(path)
+    return {"allow": True, **{key: node[key] for key in ("type", "major", "minor")}, "access": access}
+
+
+def described(path: str) -> dict[str, Any]:
+    """The node at ``path`` as the specification describes one (config-linux.md, "Devices"), but for its own path."""
     status = os.stat(path)
-    kind = "b" if stat.S_ISBLK(status.st_mode) else "c"
     return {
-        "allow": True, "type": kind, "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev),
-        "access": access,
+        "type": "b" if stat.S_ISBLK(status.st_mode) else "c",
+        "major": os.major(status.st_rdev), "minor": os.minor(status.st_rdev),
+        "fileMode": stat.S_IMODE(status.st_mode), "uid": status.st_uid, "gid": status.st_gid,
     }  # fmt: skip
 
 
