@@ -42,6 +42,8 @@ class Runtime:
         self.directory = directory
         self.mounted: list[str] = []
         """Where something is mounted for the container."""
+        self.made: set[int] = set()
+        """The processes that it has made and that are still to be waited for: children of this one by now."""
 
     def __call__(self, verb: str, *words: str, stdio: tuple[int, ...] = ()) -> None:
         """Performs one command, with ``stdio`` as its standard descriptors. Raises SampanError with what it logged."""
@@ -49,7 +51,6 @@ class Runtime:
         with open(log, "wb"):
             pass
         command = [self._program, "--root", f"{self.directory}/state", "--log", log, "--log-format", "json"]
-        before = _children()
         placed = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(stdio)]
         try:
             pid = os.posix_spawn(self._program, [*command, verb, *words], os.environ, file_actions=placed)
@@ -57,11 +58,20 @@ class Runtime:
             raise SampanError(f"cannot start the runtime {self._program}: {error.strerror}") from None
         code = parent.exit_code(os.waitpid(pid, 0)[1])
         if code:
-            _end(_children() - before)
             raise _failure(self._program, verb, _last_words(log) or f"exit code {code}")
 
     def make(self, verb: str, *words: str, stdio: tuple[int, ...], terminal: bool) -> tuple[int, int]:
         """Performs a command that makes a process; gives its pid, and its terminal's master side (else -1)."""
+        before = self.made | _children()  # the kernel may leave out some while others come (proc(5))
+        try:
+            made = self._make(verb, *words, stdio=stdio, terminal=terminal)
+        except BaseException:
+            _end(_children() - before)
+            raise
+        self.made.add(made[0])
+        return made
+
+    def _make(self, verb: str, *words: str, stdio: tuple[int, ...], terminal: bool) -> tuple[int, int]:
         pid_file = f"{self.directory}/pid"
         if not terminal:
             self(verb, *words, "--pid-file", pid_file, self.name, stdio=stdio)
@@ -155,15 +165,16 @@ class _ConsoleSocket:
 
 
 class Process:
-    """A process that another runtime made. ``runtime`` is there for a container's first one, -1 as ``console`` where
-    there is no terminal."""
+    """A process that another runtime made. ``console`` is -1 where there is no terminal."""
 
     missing: tuple[str, ...] = ()
 
-    def __init__(self, pid: int, console: int, runtime: Runtime | None = None, cgroup: str = "") -> None:
+    def __init__(self, pid: int, console: int, runtime: Runtime, *, first: bool = False, cgroup: str = "") -> None:
+        """``first`` is whether it is the container's first one, so that its end is that of the container."""
         self.pid = pid
         self._console = console
         self._runtime = runtime
+        self._first = first
         self._cgroup = cgroup
 
     def ready(self, *, terminal: bool = False) -> int:
@@ -175,13 +186,13 @@ class Process:
 
     def start(self) -> None:
         """Lets the program run; one that was executed runs already."""
-        if self._runtime:
+        if self._first:
             self._runtime("start", self._runtime.name)
 
     def kill(self, number: int) -> None:
         """Sends it a signal; no error if it is gone."""
         try:
-            if self._runtime:
+            if self._first:
                 self._runtime("kill", self._runtime.name, str(number))
             else:
                 os.kill(self.pid, number)
@@ -190,7 +201,9 @@ class Process:
 
     def wait(self) -> int:
         """Waits for its end and gives the exit code, 128+n for signal n."""
-        return parent.exit_code(os.waitpid(self.pid, 0)[1])
+        status = os.waitpid(self.pid, 0)[1]
+        self._runtime.made.discard(self.pid)
+        return parent.exit_code(status)
 
     def oom_kills(self) -> int:
         """How many of the container's processes were killed for want of memory. To be asked before ``close``."""
@@ -198,32 +211,33 @@ class Process:
 
     def close(self) -> None:
         """Forgets the container, so that its directory can be removed."""
-        if self._runtime:
+        if not self._first:
+            return
+        with suppress(SampanError):  # what it keeps of one that has ended is in that directory, too
             self._runtime("delete", "--force", self._runtime.name)
-            for path in self._runtime.mounted:
-                mounts.umount(os.fsencode(path), mounts.MNT_DETACH)
-            self._runtime.mounted.clear()
+        for path in self._runtime.mounted:
+            mounts.umount(os.fsencode(path), mounts.MNT_DETACH)
+        self._runtime.mounted.clear()
 
     def abandon(self) -> None:
         """Kills it, and waits until it is gone."""
-        if self._runtime:
-            self.close()
+        self.close()
         try:
             os.kill(self.pid, SIGKILL)
-            os.waitpid(self.pid, 0)
+            self.wait()
         except (ProcessLookupError, ChildProcessError):
             return
 
     def execute(self, process: dict[str, Any], stdio: tuple[int, int, int]) -> Process:
         """A further process in the container whose first one this is; it runs at once. Raises SampanError."""
         runtime = self._runtime
-        assert runtime
         path = f"{runtime.directory}/process.json"
         terminal = bool(process.get("terminal"))
         with open(path, "w") as file:
             file.write(plainjson.dumps(translation.process(process)))
         try:
-            return Process(*runtime.make("exec", "--detach", "--process", path, stdio=stdio, terminal=terminal))
+            made = runtime.make("exec", "--detach", "--process", path, stdio=stdio, terminal=terminal)
+            return Process(*made, runtime)
         finally:
             os.unlink(path)
 
@@ -265,7 +279,7 @@ def create(
         with suppress(SampanError):
             runtime("delete", "--force", name)
         raise
-    return Process(pid, console, runtime, linux.get("cgroupsPath") or "")
+    return Process(pid, console, runtime, first=True, cgroup=linux.get("cgroupsPath") or "")
 
 
 def _enter_mounts() -> None:
