@@ -42,6 +42,8 @@ class Runtime:
         self.directory = directory
         self.mounted: list[str] = []
         """Where something is mounted for the container."""
+        self.shown: list[fuse.Mounted] = []
+        """What stands in overlayfs' place for that."""
         self.made: set[int] = set()
         """The processes that it has made and that are still to be waited for: children of this one by now."""
 
@@ -217,6 +219,8 @@ class Process:
             self._runtime("delete", "--force", self._runtime.name)
         for path in self._runtime.mounted:
             mounts.umount(os.fsencode(path), mounts.MNT_DETACH)
+        for shown in self._runtime.shown:
+            shown.close()
         self._runtime.mounted.clear()
 
     def abandon(self) -> None:
@@ -265,11 +269,10 @@ def create(
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     linux, root = spec.get("linux") or {}, f"{directory}/{spec['root']['path']}"
     _enter_mounts()
-    _mount(root, overlay, 0 if linux.get("ownNodes") else mounts.MS_NODEV)
+    _mount(root, overlay, 0 if linux.get("ownNodes") else mounts.MS_NODEV, runtime)
     made, layers = translation.translated(spec, root, place)
     for path, stack in layers:
-        _mount(path, stack, mounts.MS_NODEV)
-    runtime.mounted = [root, *(path for path, _ in layers)]
+        _mount(path, (*stack, False), mounts.MS_NODEV, runtime)
     with open(f"{place}/config.json", "w") as file:
         file.write(plainjson.dumps(made))
     terminal = bool(spec["process"].get("terminal"))
@@ -288,11 +291,13 @@ def _enter_mounts() -> None:
     _hide_unified()
 
 
-def _mount(target: str, layers: tuple[tuple[str, ...], str, str, bool, bool], flags: int) -> None:
+def _mount(target: str, layers: tuple[tuple[str, ...], str, str, bool, bool], flags: int, runtime: Runtime) -> None:
     os.makedirs(target, exist_ok=True)
     lower, upper, work, userxattr, fused = layers
+    runtime.mounted.append(target)
     if fused:
-        lower, upper = (), fuse.mount(lower, upper, work).path
+        runtime.shown.append(fuse.mount(lower, upper, work))
+        lower, upper = (), runtime.shown[-1].path
     init.mount_overlay(os.fsencode(target), lower, upper, work, userxattr, flags)
     os.chdir("/")
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Layers = tuple[tuple[str, ...], str, str, bool, bool]
+    Layers = tuple[tuple[str, ...], str, str, bool]
 
 _VERSION = "1.0.2"  # Of the specification: crun refuses what is later than itself, needed or not.
 _PROCESS = frozenset(
