@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sampan.build.graph import Copy, Run, Scratch
-from sampan.cli import buildargs, buildshow, buildwords
+from sampan.cli import buildargs, buildinput, buildshow, buildwords
 from sampan.cli.main import main
 from sampan.errors import Invalid, SampanError
 from sampan.oci import reference
@@ -129,3 +129,11 @@ def test_a_file_that_is_not_in_the_context(
     assert "sampan: Dockerfile:2: requirement.txt is not in the build context\n" in shown
     assert "    2 | COPY requirement.txt .\n      |      ^^^^^^^^^^^^^^^\n" in shown
     assert "hint: did you mean requirements.txt?" in shown
+
+
+def test_a_dockerfile_in_lower_case(tmp_path: Path) -> None:
+    assert buildinput.beside(None, str(tmp_path)) == "Dockerfile"
+    (tmp_path / "dockerfile").touch()
+    assert buildinput.beside(None, str(tmp_path)) == "dockerfile"
+    (tmp_path / "Dockerfile").touch()
+    assert buildinput.beside(None, str(tmp_path)) == "Dockerfile"

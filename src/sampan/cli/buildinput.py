@@ -74,7 +74,7 @@ class Input:
         from sampan.build.ignore import Ignore
         from sampan.cli.source import Source
 
-        file, is_apart = self._file or "Dockerfile", is_remote(self._file or "")
+        file, is_apart = self._file or "", is_remote(self._file or "")
         if is_remote(self._path):
             received = self._received()
             self.modified = received.modified
@@ -91,10 +91,12 @@ class Input:
         if is_apart:
             return Source(*self._fetched(file), files)
         try:
+            file = file or _usual(files.root)
             return Source(read_dockerfile(files.root, file), file, files)
         except NotFound as error:
             if is_remote(self._path):
                 error.message = error.message.replace(files.root, "the build context")
+                error.hint = error.hint and error.hint.replace(f"{files.root}/", "")
             raise
 
     def _origin(self, received: "Received") -> str:
@@ -195,10 +197,16 @@ class Input:
         return self._remotes
 
 
+def _usual(directory: str) -> str:
+    """``Dockerfile`` or, as with BuildKit, ``dockerfile`` where there is only that."""
+    found = [name for name in ("Dockerfile", "dockerfile") if os.path.lexists(f"{directory}/{name}")]
+    return found[0] if found else "Dockerfile"
+
+
 def beside(name: str | None, directory: str) -> str:
     """The path of Dockerfile ``name`` (-f) for the context in ``directory``: relative to it if it is in there."""
     if name is None:
-        return "Dockerfile"
+        return _usual(directory)
     # As with Docker, -f counts from where the user is, and only then from the context.
     path = os.path.abspath(name)
     if not os.path.lexists(path) and os.path.lexists(os.path.join(directory, name)):
