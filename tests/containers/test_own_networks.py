@@ -1,14 +1,21 @@
 """Networks that users made: who reaches whom in them, what they are called, and what is left of them."""
 
+import functools
 import json
+import os
 import re
+import select
+import signal
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from commands import Sampan
 from machines import Beside, Machine, connect
-from residents import IMAGE, await_
+from residents import IMAGE, PATIENCE, await_
 
 pytestmark = [pytest.mark.system]
 SERVE = ("httpd", "-f", "-p", "80", "-h", "/data")
@@ -110,6 +117,95 @@ def test_what_leads_nowhere(harbour: Beside) -> None:
         assert harbour(*words, check=False).stdout == ""
     finally:
         outside.close()
+
+
+def ask(name: str, server: str = "127.0.0.11", *, stream: bool = False) -> bytes:
+    """What a name server answers to a question for an address."""
+    labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
+    query = bytes.fromhex("abcd 0100 0001 0000 0000 0000") + labels + bytes.fromhex("00 0001 0001")
+    with socket.socket(type=socket.SOCK_STREAM if stream else socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.connect((server, 53))
+        if not stream:
+            client.send(query)
+            return client.recv(4096)
+        client.sendall(len(query).to_bytes(2, "big") + query)
+        with client.makefile("rb") as file:
+            return file.read(int.from_bytes(file.read(2), "big"))
+
+
+def answer(heard: str, ready: int) -> None:
+    """A name server of the host's at 127.0.0.1: everybody is at 9.9.9.9; what it is asked is added to a file."""
+
+    def reply(query: bytes, how: str) -> bytes:
+        with open(heard, "ab") as file:
+            file.write(how.encode() + query[12:-4] + b"\n")
+        record = bytes.fromhex("c00c 0001 0001 0000003c 0004 09090909")
+        return query[:2] + bytes.fromhex("8180 0001 0001 0000 0000") + query[12:] + record
+
+    with socket.socket(type=socket.SOCK_DGRAM) as datagrams, socket.create_server(("127.0.0.1", 53)) as listener:
+        datagrams.bind(("127.0.0.1", 53))
+        os.write(ready, b"!")
+        while True:
+            for each in select.select([datagrams, listener], [], [])[0]:
+                if each is datagrams:
+                    query, peer = datagrams.recvfrom(4096)
+                    datagrams.sendto(reply(query, "udp "), peer)
+                else:
+                    connection, _ = listener.accept()
+                    with connection, connection.makefile("rb") as file:
+                        text = reply(file.read(int.from_bytes(file.read(2), "big")), "tcp ")
+                        connection.sendall(len(text).to_bytes(2, "big") + text)
+
+
+@contextmanager
+def host_s_name_server(machine: Machine, heard: Path) -> Iterator[None]:
+    reading, writing = os.pipe()
+    call = machine.start(answer, str(heard), writing)
+    os.close(writing)
+    try:
+        assert os.read(reading, 1) == b"!"
+        yield
+    finally:
+        os.close(reading)
+        os.kill(call.pid, signal.SIGKILL)
+        call.was_killed()
+
+
+def test_names(harbour: Beside, tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    heard.touch()
+    words = ("--dns", "127.0.0.1", IMAGE)
+    harbour("network", "create", "lan")
+    harbour("network", "create", "--internal", "inner")
+    harbour("run", "-d", "--name", "Web", "--network", "lan", "--network-alias", "www", "-h", "hull", IMAGE, *SERVE)
+    harbour("run", "-d", "--name", "near", "--network", "lan", *words, "sleep", "1077")
+    harbour("run", "-d", "--name", "shut", "--network", "inner", *words, "sleep", "1077")
+    pid = {name: json.loads(harbour("inspect", name).stdout)[0]["State"]["Pid"] for name in ("near", "shut")}
+    near, shut = Machine.of("near", pid["near"]), Machine.of("shut", pid["shut"])
+    where = socket.inet_aton(address(harbour, "Web"))
+    identifier = harbour("ps", "-q", "-f", "name=Web").stdout.strip()
+    for name in ("web", "WEB", "www", "hull", identifier, "web.lan"):
+        assert near.call(ask, name).endswith(b"\x00\x04" + where), name
+        assert near.call(functools.partial(ask, name, stream=True)).endswith(b"\x00\x04" + where), name
+    assert await_(lambda: harbour("exec", "near", "wget", "-qO-", "http://www/seed", check=False).stdout == SEED)
+    assert harbour("exec", "near", "cat", "/etc/resolv.conf").stdout == "nameserver 127.0.0.11\noptions ndots:0\n"
+    with host_s_name_server(harbour.machine, heard):
+        for stream in (False, True):
+            assert near.call(functools.partial(ask, "example.com", stream=stream)).endswith(bytes((9, 9, 9, 9)))
+        assert heard.read_bytes() == b"udp \x07example\x03com\x00\ntcp \x07example\x03com\x00\n"
+        # From an internal network no name leaves the host, and no neighbour's is known in another one.
+        for name in ("example.com", "web"):
+            for stream in (False, True):
+                assert shut.call(functools.partial(ask, name, stream=stream))[3] & 15 == 3
+        assert heard.read_bytes().count(b"\n") == 2
+    # A name server of the container's own is not in the way.
+    harbour("exec", "-d", "near", "nc", "-ll", "-p", "53")
+    assert near.call(ask, "web").endswith(where)
+    harbour("rm", "-f", "Web")
+    assert near.call(ask, "web")[3] & 15 == 2  # nobody of the host's answers any more
+    harbour("restart", "-t", "0", "near")
+    assert harbour("exec", "near", "nslookup", "near").stdout.count("Address: ") == 1
 
 
 def test_listing_and_describing(harbour: Beside) -> None:

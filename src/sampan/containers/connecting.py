@@ -25,6 +25,12 @@ def connect(job: dict[str, Any], pid: int, poll: Poll) -> Attachment:
         names = tuple(dict.fromkeys((job["hostname"], job["name"])))
         with open(f"{job['directory']}/hosts", "w") as file:
             file.write(dns.hosts(named, network.address or "127.0.0.1", names))
+        servers, search, options = job["dns"]
+        if any(names for *_, names in job["joined"]):
+            network.answer_names(pid, poll, servers or dns.host_nameservers() or dns.FALLBACK)
+            servers, options = [dns.OWN], options or ["ndots:0"]
+        with open(f"{job['directory']}/resolv.conf", "w") as file:
+            file.write(dns.resolv_conf(servers, search, options))
     except BaseException:
         network.close()
         raise

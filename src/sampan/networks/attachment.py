@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sampan.linux.poll import Poll
     from sampan.networks.forward import Forwarder
+    from sampan.networks.resolver import Resolver
     from sampan.networks.rootless import Uplink
 
     Place = tuple[Sequence[Any], str, str, Sequence[str]]
@@ -30,6 +31,7 @@ class Attachment:
         self._reservations: list[Reservation] = []
         self._forwarder: Forwarder | None = None
         self._uplink: Uplink | None = None
+        self._resolver: Resolver | None = None
         self._bridged = False
         self.address = ""
         self.gateway = ""
@@ -63,6 +65,18 @@ class Attachment:
                 self.address, self.gateway = endpoint.address, endpoint.gateway
         self._forward(pid, poll, [each for each in self._reservations if each.port.protocol in ("tcp", "udp")])
 
+    def answer_names(self, pid: int, poll: Poll, servers: Sequence[str]) -> None:
+        """Has the container told what its neighbours are called; ``servers`` are asked for all else."""
+        from sampan.networks.resolver import Resolver
+
+        namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._resolver = Resolver(poll, self._directory, self._container_id, namespace, servers)
+        except OSError as error:
+            raise Unavailable(f"the container's names cannot be answered: {error.strerror}") from None
+        finally:
+            os.close(namespace)
+
     def join_user_mode(self, pid: int, poll: Poll) -> None:
         """Connects it as an ordinary user may: outwards through pasta or slirp4netns, inwards through this process."""
         from sampan.networks import rootless
@@ -90,6 +104,9 @@ class Attachment:
         if self._forwarder:
             self._forwarder.close()
             self._forwarder = None
+        if self._resolver:
+            self._resolver.close()
+            self._resolver = None
         if self._uplink:
             self._uplink.close()
             self._uplink = None

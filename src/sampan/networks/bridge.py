@@ -212,7 +212,7 @@ def _join(context: _Context, bridge: _Bridge, who: _Container) -> Endpoint:
         if netlink.find_link(inner, who.wish.interface):
             raise Unavailable(f"container {who.id[:12]} has an interface {who.wish.interface} already")
         address = _lay_cable(context, bridge, who)
-        endpoint = _describe(bridge, address, who, context.device)
+        endpoint = _describe(bridge, address, who, context.device, internal=context.network.internal)
         try:
             context.files.write(who.id, endpoint)
             _configure(context, inner, bridge, endpoint, who.wish.interface)
@@ -226,7 +226,7 @@ def _join(context: _Context, bridge: _Bridge, who: _Container) -> Endpoint:
         return endpoint
 
 
-def _describe(bridge: _Bridge, address: bytes, who: _Container, device: str) -> Endpoint:
+def _describe(bridge: _Bridge, address: bytes, who: _Container, device: str, *, internal: bool) -> Endpoint:
     return Endpoint(
         socket.inet_ntoa(address),
         bridge.prefix,
@@ -239,6 +239,7 @@ def _describe(bridge: _Bridge, address: bytes, who: _Container, device: str) -> 
         device,
         who.wish.names,
         who.wish.interface,
+        internal,
     )
 
 

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 RESOLV_CONF = "/etc/resolv.conf"
 SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
+OWN = "127.0.0.11"
+"""Where a container's own name server answers (``resolver``)."""
 FALLBACK = ("8.8.8.8", "8.8.4.4")  # as Docker's
 _LIMIT = 1 << 16
 

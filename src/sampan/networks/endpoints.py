@@ -36,6 +36,7 @@ class Endpoint(NamedTuple):
     device: str = "sampan0"
     names: tuple[str, ...] = ()
     inside: str = "eth0"
+    internal: bool = False
 
     def is_alive(self) -> bool:
         """Whether the container still has its namespace."""

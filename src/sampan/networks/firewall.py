@@ -13,7 +13,7 @@ import errno
 import os
 
 from sampan.errors import Unavailable
-from sampan.linux import nftables
+from sampan.linux import netlink, nftables
 from sampan.linux.netlink import Message, Socket
 from sampan.linux.nftables import Chain, Rule
 from sampan.networks.ports import Port
@@ -38,6 +38,7 @@ _CHAINS = (
     Chain("passing", "filter", nftables.FORWARD, nftables.FILTER),
     Chain("leaving", "nat", nftables.POSTROUTING, nftables.SRCNAT),
 )
+_INSIDE = "sampan"
 _LOOPBACK = bytes((127, 0, 0, 0)), 8
 
 
@@ -164,6 +165,32 @@ def remove(sock: Socket, device: str) -> None:
     """Removes the table of a bridge, if it is there, and what was added elsewhere for it."""
     nftables.commit(sock, [nftables.add_table(device), nftables.delete_table(device)])
     _close_elsewhere(sock, device)
+
+
+def lead_inside(namespace: int, address: str, port: int, ports: dict[str, int]) -> None:
+    """Leads what is sent to ``port`` of ``address``, one of the loopback's, inside a container's namespace to another
+    port of it, by protocol. Raises Unavailable."""
+    with netlink.inside(namespace):
+        sock = nftables.open_socket()
+    name, where = "published_at", socket.inet_aton(address)
+    found = [
+        (bytes((_NUMBERS[protocol], 0, 0, 0)) + where + _port(port), where + _port(target))
+        for protocol, target in ports.items()
+    ]
+    try:
+        with sock:
+            nftables.commit(
+                sock,
+                [
+                    nftables.add_table(_INSIDE),
+                    nftables.add_chain(_INSIDE, Chain("own", "nat", nftables.OUTPUT, nftables.DSTNAT)),
+                    nftables.add_map(_INSIDE, name, _MAPS[name], _DATA, 0),
+                    nftables.add_rule(_INSIDE, Rule("own", "to the name server", _redirect(name))),
+                    *nftables.add_elements(_INSIDE, name, found),
+                ],
+            )
+    except OSError as error:
+        raise Unavailable(f"the kernel lacks a part of nf_tables: {error.strerror}") from None
 
 
 def publish(sock: Socket, table: str, published: list[Element]) -> None:
