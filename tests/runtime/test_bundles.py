@@ -289,6 +289,9 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
         sysctl={"net.ipv4.ip_forward": "1"}, namespaces=[{"type": "mount"}, {"type": "uts"}]
     ),
     "the hostname would be the host's": lambda spec: spec["linux"].update(namespaces=[{"type": "mount"}]),
+    "container without a mount namespace": lambda spec: spec["linux"].update(
+        namespaces=[{"type": "uts"}, {"type": "mount", "path": "/proc/self/ns/mnt"}]
+    ),
     "without a mount namespace": lambda spec: spec["linux"].update(namespaces=[{"type": "uts"}]),
     "timeOffsets need a time namespace": lambda spec: spec["linux"].update(timeOffsets={"boottime": {"secs": 1}}),
     "unknown option 'nonsense' of the bind mount": lambda spec: spec["mounts"].append(
@@ -316,6 +319,7 @@ WRONG: dict[str, Callable[[dict[str, Any]], object]] = {
         seccomp={"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}
     ),
     "has no AppArmor": lambda spec: spec["process"].update(apparmorProfile="docker-default"),
+    "no cgroup controller unified": lambda spec: spec["linux"].update(resources={"unified": {"memory.high": "1"}}),
     "a device needs a path and a type": lambda spec: spec["linux"].update(devices=[{"path": "/dev/x", "type": "q"}]),
     "is not a directory": lambda spec: spec["root"].update(path="nosuch"),
 }

@@ -112,7 +112,7 @@ def job(
     resources, required = _resources(linux)
     cgroup = container.plan(cgroup_path, resources, every=True) if cgroup_path else ()
     job = init.Job(
-        process={**ending.process, "personality": (linux.get("personality") or {}).get("domain")},
+        process=ending.process,
         hostname=spec.get("hostname") or "",
         domainname=spec.get("domainname") or "",
         root=os.fsencode(root(spec, directory)),

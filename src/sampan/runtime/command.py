@@ -65,7 +65,9 @@ def create(root: str, name: str, directory: str, how: Start) -> Begun:
 
 def _create(place: str, spec: dict[str, Any], directory: str, how: Start) -> Begun:
     spec["process"], warnings = attributes.clamped(spec["process"])
+    spec["process"].pop("execCPUAffinity", None)  # not for the first process (config.md, "Linux Process")
     linux = spec.get("linux") or {}
+    spec["process"]["personality"] = _personality(linux)
     filter_ = bundle.filter_of(linux)
     if filter_:
         state.put(f"{place}/filter", filter_[1].to_bytes(4, "little") + filter_[0])
@@ -325,7 +327,9 @@ def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup
     terminal = bool(process.get("terminal"))
     _check_terminal(terminal, how)
     path = os.path.normpath(f"{record.cgroup}/{cgroup}") if cgroup else record.cgroup
-    answering = listener.of((state.spec(place).get("linux") or {}).get("seccomp"))
+    linux = state.spec(place).get("linux") or {}
+    process["personality"] = _personality(linux)
+    answering = listener.of(linux.get("seccomp"))
     rest = (how.waited, -1, how.preserved, how.keyring, answering is not None)
     ending = init.Ending(process, _kept_filter(place), _STDIO, terminal, *rest)
     begun = enter.create(
@@ -338,6 +342,11 @@ def execute(root: str, name: str, process: dict[str, Any], how: Start, *, cgroup
     except BaseException:
         begun.abandon()
         raise
+
+
+def _personality(linux: dict[str, Any]) -> str | None:
+    domain: str | None = (linux.get("personality") or {}).get("domain")
+    return domain
 
 
 def _hands_over(answering: listener.Listener | None, told: bytes, pid: int) -> Callable[[int], None] | None:

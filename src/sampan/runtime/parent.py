@@ -286,7 +286,8 @@ def flags(linux: dict[str, Any]) -> int:
         seen.add(kind)
         if not namespace.get("path"):
             made |= namespaces.FLAGS[kind]
-    if "mount" not in seen:
+    # In the engine's own one the pivot would give the host another root.
+    if "mount" not in namespaces.apart(linux.get("namespaces") or []):
         raise Unsupported("a container without a mount namespace is not supported")
     return made
 

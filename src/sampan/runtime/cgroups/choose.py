@@ -8,11 +8,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NamedTuple
+    from typing import Any, NamedTuple
 else:
     from sampan.values import NamedTuple
 
-CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "hugetlb")
+CONTROLLERS = (
+    "cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "hugetlb", "rdma", "net_cls",
+    "net_prio",
+)  # fmt: skip
 WANTED = ("cpu", "cpuacct", "memory", "pids", "freezer")
 """To count and to pause; each hierarchy that is joined costs half a millisecond, so others wait until a limit asks."""
 PARENT = "sampan"
@@ -44,6 +47,36 @@ def hierarchies(mountinfo: str = "/proc/self/mountinfo") -> list[Hierarchy]:
                 if controllers:
                     found.append(Hierarchy(mount.rpartition("/")[2], controllers, mount, 1))
     return sorted(dict.fromkeys(found), key=lambda hierarchy: hierarchy.version)
+
+
+def unserved(found: list[Hierarchy], resources: dict[str, Any]) -> list[str]:
+    """Controllers that limits (runtime-spec ``linux.resources``) need and none of these hierarchies has, by their names
+    in v1; "unified" where v1 alone is joined. What v2 has is told by its files."""
+    served = {name for entry in found for name in entry.controllers}
+    if any(entry.version == 2 for entry in found):
+        served = {*CONTROLLERS, "unified"} - {"net_cls", "net_prio"}
+    asked = {name for key, some in _SERVING.items() for name, part in _parts(key, resources, some) if _says(part)}
+    return sorted(asked - served)
+
+
+# The specification's key → the controllers by what they serve of it; "" is all of it.
+_SERVING = {
+    "memory": {"": "memory"}, "pids": {"": "pids"}, "blockIO": {"": "blkio"}, "hugepageLimits": {"": "hugetlb"},
+    "rdma": {"": "rdma"}, "unified": {"": "unified"}, "network": {"classID": "net_cls", "priorities": "net_prio"},
+    "cpu": {"cpus": "cpuset", "mems": "cpuset", "shares": "cpu", "quota": "cpu", "realtimeRuntime": "cpu"},
+}  # fmt: skip
+
+
+def _parts(key: str, resources: dict[str, Any], some: dict[str, str]) -> list[tuple[str, Any]]:
+    value = resources.get(key) or {}
+    return [(controller, value.get(part) if part else value) for part, controller in some.items()]
+
+
+def _says(value: Any) -> bool:
+    """Whether there is a limit in it: engines write down empty ones, and -1 for none."""
+    if isinstance(value, dict):
+        return any(map(_says, value.values()))
+    return bool(value) and value != -1
 
 
 def joined(found: list[Hierarchy], asked: tuple[str, ...] = ()) -> list[Hierarchy]:

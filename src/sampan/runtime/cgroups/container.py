@@ -63,6 +63,9 @@ def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool, missing: 
     raises Unavailable. What the kernel was built without raises it too, but for wishes, which are done without where
     the caller hears of them: ``missing`` gets their names.
     """
+    absent = choose.unserved([each.hierarchy for each in cgroup], resources) if required else []
+    if absent:
+        raise Unavailable(f"cannot set the limits asked for: there is no cgroup controller {', '.join(absent)} here")
     made: list[Membership] = []
     for membership in cgroup:
         try:

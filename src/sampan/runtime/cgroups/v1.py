@@ -103,6 +103,31 @@ def _hugetlb(resources: dict[str, Any]) -> list[tuple[str, str]]:
     return [(f"hugetlb.{each['pageSize']}.limit_in_bytes", str(each["limit"])) for each in limits]
 
 
+def _rdma(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    return [("rdma.max", text) for text in rdma(resources)]
+
+
+def rdma(resources: dict[str, Any]) -> list[str]:
+    """The lines of rdma.max, which v1 and v2 share (Documentation/admin-guide/cgroup-v1/rdma.rst)."""
+    lines = []
+    for device, limits in (resources.get("rdma") or {}).items():
+        words = (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object"))
+        lines.append(
+            " ".join([device, *(f"{word}={limits[key]}" for key, word in words if limits.get(key) is not None)])
+        )
+    return lines
+
+
+def _net_cls(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    number = (resources.get("network") or {}).get("classID")
+    return [("net_cls.classid", str(number))] if number else []
+
+
+def _net_prio(resources: dict[str, Any]) -> list[tuple[str, str]]:
+    entries = (resources.get("network") or {}).get("priorities") or ()
+    return [("net_prio.ifpriomap", f"{each['name']} {each['priority']}") for each in entries]
+
+
 def inherit_cpuset(mount: str, directory: str) -> None:
     """Gives the new directories below ``mount`` what their parents have: nothing can join one without processors."""
     path = mount
@@ -134,7 +159,7 @@ def budget_realtime(mount: str, directory: str) -> None:
 
 _MAKERS = {
     "memory": _memory, "pids": _pids, "cpu": _cpu, "devices": _devices, "cpuset": _cpuset, "blkio": _blkio,
-    "hugetlb": _hugetlb,
+    "hugetlb": _hugetlb, "rdma": _rdma, "net_cls": _net_cls, "net_prio": _net_prio,
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.errors import Invalid
-from sampan.runtime.cgroups.v1 import THROTTLES
+from sampan.runtime.cgroups.v1 import THROTTLES, rdma
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def limits(resources: dict[str, Any]) -> list[tuple[str, str]]:
             writes.append(("io.max", f"{device['major']}:{device['minor']} {word}={device['rate']}"))
     for each in resources.get("hugepageLimits") or ():
         writes.append((f"hugetlb.{each['pageSize']}.max", str(each["limit"])))
+    writes += [("rdma.max", text) for text in rdma(resources)]
     limit = (resources.get("pids") or {}).get("limit")
     if limit:
         writes.append(("pids.max", str(limit) if limit > 0 else "max"))
