@@ -109,10 +109,6 @@ def score(bundle: Bundle) -> None:
     bundle.process["oomScoreAdj"] = 321
 
 
-def personality(bundle: Bundle) -> None:
-    bundle.linux["personality"] = {"domain": "LINUX32"}
-
-
 def own_ids(bundle: Bundle) -> None:
     bundle.linux["namespaces"].append({"type": "user"})
     mapping = [{"containerID": 0, "hostID": 100000, "size": 1000}]
@@ -147,7 +143,6 @@ SAME: dict[str, tuple[Change, str]] = {
     "read-only root": (read_only, "touch /x 2>&1; touch /dev/x && echo fine"),
     "names": (names, "hostname"),
     "score": (score, "cat /proc/self/oom_score_adj"),
-    "personality": (personality, "uname -m; cat /proc/self/personality"),
     "ids of its own": (
         own_ids,
         "cat /proc/self/uid_map /proc/self/gid_map; id; stat -c '%u %g' /bin /proc/self; ls /dev | grep -v core",
