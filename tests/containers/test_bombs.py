@@ -124,6 +124,25 @@ def test_a_container_ends_in_order_on_a_full_disk(small_disk: Sampan) -> None:
     assert small_disk("rm", "bomb").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("size=1g", "the size of a container cannot be limited here: "),
+        ("size", "invalid --storage-opt 'size'"),
+        ("size=lots", "invalid --storage-opt size 'lots'"),
+        ("size=0", "--storage-opt size is to be more than nothing"),
+        ("magic=1", "invalid --storage-opt 'magic=1'"),
+    ],
+)
+def test_a_size_that_cannot_be_kept_is_refused(anyone: Sampan, option: str, sentence: str) -> None:
+    """The store of this test is in memory, which has no quotas; where they are, tests/vm proves them."""
+    if not str(anyone.root).startswith("/dev/shm"):
+        pytest.skip("the machine has no /dev/shm")
+    done = anyone("run", "--rm", "--network", "none", "--storage-opt", option, IMAGE, "true", check=False)
+    assert (done.returncode, sentence in done.stderr) == (125, True), done.stderr
+    assert_clean(anyone)
+
+
 # -- the monitor ----------------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,7 @@ FLAGS = (
     Flag("--oom-score-adj int", "Tune host's OOM preferences (-1000 to 1000)"),
     Flag("--pids-limit int", "Tune container pids limit (set -1 for unlimited)"),
     Flag("--shm-size string", "Size of /dev/shm"),
+    Flag("--storage-opt list", "Storage options: size=BYTES, what the container may write"),
     Flag("--ulimit list", "Ulimit options"),
 )
 
@@ -43,6 +44,8 @@ FLAGS = (
 def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
     """The fields of ``Options`` that these flags set."""
     fields: dict[str, Any] = {"limits": _limits(arguments, context)}
+    if arguments.texts("storage-opt"):
+        fields["storage_bytes"] = _storage_size(arguments.texts("storage-opt"))
     if arguments.text("shm-size"):
         fields["shm_bytes"] = _bytes(arguments, "shm-size")
     return fields
@@ -84,6 +87,20 @@ def _limits(arguments: "Parsed", context: "Context") -> "Limits":
     for warning in warnings:
         context.warn(warning)
     return settled
+
+
+def _storage_size(texts: list[str]) -> int:
+    from sampan.containers.limits import parse_bytes
+
+    size = 0
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if name != "size" or not equals:
+            raise Invalid(f"invalid --storage-opt {text!r}", hint="size=BYTES is the only one, for example size=10g")
+        size = parse_bytes(value, "--storage-opt size")
+    if not size:
+        raise Invalid("--storage-opt size is to be more than nothing", hint="for example size=10g")
+    return size
 
 
 def _bytes(arguments: "Parsed", name: str) -> int:

@@ -50,8 +50,7 @@ _FLAGS = (
 FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS, *supervision.FLAGS), key=lambda flag: flag.long))
 LATER = (
     "--health-cmd --health-interval "
-    "--health-retries --health-start-interval --health-start-period --health-timeout "
-    "--storage-opt"
+    "--health-retries --health-start-interval --health-start-period --health-timeout"
 )
 _WINDOWS = "it is for containers of Windows"
 REFUSED = {

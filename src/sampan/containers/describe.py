@@ -115,6 +115,7 @@ def _host_config(options: Options) -> dict[str, Any]:
         "Binds": [_bind(mount) for mount in options.mounts if mount.source] or None,
         "LogConfig": {"Type": options.logging.driver, "Config": dict(options.logging.options)},
         "NetworkMode": options.network,
+        "StorageOpt": {"size": str(options.storage_bytes)} if options.storage_bytes else None,
         "RestartPolicy": {"Name": options.restart.name, "MaximumRetryCount": options.restart.most},
         "AutoRemove": options.auto_remove,
         "Runtime": options.runtime or "sampan",

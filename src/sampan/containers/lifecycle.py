@@ -10,7 +10,7 @@ from sampan.containers.options import Joining, Logging, Mount, Namespaces, Optio
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import read_state
-from sampan.errors import Conflict, NotFound
+from sampan.errors import Conflict, NotFound, Unsupported
 from sampan.runtime import defaults, handshake
 from sampan.volumes import Volumes, anonymous_name, is_anonymous
 
@@ -60,6 +60,8 @@ def create(
         os.makedirs(container.directory, mode=0o700)
         os.mkdir(f"{container.directory}/rootfs", 0o700)
         stores.snapshots.prepare(container.snapshot, image.chain)
+        if options.storage_bytes:
+            _limit_size(container, stores)
         if options.images:
             from sampan.containers import imagemounts
 
@@ -326,12 +328,35 @@ def _volume(mount: Mount, volumes: Volumes, tree: Any, made: list[str]) -> str:
     return volumes.path(name)
 
 
+def _limit_size(container: Container, stores: Stores) -> None:
+    """Lets what a container writes take so much room and no more. Raises Unsupported."""
+    from sampan.linux import quotas
+
+    if stores.snapshots.copies:
+        raise Unsupported("the size of a container cannot be limited where overlayfs does not work")
+    upper = stores.snapshots.directory(container.snapshot)
+    place = os.path.dirname(upper)
+    # All three: the kernel moves files between the two inner ones, which it only does within one project.
+    quotas.limit((place, upper, f"{place}/work"), int(container.id[:7], 16), container.options.storage_bytes)
+
+
+def _forget_size(container: Container, stores: Stores) -> None:
+    from sampan.linux import quotas
+
+    try:
+        quotas.release(os.path.dirname(stores.snapshots.directory(container.snapshot)))
+    except NotFound:
+        return  # it had not come so far
+
+
 def _discard(container: Container, stores: Stores, volumes: list[str]) -> None:
     """Removes everything of a container, however far it had come."""
     from sampan.store.trees import remove_tree
 
     if read_state(container.directory).status == "running":
         _release(container, stores)
+    if container.options.storage_bytes:
+        _forget_size(container, stores)
     stores.snapshots.remove(container.snapshot)
     if container.options.images:
         from sampan.containers import imagemounts

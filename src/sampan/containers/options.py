@@ -175,6 +175,7 @@ class Options(NamedTuple):
     attach: tuple[str, ...] = ()
     logging: Logging = Logging()
     restart: Restart = Restart()
+    storage_bytes: int = 0
 
     @property
     def is_bridged(self) -> bool:
