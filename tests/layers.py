@@ -50,7 +50,7 @@ RUNTIME_INSIDERS = {
     ("containers.executions", "runtime.parent"),
     ("containers.executions", "runtime.pretence"),
     ("containers.monitor", "runtime.cgroups.delegation"),  # it lives in the group in which it makes the container's
-    ("containers.lifecycle", "runtime.cgroups.container"),  # takes away what a killed monitor left
+    ("containers.orphans", "runtime.cgroups.container"),  # takes away what a killed monitor left
     ("cli.runtime", "runtime.command"),  # is a runtime itself: no engine takes part
     ("cli.runtime", "runtime.state"),
     ("cli.runtime", "runtime.bundle"),

@@ -186,9 +186,17 @@ def _holds(pid: str, needle: str) -> bool:
     try:
         if needle in Path(f"/proc/{pid}/mountinfo").read_text():
             return True
-        return any(needle in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+        descriptors = os.listdir(f"/proc/{pid}/fd")
     except OSError:
         return False
+    return any(needle in _target(f"/proc/{pid}/fd/{fd}") for fd in descriptors)
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # it was closed just now
+        return ""
 
 
 def command(pid: int) -> str:

@@ -46,3 +46,24 @@ def test_a_regular_file(tmp_path: Path) -> None:
         poll.watch(fd, READ, print)
     poll.watch(fd, 0, print)
     os.close(fd)
+
+
+def test_what_one_action_closes_is_not_told_to_the_next() -> None:
+    """Whichever of the two is first."""
+    poll, seen = Poll(), []
+    ends = [os.pipe() for _ in range(2)]
+    for _, writing in ends:
+        os.write(writing, b"x")
+
+    def close_all(fd: int, mask: int) -> None:
+        seen.append(os.read(fd, 1))
+        for reading, _ in ends:
+            poll.watch(reading, 0, print)
+            os.close(reading)
+
+    for reading, _ in ends:
+        poll.watch(reading, READ, close_all)
+    assert poll.serve(10)
+    assert seen == [b"x"]
+    for _, writing in ends:
+        os.close(writing)

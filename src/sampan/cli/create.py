@@ -11,7 +11,6 @@ COMMAND = Command(
     most=None,
     interspersed=False,
     needs_userns=True,
-    later=creation.LATER,
     refused=creation.REFUSED,
     joins=creation.owner,
     examples=(("sampan create --name web -p 8000:8000 hello", "What sampan start web then starts"),),

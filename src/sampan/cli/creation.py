@@ -32,7 +32,6 @@ _FLAGS = (
     Flag("--label-file list", "Read in a line delimited file of labels"),
     Flag("--mount list", "Attach a filesystem mount to the container"),
     Flag("--name string", "Assign a name to the container"),
-    Flag("--no-healthcheck", "Disable any container-specified HEALTHCHECK"),
     Flag("--platform string", "Run the image for this platform (default: this machine's)"),
     Flag("--pull string", "Pull image before running: always, missing or never", "missing"),
     Flag("-q, --quiet", "Suppress the pull output"),
@@ -48,10 +47,6 @@ _FLAGS = (
     Flag("-w, --workdir string", "Working directory inside the container"),
 )
 FLAGS = tuple(sorted((*_FLAGS, *networking.FLAGS, *confinement.FLAGS, *supervision.FLAGS), key=lambda flag: flag.long))
-LATER = (
-    "--health-cmd --health-interval "
-    "--health-retries --health-start-interval --health-start-period --health-timeout"
-)
 _WINDOWS = "it is for containers of Windows"
 REFUSED = {
     "--cpu-count": _WINDOWS,
@@ -173,7 +168,6 @@ def _options(arguments: "Parsed", context: "Context") -> "Options":
         terminal=arguments.on("tty"),
         auto_remove=arguments.on("rm"),
         annotations=tuple(_pair(text) for text in arguments.texts("annotation")),
-        no_healthcheck=arguments.on("no-healthcheck"),
         **connected,
         **supervision.read(arguments),
         runtime=_runtime(arguments, context),

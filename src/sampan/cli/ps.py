@@ -101,7 +101,10 @@ def _command(container: "Container", *, whole: bool) -> str:
 
 
 def _status(state: "State") -> str:
-    return output.state(state.word, started=state.started, finished=state.finished, exit_code=state.exit_code)
+    shown = output.state(state.word, started=state.started, finished=state.finished, exit_code=state.exit_code)
+    if state.word != "running" or not state.health:
+        return shown
+    return f"{shown} (health: starting)" if state.health == "starting" else f"{shown} ({state.health})"
 
 
 def _ports(state: "State") -> str:

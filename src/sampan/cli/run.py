@@ -21,7 +21,6 @@ COMMAND = Command(
     interspersed=False,
     needs_userns=True,
     error_exit=125,
-    later=creation.LATER,
     refused=creation.REFUSED,
     joins=creation.owner,
     examples=(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sampan.containers.options import ImageMount, Mount, Options
+from sampan import plainjson
+from sampan.containers.options import Healthcheck, ImageMount, Mount, Options
 from sampan.containers.record import Container
 from sampan.containers.state import State
 from sampan.errors import NotFound
@@ -29,7 +30,7 @@ def inspect(container: Container, state: State, image: ContainerConfig) -> dict[
         "Created": container.created,
         "Path": path,
         "Args": arguments,
-        "State": _state(state),
+        "State": _state(state, directory),
         "Image": container.image_id,
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
@@ -71,7 +72,26 @@ def _words(options: Options, image: ContainerConfig) -> tuple[str, ...] | None:
     return options.command or (image.cmd if options.entrypoint is None else None)
 
 
-def _state(state: State) -> dict[str, Any]:
+def _healthcheck(options: Options) -> dict[str, Any] | None:
+    if options.health == Healthcheck():
+        return None
+    from sampan.containers import healthchecks
+
+    return healthchecks.describe(options.health)
+
+
+def _health(state: State, directory: str) -> dict[str, Any]:
+    """What is known of its health, if anybody asks for it."""
+    if not state.health:
+        return {}
+    try:
+        with open(f"{directory}/health.json") as file:
+            return {"Health": {**plainjson.loads(file.read()), "Status": state.health}}
+    except FileNotFoundError:
+        return {"Health": {"Status": state.health, "FailingStreak": 0, "Log": []}}
+
+
+def _state(state: State, directory: str) -> dict[str, Any]:
     return {
         "Status": state.word,
         "Running": state.alive,
@@ -84,6 +104,7 @@ def _state(state: State) -> dict[str, Any]:
         "Error": state.error,
         "StartedAt": state.started or NEVER,
         "FinishedAt": state.finished or NEVER,
+        **_health(state, directory),
     }
 
 
@@ -106,7 +127,7 @@ def _config(container: Container, image: ContainerConfig) -> dict[str, Any]:
         "Labels": {**image.labels, **dict(options.labels)},
         "StopSignal": options.stop_signal or image.stop_signal or "SIGTERM",
         "StopTimeout": options.stop_seconds,
-        "Healthcheck": {"Test": ["NONE"]} if options.no_healthcheck else image.healthcheck and dict(image.healthcheck),
+        "Healthcheck": _healthcheck(options),
     }
 
 

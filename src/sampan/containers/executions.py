@@ -71,6 +71,18 @@ class Executions:
         if not execution.terminal:
             self._start(execution)
 
+    def run(self, process: dict[str, Any], stdio: tuple[int, int, int]) -> Process:
+        """A program (runtime-spec ``process``) that runs, and that the caller watches. Raises SampanError."""
+        made = self._enter(process, stdio)
+        try:
+            made.ready()
+            self._pretend(made)
+            made.start()
+        except BaseException:
+            made.abandon()
+            raise
+        return made
+
     def finish(self) -> None:
         """The container is gone, and with it all of these: tells how they ended."""
         for execution in list(self._running):
@@ -110,7 +122,10 @@ class Executions:
             answer(self._poll, pretence)
 
     def _hear(self, execution: Execution) -> None:
-        message, fds = execution.end.receive(64)
+        try:
+            message, fds = execution.end.receive(64)
+        except OSError:  # it was killed, with something left to read
+            message, fds = b"", []
         if message == streams.DETACH and fds:
             self._take_over(execution, fds[0])
         elif message == handshake.START:

@@ -6,11 +6,11 @@ import os
 
 from sampan import plainjson
 from sampan.containers import ending, names, spec, streams
-from sampan.containers.options import Joining, Logging, Mount, Namespaces, Options
+from sampan.containers.options import Healthcheck, Joining, Logging, Mount, Namespaces, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import read_state
-from sampan.errors import Conflict, NotFound, Unsupported
+from sampan.errors import Conflict, NotFound
 from sampan.runtime import defaults, handshake
 from sampan.volumes import Volumes, anonymous_name, is_anonymous
 
@@ -61,7 +61,9 @@ def create(
         os.mkdir(f"{container.directory}/rootfs", 0o700)
         stores.snapshots.prepare(container.snapshot, image.chain)
         if options.storage_bytes:
-            _limit_size(container, stores)
+            from sampan.containers import sizes
+
+            sizes.limit(container, stores.snapshots)
         if options.images:
             from sampan.containers import imagemounts
 
@@ -89,6 +91,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "directory": container.directory,
         "log": _log(container),
         "restart": options.restart,
+        "health": options.health._asdict() if options.health.command else None,
         "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
@@ -259,6 +262,11 @@ def _furnish(container: Container, image: Image, config: ImageConfig, stores: St
             file.write(text)
     stop_signal = options.stop_signal or config.config.stop_signal
     args = tuple(spec.command(options, config.config))
+    if options.health != Healthcheck() or config.config.healthcheck:
+        from sampan.containers import healthchecks
+
+        asked_health = healthchecks.settle(options.health, config.config.healthcheck, config.config.shell)
+        options = options._replace(health=asked_health)
     if options.logging.options:
         from sampan.containers import logdrivers
 
@@ -328,35 +336,18 @@ def _volume(mount: Mount, volumes: Volumes, tree: Any, made: list[str]) -> str:
     return volumes.path(name)
 
 
-def _limit_size(container: Container, stores: Stores) -> None:
-    """Lets what a container writes take so much room and no more. Raises Unsupported."""
-    from sampan.linux import quotas
-
-    if stores.snapshots.copies:
-        raise Unsupported("the size of a container cannot be limited where overlayfs does not work")
-    upper = stores.snapshots.directory(container.snapshot)
-    place = os.path.dirname(upper)
-    # All three: the kernel moves files between the two inner ones, which it only does within one project.
-    quotas.limit((place, upper, f"{place}/work"), int(container.id[:7], 16), container.options.storage_bytes)
-
-
-def _forget_size(container: Container, stores: Stores) -> None:
-    from sampan.linux import quotas
-
-    try:
-        quotas.release(os.path.dirname(stores.snapshots.directory(container.snapshot)))
-    except NotFound:
-        return  # it had not come so far
-
-
 def _discard(container: Container, stores: Stores, volumes: list[str]) -> None:
     """Removes everything of a container, however far it had come."""
     from sampan.store.trees import remove_tree
 
     if read_state(container.directory).status == "running":
-        _release(container, stores)
+        from sampan.containers import orphans
+
+        orphans.release(container, stores)
     if container.options.storage_bytes:
-        _forget_size(container, stores)
+        from sampan.containers import sizes
+
+        sizes.forget(container, stores.snapshots)
     stores.snapshots.remove(container.snapshot)
     if container.options.images:
         from sampan.containers import imagemounts
@@ -369,45 +360,6 @@ def _discard(container: Container, stores: Stores, volumes: list[str]) -> None:
             stores.volumes.remove(name)
         except NotFound:
             continue  # another container's, or gone already
-
-
-def _release(container: Container, stores: Stores) -> None:
-    """Gives back what a monitor that was killed could not: the network's lease and rules, and the cgroup."""
-    from sampan.runtime.cgroups import container as cgroups
-
-    ending.let_go(container)
-    _end_orphan(container)
-    if container.options.is_bridged and not stores.rootless:
-        from sampan.networks import bridge
-
-        bridge.detach_all(stores.paths.networks, container.id)
-    cgroups.remove_path(read_state(container.directory).cgroup or container.cgroup)
-
-
-def _end_orphan(container: Container) -> None:
-    """Kills a first process that outlived its monitor: a program can take back the signal that ends it then, and one
-    that is set-user-ID loses it (prctl(2), PR_SET_PDEATHSIG)."""
-    import select
-    import signal
-
-    pid = read_state(container.directory).pid
-    try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:  # it is gone, as it should be
-        return
-    try:
-        # The number may be another's by now; files of the container's own are mounted only there.
-        with open(f"/proc/{pid}/mountinfo") as file:
-            if container.id not in file.read():
-                return
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.poll(10_000)
-    except OSError:
-        return
-    finally:
-        os.close(pidfd)
 
 
 def hostname(container: Container) -> str:

@@ -67,7 +67,11 @@ def main() -> None:
             watch.undo()
         handshake.tell_failure(control, error)
         os._exit(1)
-    watch.serve()
+    try:
+        watch.serve()
+    except Exception as error:
+        watch.give_up(error)
+        os._exit(1)
     os._exit(0)
 
 

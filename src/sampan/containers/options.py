@@ -128,6 +128,19 @@ class Restart(NamedTuple):
     most: int = 0
 
 
+class Healthcheck(NamedTuple):
+    """How a container's health is asked for: ``test`` as images have it, times in nanoseconds, 0 for the default;
+    ``command`` is what is executed, settled at creation, () for nothing."""
+
+    test: tuple[str, ...] = ()
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+    command: tuple[str, ...] = ()
+
+
 class Options(NamedTuple):
     """Everything that can be asked of a container, with Docker's defaults.
 
@@ -169,7 +182,7 @@ class Options(NamedTuple):
     init: bool = False
     cgroup_parent: str = ""
     runtime: str = ""
-    no_healthcheck: bool = False
+    health: Healthcheck = Healthcheck()
     images: tuple[ImageMount, ...] = ()
     networks: tuple[Joining, ...] = ()
     attach: tuple[str, ...] = ()
@@ -184,7 +197,9 @@ class Options(NamedTuple):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Options:
-        """The inverse of ``_asdict`` followed by JSON; fields that are not there get their defaults."""
+        """The inverse of ``_asdict`` followed by JSON; fields that are not there get their defaults, and those that
+        another version of sampan knew are nothing to this one."""
+        value = {name: item for name, item in value.items() if name in cls._fields}
         return cls(
             **{
                 **value,
@@ -202,6 +217,7 @@ class Options(NamedTuple):
                 "groups": tuple(value.get("groups") or ()),
                 "networks": tuple(Joining(*_settled(each)) for each in value.get("networks") or ()),
                 "attach": tuple(value.get("attach") or ()),
+                "health": Healthcheck(*_settled(value.get("health"))),
                 "restart": Restart(*value.get("restart") or ()),
                 "logging": Logging(*_settled(value.get("logging"))),
                 "dns": tuple(tuple(words) for words in value.get("dns") or ((), (), ())),

@@ -19,9 +19,9 @@ class State(NamedTuple):
     """How a container fares. ``status`` is Docker's: created, running, restarting, exited, dead.
 
     ``started`` and ``finished`` are RFC 3339 with nanoseconds, or empty; ``address`` is its IPv4 address on the bridge;
-    ``restarts`` is how often its monitor started it again; ``paused`` is whether it is held still, which is found out
-    anew each time (``Container.state``); ``cgroup`` is where it is below each hierarchy's mount, which the start of
-    an ordinary user's settles.
+    ``restarts`` is how often its monitor started it again; ``health`` is starting, healthy, unhealthy, or empty where
+    nobody asks; ``paused`` is whether it is held still, which is found out anew each time (``Container.state``);
+    ``cgroup`` is where it is below each hierarchy's mount, which the start of an ordinary user's settles.
     """
 
     status: str = "created"
@@ -36,6 +36,7 @@ class State(NamedTuple):
     paused: bool = False
     restarts: int = 0
     cgroup: str = ""
+    health: str = ""
 
     @property
     def alive(self) -> bool:

@@ -8,7 +8,7 @@ import os
 import time
 
 from sampan.containers import clients, logs, streams
-from sampan.containers.clients import Client
+from sampan.containers.clients import Client, Clients
 from sampan.containers.state import State, reserve_state, write_state
 from sampan.errors import CommandMissing, NotExecutable, SampanError
 from sampan.linux import memory, syscalls, terminal
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sampan.containers.executions import Executions, Process
+    from sampan.containers.health import Health
     from sampan.containers.monitor import Streams
     from sampan.containers.restarts import Restarts
     from sampan.linux.sockets import Connection
 
-_DESCRIPTORS = 4
-"""As many come with a request to execute a program."""
 _STARTED = 1.0
 """Seconds of quiet after which what the start, or that of a further program, needed of memory is given back."""
 _UNSTARTED: dict[type[BaseException], int] = {NotExecutable: 126, CommandMissing: 127}
@@ -44,19 +43,19 @@ class Watch:
         self._process = process
         self._lock = lock
         self._poll = Poll()
-        self._clients: list[Client] = []
+        self._clients = Clients(self._poll, self._hear, self._hold)
         self._state = State()
         self._outputs = streams_.outputs
         self._input = streams_.input
         self._pending_input = b""
         self._terminal = -1
         self._paused = False  # the container's output is left waiting: a client does not keep up
-        self._deaf = False  # clients are left waiting: the container does not keep up with its input
         self._input_ended = False
         self._exit_code: int | None = None
         self._restless: float | None = _STARTED
         self._network: Any = None
         self._executions: Executions | None = None
+        self._health: Health | None = None
 
         self._restarts: Restarts | None = None
         if job["restart"][0] != "no":
@@ -69,8 +68,8 @@ class Watch:
         """Lets the container run. Raises SampanError; call ``undo`` then."""
         warning = self._begin()
         self._control.send(streams.RUNNING + warning.encode())
-        self._poll.watch(self._server.fileno(), READ, self._on_connection)
-        self._add_client(self._control, attached=self._job["attach"])
+        self._clients.listen(self._server)
+        self._clients.add(self._control, attached=self._job["attach"])
 
     def _begin(self) -> str:
         """Lets a life of the container begin, and gives what is to be said of it."""
@@ -99,12 +98,21 @@ class Watch:
         missing = [f"this machine cannot set {name}: that limit is left out" for name in self._process.missing]
         warnings = [text for text in (self._network.warning if self._network else "", warning, *missing) if text]
         self._register()
+        self._ask_for_health()
         return "; ".join(warnings)
 
     def undo(self) -> None:
         """Takes back what ``start`` did before it failed."""
         self._process.abandon()
         self._detach_network()
+
+    def give_up(self, error: Exception) -> None:
+        """Ends the container, which cannot be served any more for an ``error`` that nobody expected, and says so."""
+        if self._state.pid:
+            self.undo()
+        text = f"its monitor failed: {type(error).__name__}: {error}"
+        self._state = self._state._replace(status="exited", pid=0, exit_code=137, finished=logs.timestamp(), error=text)
+        write_state(self._directory, self._state)
 
     def serve(self) -> None:
         """Serves the container and its clients until it has ended."""
@@ -119,7 +127,12 @@ class Watch:
     def _live(self) -> None:
         """One life of the container, to its end."""
         while self._exit_code is None:
-            if not self._poll.serve(self._restless):
+            now = time.monotonic()
+            if self._health and self._health.due <= now:
+                self._health.act(self._executor)
+                self._restless = _STARTED
+            waits = [self._restless, max(0.0, self._health.due - now) if self._health else None]
+            if not self._poll.serve(min((wait for wait in waits if wait is not None), default=None)) and self._restless:
                 memory.give_back()
                 self._restless = None
         self._drain()
@@ -133,9 +146,7 @@ class Watch:
         self._state = self._state._replace(status="restarting", restarts=restarts.count)
         write_state(self._directory, self._state)
         reserve_state(self._directory)
-        for client in [client for client in self._clients if client.attached]:
-            client.tell_end(self._state.exit_code)
-            self._drop(client)
+        self._clients.dismiss(self._state.exit_code)
         end = time.monotonic() + wait
         while (left := end - time.monotonic()) > 0 and not restarts.stopped:
             self._poll.serve(left)
@@ -207,6 +218,11 @@ class Watch:
         mask = (READ if reading else 0) | (WRITE if writing else 0)
         self._poll.watch(fd, mask, self._on_stream)
 
+    def _hold(self, paused: bool) -> None:
+        self._paused = paused
+        for fd in self._outputs:
+            self._await_stream(fd)
+
     def _on_stream(self, fd: int, mask: int) -> None:
         if mask & WRITE:
             self._write_input()
@@ -228,8 +244,7 @@ class Watch:
         if data:
             stream = self._outputs[fd]
             self._log.write(stream, data)
-            for client in [client for client in self._clients if client.attached]:
-                self._send(client, b"%d" % stream + data)
+            self._clients.tell(b"%d" % stream + data)
         return bool(data)
 
     def _drain(self) -> None:
@@ -247,13 +262,17 @@ class Watch:
         limited = (self._job["spec"]["linux"].get("resources") or {}).get("memory")
         killed = bool(limited) and self._process.oom_kills() > 0
         self._process.close()
+        if self._health:
+            self._health.stop()
+            self._health = None
+            self._state = self._state._replace(health="unhealthy")  # as Docker says of all that do not run
         if self._executions:
             self._executions.finish()
             self._executions = None
         for fd in self._open:
             self._poll.watch(fd, 0, self._on_exit)
             os.close(fd)
-        self._input = -1
+        self._outputs, self._input = {}, -1
         self._state = self._state._replace(pid=0, exit_code=code, finished=logs.timestamp(), oom_killed=killed)
 
     def _finish(self) -> None:
@@ -261,10 +280,8 @@ class Watch:
         error = self._state.error or self._log.complaint()
         self._state = self._state._replace(status="exited", error=error)
         write_state(self._directory, self._state)
-        self._server.close()
         os.unlink(f"{self._directory}/monitor.sock")
-        for client in self._clients:
-            client.tell_end(self._state.exit_code)
+        self._clients.close(self._state.exit_code)
         if self._job["auto_remove"] and not self._someone_removes():
             from sampan.containers import lifecycle
 
@@ -279,46 +296,35 @@ class Watch:
 
     # -- clients ------------------------------------------------------------------------------------------------
 
-    def _add_client(self, end: Connection, *, attached: bool) -> None:
-        client = Client(end, attached=attached)
-        self._clients.append(client)
-        self._await_client(client)
-
-    def _await_client(self, client: Client) -> None:
-        mask = (0 if self._deaf else READ) | (WRITE if client.backlog else 0)
-        self._poll.watch(client.end.fileno(), mask, lambda fd, mask: self._on_client(client, mask))
-
-    def _on_connection(self, fd: int, mask: int) -> None:
-        self._add_client(self._server.accept(), attached=False)
-
-    def _on_client(self, client: Client, mask: int) -> None:
-        if mask & WRITE:
-            self._flush(client)
-        if not mask & READ or client not in self._clients:
-            return
-        try:
-            message, fds = client.end.receive(1 << 17, _DESCRIPTORS)
-        except BlockingIOError:
-            return
-        except OSError:
-            message, fds = b"", []
-        if message == streams.EXECUTE and len(fds) == _DESCRIPTORS:
-            self._execute(client, fds)
-        elif message:
+    def _hear(self, client: Client, message: bytes, fds: list[int]) -> None:
+        if message != streams.EXECUTE or not fds:
             self._obey(client, message[:1], message[1:])
-        else:
-            self._drop(client)
+            return
+        self._clients.leave(client)
+        self._executor().begin(client.end, fds)
+        self._restless = _STARTED
 
-    def _execute(self, client: Client, fds: list[int]) -> None:
+    def _executor(self) -> Executions:
         if not self._executions:
             from sampan.containers.executions import Executions
 
             filter_ = (bytes.fromhex(self._job["filter"]), SPEC_ALLOW) if self._job["filter"] else None
             self._executions = Executions(self._poll, self._process, filter_, self._job["overlay"][1])
-        self._clients.remove(client)
-        self._poll.watch(client.end.fileno(), 0, self._on_stream)
-        self._executions.begin(client.end, fds)
-        self._restless = _STARTED
+        return self._executions
+
+    def _ask_for_health(self) -> None:
+        if not self._job["health"]:
+            return
+        from sampan.containers.health import Health
+
+        process, path = self._job["spec"]["process"], f"{self._directory}/health.json"
+        self._health = Health(self._job["health"], process, path, self._poll, self._set_health)
+        self._set_health(self._health.status)
+
+    def _set_health(self, status: str) -> None:
+        self._state = self._state._replace(health=status)
+        write_state(self._directory, self._state)
+        reserve_state(self._directory)
 
     def _obey(self, client: Client, kind: bytes, data: bytes) -> None:
         if kind == streams.INPUT:
@@ -351,11 +357,7 @@ class Watch:
             self._pending_input = self._pending_input[written:]
         if self._input >= 0:
             self._await_stream(self._input)
-        full = len(self._pending_input) > clients.BACKLOG
-        if full != self._deaf:
-            self._deaf = full
-            for client in self._clients:
-                self._await_client(client)
+        self._clients.ignore(len(self._pending_input) > clients.BACKLOG)
         if self._input_ended and not self._pending_input:
             self._close_input()
 
@@ -365,35 +367,3 @@ class Watch:
             os.close(self._input)
             self._open.discard(self._input)
             self._input = -1
-
-    def _send(self, client: Client, message: bytes) -> None:
-        client.backlog.append(message)
-        client.waiting += len(message)
-        self._flush(client)
-
-    def _flush(self, client: Client) -> None:
-        while client.backlog:
-            try:
-                client.end.send(client.backlog[0])
-            except BlockingIOError:
-                break
-            except OSError:
-                self._drop(client)
-                return
-            client.waiting -= len(client.backlog.pop(0))
-        self._await_client(client)
-        self._throttle()
-
-    def _throttle(self) -> None:
-        """A client that does not read holds the container's output back, as a pipe would."""
-        full = any(client.waiting > clients.BACKLOG for client in self._clients)
-        if full != self._paused:
-            self._paused = full
-            for fd in self._outputs:
-                self._await_stream(fd)
-
-    def _drop(self, client: Client) -> None:
-        self._clients.remove(client)
-        self._poll.watch(client.end.fileno(), 0, self._on_stream)
-        client.end.close()
-        self._throttle()

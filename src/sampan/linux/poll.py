@@ -54,5 +54,7 @@ class Poll:
         """Waits, and does what is to be done; False if nothing was to be done in time."""
         ready = self.wait(seconds)
         for fd, mask, action in ready:
-            action(fd, mask)
+            known = self._watched.get(fd)
+            if known and known[1] is action:  # else another action of this round closed it; the number may be reused
+                action(fd, mask)
         return bool(ready)
