@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import islice
 
 from sampan import plainjson
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PART = 16 << 10
 STREAMS = {1: "stdout", 2: "stderr"}
-_BATCH = 256
+_BATCH = 128
 """Lines that are made at a time: a flood of short ones takes many times the memory of what was read."""
 
 
@@ -41,15 +46,12 @@ class Writer:
         if self._fd < 0:
             return
         data = self._pending[stream] + data
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        entries = [part for line in lines for part in _parts(line + b"\n")]
-        if len(rest) >= PART:
-            *full, rest = _parts(rest)
-            entries += full
-        self._pending[stream] = rest
-        for start in range(0, len(entries), _BATCH):
-            self._append(self._lines(stream, entries[start : start + _BATCH]))
+        whole = data.rfind(b"\n") + 1
+        whole += (len(data) - whole) // PART * PART  # of a line that goes on, the parts that are full
+        self._pending[stream] = data[whole:]
+        entries = _entries(data, whole)
+        while batch := list(islice(entries, _BATCH)):
+            self._append(self._lines(stream, batch))
 
     def close(self) -> None:
         """Writes what was left without a newline."""
@@ -124,5 +126,11 @@ def timestamp(nanoseconds: int | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}Z"
 
 
-def _parts(line: bytes) -> list[bytes]:
-    return [line[start : start + PART] for start in range(0, len(line), PART)] or [b""]
+def _entries(data: bytes, end: int) -> Iterator[bytes]:
+    """The lines of ``data`` up to ``end``, and the parts of long ones."""
+    start = 0
+    while start < end:
+        newline = data.find(b"\n", start, min(start + PART, end))
+        stop = newline + 1 if newline >= 0 else min(start + PART, end)
+        yield data[start:stop]
+        start = stop
