@@ -1,0 +1,5 @@
+FROM busybox
+ARG P=81
+EXPOSE $P ${P}/udp 90-92 100-101/udp 8080/TCP 53/tcp 53/udp
+EXPOSE "99" 7000
+EXPOSE 1-3/sctp
