@@ -10,6 +10,6 @@ RUN [ -f /q ] && echo yes > /test
 RUN cd /tmp && pwd > /pwd1
 RUN pwd > /pwd2; umask > /umask; ulimit -c >/dev/null; echo $PPID > /dev/null
 RUN mkdir /sg && chmod 2775 /sg && mkdir /sg/in && touch /sg/f && chmod 1777 /tmp
-RUN touch -d '2001-01-01' /old && ln /old /older && ln -s /nowhere /dangling && mknod /pipe p
+RUN touch -d @5 /old && ln /old /older && ln -s /nowhere /dangling && mknod /pipe p
 RUN rm -f /older && echo new > /old
 RUN mv /bin/[ /bin/[x && ln -s busybox /bin/[
