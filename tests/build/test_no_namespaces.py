@@ -91,3 +91,30 @@ def test_info_names_the_rung(rootless_sampan: commands.Sampan) -> None:
     said = confined(rootless_sampan, "info").stdout
     assert "\n Rung: no namespaces: for builds only, and nothing is isolated (RUN: by root, " in said
     assert "\n For more: a seccomp filter forbids it" in said
+
+
+FORBIDDEN = """
+import os, sys
+from sampan.linux.namespaces import enter_user_namespace
+enter_user_namespace()
+with open("/proc/sys/user/max_user_namespaces", "w") as file:
+    file.write("0")
+os.setgroups([])
+os.setresgid(1234, 1234, 1234)
+os.setresuid(1234, 1234, 1234)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.root
+def test_a_setting_that_forbids_is_named(sampan: commands.Sampan) -> None:
+    """In a user namespace of the test's own, for the machine's others are not to be forbidden any."""
+    sampan.root.chmod(0o777)
+    confine = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-all", sys.executable, "-c", FORBIDDEN]
+    environment = {"PYTHONPATH": str(commands.readable_copy())}
+    said = commands.run([*confine, *sampan.command("info")], check=True, environment=environment).stdout
+    assert "\nRootless: yes: run by user 1234; this machine does not let users make user namespaces: there are" in said
+    assert "\n For more: the setting user.max_user_namespaces is 0: an administrator can change it with sysctl" in said
+    done = commands.run([*confine, *sampan.command("run", "box")], check=False, environment=environment)
+    assert done.returncode == 125
+    assert "hint: the setting user.max_user_namespaces is 0: an administrator can change it with sysctl" in done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import images
 import trees
 from builders import Builder
 from commands import Sampan
@@ -177,3 +178,35 @@ def test_builds_and_containers_without_overlayfs(
     assert sampan("run", "--rm", "--network", "none", "kept", "sh", "-c", "cat /g; ls -d /new").stdout == (
         "1\n2\n3\n3\n/new\n"
     )
+
+
+@pytest.mark.system
+@pytest.mark.root
+@pytest.mark.needs("busybox", "mkfs.xfs")
+def test_copies_share_their_blocks_where_the_disk_can(tmp_path: Path) -> None:
+    disk, mounted = tmp_path / "disk", tmp_path / "mounted"
+    with disk.open("wb") as file:
+        file.truncate(320 << 20)
+    mounted.mkdir()
+    subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", disk], check=True)
+    if subprocess.run(["mount", "-o", "loop", disk, mounted], check=False, capture_output=True).returncode:
+        pytest.skip("the kernel has no loop devices to spare, or no xfs")
+    sampan = Sampan(mounted / "store")
+    try:
+        images.put(sampan, "big", {"blob": os.urandom(40 << 20)})
+        before = _used(mounted)
+        for name in ("one", "two"):
+            variables = {"SAMPAN_STORAGE": "copies"}
+            sampan("run", "-d", "--name", name, "--network=none", "big", "sleep", "1000", environment=variables)
+        sampan("exec", "one", "sh", "-c", "echo more >> /blob")
+        assert _used(mounted) - before < 20 << 20  # of 80
+        assert sampan("diff", "one", environment=variables).stdout == "C /blob\n"
+        sampan("rm", "-f", "one", "two", environment=variables)
+    finally:
+        sampan.remove_containers()
+        subprocess.run(["umount", mounted], check=True)
+
+
+def _used(directory: Path) -> int:
+    found = os.statvfs(directory)
+    return (found.f_blocks - found.f_bfree) * found.f_frsize

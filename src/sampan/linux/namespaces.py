@@ -6,6 +6,7 @@ subordinate ids mapped when /etc/subuid gives him some and newuidmap is installe
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sampan.errors import Unavailable
@@ -101,9 +102,10 @@ def _unshare_user() -> None:
     try:
         syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS)
     except OSError as error:
-        raise Unavailable(
-            f"this machine does not let users make user namespaces: {error.strerror}", hint=why_refused()
-        ) from None
+        # user_namespaces(7): ENOSPC is no matter of disks.
+        reason = "there are as many as there may be" if error.errno == errno.ENOSPC else error.strerror
+        message = f"this machine does not let users make user namespaces: {reason}"
+        raise Unavailable(message, hint=why_refused()) from None
 
 
 def why_refused() -> str:
