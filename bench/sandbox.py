@@ -89,7 +89,8 @@ def furnish(name: str, memory: Path) -> None:
     """
     _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(memory))
     for directory in filter(os.path.isdir, _MASKED):
-        _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", directory)
+        mode = "1777" if directory == "/dev/shm" else "755"
+        _run("mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", directory)
     for mount in mounted_cgroups(Path("/proc/self/mountinfo").read_text()):
         _narrow(mount, name, memory / "cgroup")
     _run("ip", "link", "set", "lo", "up")

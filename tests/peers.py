@@ -22,6 +22,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))  # also for the process inside
 
 from bench import sandbox
+from commands import Account
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAMESPACES = ("--mount", "--net", "--pid", "--ipc", "--cgroup")
@@ -92,6 +93,13 @@ class Peers:
         for name in ("cat", "echo", "hostname", "id", "sh", "sleep", "tail", "touch", "tty"):
             (root / "bin" / name).symlink_to("busybox")
         return root
+
+    def introduce(self, user: Account) -> None:
+        """Gives a user the name "jobber" in the sandbox."""
+        for name, line in (("passwd", f"{user.uid}::{user.home}:/bin/sh"), ("group", "")):
+            file = self.directory / name
+            file.write_text(Path("/etc", name).read_text() + f"jobber:x:{user.uid}:{line}\n")
+            self("mount", "--bind", file, f"/etc/{name}")
 
     def podman(self, *words: str | Path) -> str:
         """podman, with limits that root of a container may set."""

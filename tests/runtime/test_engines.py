@@ -1,5 +1,7 @@
 """Podman, and Docker with containerd, run containers by the OCI runtime command in runc's place."""
 
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import peers as engines
-from commands import new_store, remove_store
+from commands import Account, new_store, remove_store
 from peers import Peers
 from residents import await_
 
@@ -125,6 +127,42 @@ def test_one_that_does_not_listen_is_killed(engine: Engine) -> None:
     engine("run", "-dt", "--name", "hull", "box", "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
     engine("stop", "-t", "0", "hull")
     assert engine("inspect", "--format={{.State.ExitCode}}", "hull").strip() == "137"
+
+
+def test_an_ordinary_users_podman(peers: Peers, ordinary_user: Account) -> None:
+    """It enters a user namespace and calls the runtime as its root."""
+    peers.introduce(ordinary_user)
+    home, user = ordinary_user.home, ordinary_user
+    (home / "run").mkdir(mode=0o700)
+    options = "[storage.options.overlay]\nignore_chown_errors = 'true'"
+    (home / "storage.conf").write_text(f"[storage]\ndriver = 'overlay'\nrunroot = '{home}/run/c'\n{options}\n")
+    settings = home / ".config/containers"
+    settings.mkdir(parents=True)
+    (settings / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+    for path in home.rglob("*"):
+        os.chown(path, user.uid, user.gid)
+    runtime = peers.directory / "memory/users-runtime"  # which finds sampan where the user may read it
+    exports = "".join(f"export {name}='{value}'\n" for name, value in user.environment.items())
+    peers(
+        "sh",
+        "-c",
+        f'printf %s "$1" > {runtime}; chmod 755 {runtime}',
+        "sh",
+        f'#!/bin/sh\n{exports}exec {peers.runtime} "$@"\n',
+    )
+    variables = {"HOME": home, "XDG_RUNTIME_DIR": home / "run", "CONTAINERS_STORAGE_CONF": home / "storage.conf"}
+    words = ["setpriv", f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups", "env", "--unset=TMPDIR"]
+    words += [*(f"{name}={value}" for name, value in variables.items()), "podman", "--cgroup-manager=cgroupfs"]
+
+    def podman(verb: str, *arguments: str | Path, check: bool = True) -> str:
+        return peers(*words, "--runtime", runtime, verb, *arguments, check=check)
+
+    podman("import", peers.directory / "image.tar", "box")
+    script = "id -u; cat /proc/self/uid_map"
+    assert podman("run", "--rm", "--network=none", "box", "sh", "-c", script).split() == ["0", "0", str(user.uid), "1"]
+    podman("run", "-d", "--network=none", "--name=hull", "box", "sleep", "1000")
+    assert podman("exec", "hull", "hostname").strip()
+    podman("rm", "-f", "-t", "0", "hull")
 
 
 def test_a_user_namespace(peers: Peers) -> None:

@@ -112,9 +112,7 @@ def furnish(cluster: Cluster) -> None:
     for name in ("state", "spool", "containers"):
         (place / name).mkdir(parents=True)
     (place / "containers").chmod(0o1777)
-    for name, line in (("passwd", f"{user.uid}::{user.home}:/bin/sh"), ("group", "")):
-        (place / name).write_text(Path("/etc", name).read_text() + f"jobber:x:{user.uid}:{line}\n")
-        peers("mount", "--bind", place / name, f"/etc/{name}")
+    peers.introduce(user)
     peers("ip", "address", "add", f"{_ADDRESS}/32", "dev", "lo")
     runtime = place / "runtime"
     exports = "".join(f"export {name}='{value}'\n" for name, value in user.environment.items())

@@ -12,7 +12,7 @@ import stat
 
 from sampan import plainjson
 from sampan.errors import Conflict, Corrupt, Denied, Invalid, NotFound
-from sampan.linux import beneath, locks
+from sampan.linux import beneath, ids, locks
 from sampan.runtime.cgroups import container
 
 TYPE_CHECKING = False
@@ -43,9 +43,13 @@ class Record(NamedTuple):
 
 
 def default_root() -> str:
-    """Where containers are remembered unless --root says otherwise."""
+    """Where containers are remembered unless --root says otherwise.
+
+    Root of a user namespace is an ordinary user, unless he says that he is root, as in runc: so is Podman's.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{runtime}/sampan-runtime" if os.geteuid() and runtime else "/run/sampan-runtime"
+    is_root = os.geteuid() == 0 and (ids.in_initial_user_namespace() or os.environ.get("USER") == "root")
+    return f"{runtime}/sampan-runtime" if runtime and not is_root else "/run/sampan-runtime"
 
 
 def check_id(name: str) -> str:
@@ -60,11 +64,10 @@ def make(root: str, name: str) -> str:
     directory = os.path.join(root, check_id(name))
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)
+        os.mkdir(directory, 0o700)
     except PermissionError:
         hint = "--root names another; ordinary users have one where the variable XDG_RUNTIME_DIR is set"
-        raise Denied(f"the directory {root} for what is known of containers cannot be made", hint=hint) from None
-    try:
-        os.mkdir(directory, 0o700)
+        raise Denied(f"the directory {directory} for what is known of containers cannot be made", hint=hint) from None
     except FileExistsError:
         raise Conflict(
             f"container with id {name} exists already", hint=f"delete {name} removes it, if it has ended"
