@@ -1,6 +1,8 @@
 """Limits of containers in control groups v2, proved by what they do."""
 
 import json
+import os
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -138,3 +140,39 @@ def test_systemd_leaves_limits_alone(root: Sampan) -> None:
     subprocess.run(["systemd-run", "--wait", "-p", "MemoryMax=1G", "true"], check=True)
     assert (cgroups(name)[0] / "memory.max").read_text().strip() == str(64 << 20)
     assert (cgroups(name)[0] / "pids.max").read_text().strip() == "9"
+
+
+def test_devices_of_containers(root: Sampan) -> None:
+    """A node of the host's memory can be made, and not be opened, but what is given by name or by rule can."""
+    script = "mknod /m c 1 1; mknod /f c 10 229; for n in m f; do (exec 3</$n) 2>/dev/null && echo $n; done; true"
+    assert inside(root, script) == ""
+    assert inside(root, script, "--device-cgroup-rule", "c 10:229 rwm") == "f\n"
+    given = "(exec 3</dev/fuse) && echo read; (exec 3>/dev/fuse) 2>/dev/null && echo written; true"
+    assert inside(root, given, "--device", "/dev/fuse") == "read\nwritten\n"
+    assert inside(root, given, "--device", "/dev/fuse:r") == "read\n"
+
+
+def test_block_devices(root: Sampan) -> None:
+    numbers = f"{os.major(os.stat('/dev/vda').st_rdev)}:{os.minor(os.stat('/dev/vda').st_rdev)}"
+    found = inside(
+        root, "cat /sys/fs/cgroup/io.max", "--device-read-bps", "/dev/vda:1mb", "--device-write-iops", "/dev/vda:9"
+    )
+    assert found == f"{numbers} rbps=1048576 wbps=max riops=max wiops=9\n"
+
+
+def test_a_root_that_is_not_at_the_top(root: Sampan) -> None:
+    """As in a container: the top of what he sees has processes in it, which are moved aside for a limit."""
+    mount = "mount -t cgroup2 none /sys/fs/cgroup"
+    run = shlex.join(root.command(*RUN, "-m", "64m", IMAGE, "cat", "/sys/fs/cgroup/memory.max"))
+    unit = [
+        "systemd-run",
+        "--quiet",
+        "--pipe",
+        "--wait",
+        "-p",
+        "Delegate=1",
+        f"--setenv=PYTHONPATH={os.environ['PYTHONPATH']}",
+    ]
+    words = [*unit, "unshare", "--cgroup", "--mount", "sh", "-c", f"{mount} && {run}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == f"{64 << 20}\n", done

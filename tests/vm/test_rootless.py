@@ -192,3 +192,46 @@ def test_a_published_port(clean: Person, program: str) -> None:
     fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080', timeout=20).read().decode())"
     assert await_(lambda: "hello" in clean.shell(f"python3 -c {shlex.quote(fetch)}", check=False).stdout)
     assert "default via" in clean("exec", "web", "ip", "route").stdout
+
+
+def test_a_program_without_a_session(clean: Person) -> None:
+    """As a service of the system's runs it: nothing in its environment, but his systemd is there."""
+    words = ["setpriv", f"--reuid={clean.uid}", f"--regid={clean.uid}", "--clear-groups", "env", "-i", "-C", "/"]
+    settings = ["PATH=/usr/local/bin:/usr/bin:/bin", f"HOME=/home/{clean.name}"]
+    run = clean.command("run", "-d", "--name", "box1", "--network", "none", "-m", "64m", "box", "sleep", "1000")
+    subprocess.run([*words, *settings, *run], check=True, timeout=120)
+    assert (clean.cgroup("box1") / "memory.max").read_text().strip() == str(64 << 20)
+
+
+@pytest.fixture
+def newcomer() -> Iterator[Person]:
+    """Someone who has never logged in: no systemd is his."""
+    subprocess.run(["useradd", "--create-home", "newcomer"], check=True)
+    found = Person("newcomer")
+    subprocess.run(["loginctl", "disable-linger", found.name], check=False)
+    images.put(found, "box")  # type: ignore[arg-type]
+    assert await_(lambda: not Path(f"/run/user/{found.uid}").exists())
+    yield found
+    subprocess.run(["systemctl", "stop", f"user-{found.uid}.slice"], check=False)
+    subprocess.run(["userdel", "--remove", found.name], check=True)
+
+
+def as_service(person: Person, *words: str, delegate: bool) -> Done:
+    """Runs sampan in a unit of the system's manager, as ``person``."""
+    unit = ["systemd-run", "--quiet", "--pipe", "--wait", "-p", f"User={person.name}", "-p", f"Delegate={delegate:d}"]
+    run = [*unit, *person.command(*words)]
+    return subprocess.run(run, text=True, capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
+
+
+def test_limits_that_nobody_can_set(newcomer: Person) -> None:
+    done = as_service(newcomer, *RUN, "-m", "64m", "box", "true", delegate=False)
+    assert done.returncode == 125
+    assert "loginctl enable-linger" in done.stderr
+    assert as_service(newcomer, *RUN, "box", "echo", "fine", delegate=False).stdout == "fine\n"
+
+
+def test_a_service_to_which_its_cgroup_is_delegated(newcomer: Person) -> None:
+    """It and its caller are in the very group: they are moved aside, for limits alone."""
+    script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"
+    done = as_service(newcomer, *RUN, "-m", "64m", "--pids-limit", "9", "box", "sh", "-c", script, delegate=True)
+    assert done.stdout.split() == [str(64 << 20), "9"], done
