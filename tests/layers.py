@@ -60,6 +60,7 @@ RUNTIME_INSIDERS = {
     ("cli.bundles", "runtime.usage"),
     ("cli.bundles", "runtime.bundle"),
     ("cli.bundles", "runtime.cgroups.container"),
+    ("containers.change", "runtime.cgroups.container"),  # sets other limits there
     ("containers.resources", "runtime.cgroups.container"),  # looks at the cgroup that the runtime made, and freezes it
 }
 FRONT_DOOR = ("cli.main", "cli.commands", "cli.context", "cli.flags")

@@ -104,6 +104,18 @@ def test_pause(root: Sampan, burning: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("burning", [["-m", "64m"]], indirect=True)
+def test_update(root: Sampan, burning: tuple[str, Path]) -> None:
+    name, cgroup = burning
+    flags = ("-m", "96m", "--memory-swap", "128m", "--pids-limit", "9", "--cpus", "0.5", "--cpuset-cpus", "1")
+    root("update", *flags, "--blkio-weight", "500", name)
+    files = ("memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpuset.cpus", "io.weight")
+    wanted = [str(96 << 20), str(32 << 20), "9", "50000 100000", "1", "default 4950"]
+    assert [(cgroup / file).read_text().strip() for file in files] == wanted
+    before = stat(cgroup, "cpu.stat")["nr_throttled"]
+    assert await_(lambda: stat(cgroup, "cpu.stat")["nr_throttled"] > before)
+
+
+@pytest.mark.parametrize("burning", [["-m", "64m"]], indirect=True)
 def test_stats(root: Sampan, burning: tuple[str, Path]) -> None:
     name, _ = burning
     found = json.loads(root("stats", "--no-stream", "--format", "json", name).stdout.splitlines()[0])

@@ -131,7 +131,7 @@ def test_half_a_processor(clean: Person) -> None:
     assert after["nr_throttled"] - before["nr_throttled"] >= periods // 2
 
 
-def test_a_pause_and_what_is_used(clean: Person) -> None:
+def test_a_pause_a_change_and_what_is_used(clean: Person) -> None:
     clean("run", "-d", "--name", "burn", "--network", "none", "-m", "64m", "box", "sh", "-c", BURN)
     cgroup = clean.cgroup("burn")
     shown = json.loads(clean("stats", "--no-stream", "--format", "json", "burn").stdout.splitlines()[0])
@@ -139,6 +139,8 @@ def test_a_pause_and_what_is_used(clean: Person) -> None:
     clean("pause", "burn")
     assert "frozen 1" in (cgroup / "cgroup.events").read_text()
     clean("unpause", "burn")
+    clean("update", "-m", "96m", "--memory-swap", "96m", "burn")
+    assert (cgroup / "memory.max").read_text().strip() == str(96 << 20)
     assert "frozen 0" in (cgroup / "cgroup.events").read_text()
 
 

@@ -44,6 +44,7 @@ COMMANDS = {
     "start": ("sampan.cli.start", "Start one or more stopped containers"),
     "stats": ("sampan.cli.stats", "Display a live stream of container(s) resource usage statistics"),
     "top": ("sampan.cli.top", "Display the running processes of a container"),
+    "update": ("sampan.cli.update", "Update configuration of one or more containers"),
     "unpause": ("sampan.cli.pause", "Unpause all processes within one or more containers"),
     "wait": ("sampan.cli.wait", "Block until one or more containers stop, then print their exit codes"),
     "container prune": ("sampan.cli.container", "Remove all stopped containers"),
@@ -130,6 +131,7 @@ ALIASES = {
     "container stop": ("stop",),
     "container top": ("top",),
     "container unpause": ("unpause",),
+    "container update": ("update",),
     "container wait": ("wait",),
     "image build": ("build",),
     "image copy": ("copy",),
@@ -153,5 +155,5 @@ ALIASES = {
 }
 """Docker's verbs of two words, and what they are short for."""
 
-LATER = "compose events update"
+LATER = "compose events"
 """Docker's verbs that are not built yet."""

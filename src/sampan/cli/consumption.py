@@ -51,31 +51,40 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
     return fields
 
 
-def _limits(arguments: "Parsed", context: "Context") -> "Limits":
+def changeable(arguments: "Parsed") -> "dict[str, Any]":
+    """The fields of ``Limits`` that ``update`` has flags for, too; they may not fit together yet (``limits.check``)."""
     from sampan.containers import limits
-    from sampan.containers.options import Limits
 
     cpus = arguments.text("cpus")
     if cpus and (arguments.number("cpu-period") or arguments.number("cpu-quota")):
         raise Invalid("--cpus says the same as --cpu-period and --cpu-quota", hint="give the one or the others")
     swap = arguments.text("memory-swap")
+    return {
+        "memory": _bytes(arguments, "memory"),
+        "swap": -1 if swap == "-1" else _bytes(arguments, "memory-swap"),
+        "reservation": _bytes(arguments, "memory-reservation"),
+        "shares": arguments.number("cpu-shares") or 0,
+        "period": 100_000 if cpus else arguments.number("cpu-period") or 0,
+        "quota": limits.parse_cpus(cpus) if cpus else arguments.number("cpu-quota") or 0,
+        "cpus": _set("cpuset-cpus", arguments),
+        "mems": _set("cpuset-mems", arguments),
+        "blkio_weight": arguments.number("blkio-weight") or 0,
+        "pids": max(0, arguments.number("pids-limit") or 0),
+        "realtime_period": arguments.number("cpu-rt-period") or 0,
+        "realtime_runtime": arguments.number("cpu-rt-runtime") or 0,
+    }
+
+
+def _limits(arguments: "Parsed", context: "Context") -> "Limits":
+    from sampan.containers import limits
+    from sampan.containers.options import Limits
+
     wanted = Limits(
-        memory=_bytes(arguments, "memory"),
-        swap=-1 if swap == "-1" else _bytes(arguments, "memory-swap"),
-        reservation=_bytes(arguments, "memory-reservation"),
-        shares=arguments.number("cpu-shares") or 0,
-        period=100_000 if cpus else arguments.number("cpu-period") or 0,
-        quota=limits.parse_cpus(cpus) if cpus else arguments.number("cpu-quota") or 0,
-        cpus=_set("cpuset-cpus", arguments),
-        mems=_set("cpuset-mems", arguments),
-        blkio_weight=arguments.number("blkio-weight") or 0,
-        pids=max(0, arguments.number("pids-limit") or 0),
+        **changeable(arguments),
         oom_kill_disable=arguments.on("oom-kill-disable"),
         oom_score_adj=arguments.number("oom-score-adj"),
         ulimits=tuple(limits.parse_ulimit(text) for text in arguments.texts("ulimit")),
         swappiness=_swappiness(arguments),
-        realtime_period=arguments.number("cpu-rt-period") or 0,
-        realtime_runtime=arguments.number("cpu-rt-runtime") or 0,
         device_weights=_weights(arguments),
         throttles=_throttles(arguments),
     )

@@ -127,6 +127,11 @@ class Restart(NamedTuple):
     name: str = "no"
     most: int = 0
 
+    @property
+    def text(self) -> str:
+        """As the flag has it."""
+        return f"{self.name}:{self.most}" if self.most else self.name
+
 
 class Healthcheck(NamedTuple):
     """How a container's health is asked for: ``test`` as images have it, times in nanoseconds, 0 for the default;

@@ -3,6 +3,7 @@
 client → monitor   i DATA   input           I          end of input
                    s N      send signal N   r ROWS COLUMNS   the client's terminal has this size
                    q        do not start the container again when it ends
+                   u POLICY the container's limits, in its spec, or its restart policy were changed
                    a        attach: send me output from now on
                    k        (after the exit) I remove the container myself
                    e        with descriptors: from now on this is about another program (``executions``)
@@ -22,6 +23,7 @@ SIGNAL = b"s"
 RESIZE = b"r"
 ATTACH = b"a"
 STAY = b"q"
+CHANGED = b"u"
 KEEP = b"k"
 EXECUTE = b"e"
 EXIT = b"x"

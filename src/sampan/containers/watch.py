@@ -336,6 +336,10 @@ class Watch:
             self._write_input()
         elif kind == streams.STAY and self._restarts:
             self._restarts.stopped = True
+        elif kind == streams.CHANGED:
+            from sampan.containers import change
+
+            self._restarts = change.learn(self._job, data.decode(), self._restarts)
         elif kind == streams.SIGNAL and self._state.pid:
             self._process.kill(int(data))
         elif kind == streams.ATTACH:
