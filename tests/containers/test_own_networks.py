@@ -208,6 +208,50 @@ def test_names(harbour: Beside, tmp_path: Path) -> None:
     assert harbour("exec", "near", "nslookup", "near").stdout.count("Address: ") == 1
 
 
+def test_going_into_networks_and_out_of_them(harbour: Beside) -> None:
+    harbour("network", "create", "one")
+    harbour("network", "create", "two")
+    harbour("run", "-d", "--name", "web", "--network", "one", IMAGE, *SERVE)
+    harbour("run", "-d", "--name", "mover", IMAGE, "sleep", "1077")
+
+    def fetched() -> bool:
+        return harbour("exec", "mover", "wget", "-qO-", "http://web/seed", check=False).stdout == SEED
+
+    def interfaces() -> list[str]:
+        return re.findall(r"eth\d", harbour("exec", "mover", "ip", "-o", "-4", "address").stdout)[::2]
+
+    assert not fetched()
+    harbour("network", "connect", "--alias", "me", "one", "mover")
+    assert await_(fetched)
+    assert "Address: " in harbour("exec", "web", "nslookup", "me").stdout
+    done = harbour("network", "connect", "one", "mover", check=False)
+    assert (done.returncode, "container mover is in network one already" in done.stderr) == (1, True)
+    harbour("network", "disconnect", "bridge", "mover")
+    # The way out is by the network that is left.
+    route = harbour("exec", "mover", "ip", "route").stdout
+    assert (interfaces(), fetched(), "default via " in route) == (["eth1"], True, True)
+    harbour("restart", "-t", "0", "mover")
+    assert await_(fetched)
+    networks = json.loads(harbour("inspect", "mover").stdout)[0]["NetworkSettings"]["Networks"]
+    assert (list(networks), networks["one"]["Aliases"]) == (["one"], ["me"])
+    harbour("network", "disconnect", "one", "mover")
+    assert (interfaces(), fetched()) == ([], False)
+    harbour("network", "connect", "two", "mover")
+    assert (len(interfaces()), fetched()) == (1, False)
+    assert harbour("network", "disconnect", "one", "mover", check=False).returncode == 1
+    harbour("network", "disconnect", "-f", "one", "mover")
+    # A container that does not run is where it will be.
+    harbour("stop", "-t", "0", "mover")
+    harbour("network", "connect", "one", "mover")
+    harbour("start", "mover")
+    assert await_(fetched)
+    assert len(interfaces()) == 2
+    for words in (("connect", "host", "mover"), ("connect", "nowhere", "mover"), ("connect", "one", "nobody")):
+        assert harbour("network", *words, check=False).returncode == 1
+    harbour("rm", "-f", "mover", "web")
+    harbour("network", "rm", "one", "two")
+
+
 def test_listing_and_describing(harbour: Beside) -> None:
     identifier = harbour(
         "network", "create", "--label", "a=b", "--internal", "--subnet", "10.78.0.0/24", "lan"

@@ -60,6 +60,8 @@ COMMANDS = {
     "manifest inspect": ("sampan.cli.manifest", "Display an image manifest, or manifest list"),
     "manifest push": ("sampan.cli.manifest", "Push a manifest list to a repository"),
     "manifest rm": ("sampan.cli.manifest", "Delete one or more manifest lists from local storage"),
+    "network connect": ("sampan.cli.network", "Connect a container to a network"),
+    "network disconnect": ("sampan.cli.network", "Disconnect a container from a network"),
     "network create": ("sampan.cli.network", "Create a network"),
     "network inspect": ("sampan.cli.network", "Display detailed information on one or more networks"),
     "network ls": ("sampan.cli.network", "List networks"),

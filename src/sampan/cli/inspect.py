@@ -85,6 +85,7 @@ def _inspect(name: str, kind: str | None, context: Context, *, sized: bool) -> d
 def _container(name: str, context: Context, *, sized: bool) -> dict[str, Any]:
     from sampan.containers import describe
     from sampan.containers.record import Containers
+    from sampan.networks import endpoints
     from sampan.oci import config as configs
     from sampan.oci.config import ContainerConfig
     from sampan.oci.digest import Digest
@@ -95,7 +96,10 @@ def _container(name: str, context: Context, *, sized: bool) -> dict[str, Any]:
         image = configs.parse(engine.blobs.read(Digest(container.image_id))).config
     except NotFound:  # removed by force; what the container itself was asked for is still known
         image = ContainerConfig()
-    value = describe.inspect(container, container.state(), image)
+    state = container.state()
+    running = state.status == "running" and not engine.rootless
+    places = endpoints.of_container(engine.paths.networks, container.id) if running else {}
+    value = describe.inspect(container, state, image, places)
     if sized:
         value["SizeRw"], value["SizeRootFs"] = describe.sizes(container, engine.snapshots)
     return value

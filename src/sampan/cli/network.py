@@ -143,6 +143,45 @@ def rm(arguments: Parsed, context: Context) -> int:
     return context.each(arguments.positionals, remove)
 
 
+def connect(arguments: Parsed, context: Context) -> int:
+    from sampan.cli.networking import checked_address
+    from sampan.containers import places
+    from sampan.containers.options import Joining
+
+    name, container = arguments.positionals
+    made = _bridged(name, context)
+    address = checked_address(arguments.text("ip") or "")
+    if made.name in BUILT_IN and (address or arguments.texts("alias")):
+        raise Conflict("--ip and --alias are for networks that you made")
+    joining = Joining(made.name, tuple(arguments.texts("alias")), address)
+    stores = context.engine.containers
+    places.connect(stores.containers.find(container), joining, made.network, stores)
+    return 0
+
+
+def disconnect(arguments: Parsed, context: Context) -> int:
+    from sampan.containers import places
+
+    name, container = arguments.positionals
+    stores = context.engine.containers
+    try:
+        places.disconnect(stores.containers.find(container), _bridged(name, context).network, stores)
+    except NotFound:
+        if not arguments.on("force"):
+            raise
+    return 0
+
+
+def _bridged(name: str, context: Context) -> Made:
+    """A network that containers can be taken into."""
+    made = _find(name, context)
+    if context.engine.rootless:
+        raise Unavailable("networks of one's own take root", hint="an ordinary user's containers have one each")
+    if _driver(made) != "bridge":
+        raise Conflict(f"containers cannot be taken into network {made.name}, nor out of it")
+    return made
+
+
 def prune(arguments: Parsed, context: Context) -> int:
     from sampan.cli import question
     from sampan.store import filters
@@ -289,6 +328,34 @@ COMMANDS = {
             ),
         ),
         create,
+    ),
+    "connect": (
+        Command(
+            "[OPTIONS] NETWORK CONTAINER",
+            (
+                Flag("--alias list", "Add network-scoped alias for the container"),
+                Flag("--ip string", 'IPv4 address (e.g., "172.30.100.104")'),
+            ),
+            least=2,
+            most=2,
+            refused={
+                "--driver-opt": "the bridge has no options for a container",
+                "--gw-priority": "the network that was joined first leads out",
+                "--ip6": "containers have no IPv6 addresses here",
+                "--link": "links are deprecated: containers of one network find each other by name",
+                "--link-local-ip": "containers have no link-local addresses here",
+            },
+        ),
+        connect,
+    ),
+    "disconnect": (
+        Command(
+            "[OPTIONS] NETWORK CONTAINER",
+            (Flag("-f, --force", "No error for a container that is not in the network"),),
+            least=2,
+            most=2,
+        ),
+        disconnect,
     ),
     "ls": (
         Command(

@@ -101,7 +101,7 @@ def _joined(arguments: "Parsed", context: "Context") -> "tuple[Joining, ...]":
     first = joined[0]
     first = first._replace(
         aliases=(*first.aliases, *arguments.texts("network-alias")),
-        address=_checked_address(arguments.text("ip") or first.address),
+        address=checked_address(arguments.text("ip") or first.address),
         mac=_checked_mac(arguments.text("mac-address") or first.mac),
     )
     if first.mac and first.network in ("host", "none"):
@@ -135,7 +135,7 @@ def _joining(text: str, context: "Context") -> "Joining":
     address, mac = ((fields.get(key) or [""])[-1] for key in ("ip", "mac-address"))
     if name not in _MODES:
         name = _own(name, address, context)
-    return Joining(name, tuple(fields.get("alias", ())), _checked_address(address), _checked_mac(mac))
+    return Joining(name, tuple(fields.get("alias", ())), checked_address(address), _checked_mac(mac))
 
 
 def _own(name: str, address: str, context: "Context") -> str:
@@ -145,7 +145,8 @@ def _own(name: str, address: str, context: "Context") -> str:
     return context.engine.networks.find(name).name
 
 
-def _checked_address(text: str) -> str:
+def checked_address(text: str) -> str:
+    """An IPv4 address, or nothing. Raises Invalid."""
     from _socket import AF_INET, inet_pton
 
     try:

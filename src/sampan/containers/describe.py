@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan import plainjson
-from sampan.containers.options import Healthcheck, ImageMount, Mount, Options
+from sampan.containers.options import Healthcheck, ImageMount, Joining, Mount, Options
 from sampan.containers.record import Container
 from sampan.containers.state import State
 from sampan.errors import NotFound
@@ -14,14 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.networks.endpoints import Endpoint
     from sampan.snapshots.overlay import Overlay
 
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time, which clients of the API know to mean "not yet"."""
 
 
-def inspect(container: Container, state: State, image: ContainerConfig) -> dict[str, Any]:
-    """What ``inspect`` says of a container; ``image`` is its image's own configuration."""
+def inspect(
+    container: Container, state: State, image: ContainerConfig, places: dict[str, Endpoint] | None = None
+) -> dict[str, Any]:
+    """What ``inspect`` says of a container; ``image`` is its image's own configuration, ``places`` where it is in
+    networks (``networks.endpoints``)."""
     options = container.options
     path, *arguments = _command(options, image) or [""]
     directory = container.directory
@@ -43,7 +47,7 @@ def inspect(container: Container, state: State, image: ContainerConfig) -> dict[
         "HostConfig": _host_config(options),
         "Mounts": [*map(_mount, options.mounts), *map(_image_mount, options.images)],
         "Config": _config(container, image),
-        "NetworkSettings": _network(options, state),
+        "NetworkSettings": _network(options, state, places or {}),
     }
 
 
@@ -175,12 +179,31 @@ def _image_mount(mount: ImageMount) -> dict[str, Any]:
     }
 
 
-def _network(options: Options, state: State) -> dict[str, Any]:
+def _network(options: Options, state: State, places: dict[str, Endpoint]) -> dict[str, Any]:
     ports: dict[str, list[dict[str, str]]] = {}
     for address, host_port, port, protocol in state.ports:
         ports.setdefault(f"{port}/{protocol}", []).append({"HostIp": address, "HostPort": str(host_port)})
     return {
         "Ports": ports,
         "IPAddress": state.address,
-        "Networks": {options.network: {"IPAddress": state.address}},
+        "Networks": {
+            joining.network: _place(joining, places.get(joining.network), state.address)
+            for joining in options.networks or (Joining(options.network),)
+        },
     }
+
+
+def _place(joining: Joining, endpoint: Endpoint | None, address: str) -> dict[str, Any]:
+    place: dict[str, Any] = {
+        "IPAMConfig": {"IPv4Address": joining.address} if joining.address else None,
+        "Aliases": list(joining.aliases) or None,
+        "IPAddress": endpoint.address if endpoint else address,
+    }
+    if endpoint:
+        place |= {
+            "MacAddress": endpoint.mac,
+            "Gateway": endpoint.gateway,
+            "IPPrefixLen": endpoint.prefix,
+            "DNSNames": list(endpoint.names) or None,
+        }
+    return place

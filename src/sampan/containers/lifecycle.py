@@ -6,7 +6,7 @@ import os
 
 from sampan import plainjson
 from sampan.containers import ending, names, spec, streams
-from sampan.containers.options import Healthcheck, Joining, Logging, Mount, Namespaces, Options
+from sampan.containers.options import Healthcheck, Logging, Mount, Namespaces, Options
 from sampan.containers.prelaunch import Monitor, prelaunch
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import read_state
@@ -95,7 +95,7 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
         "hostname": hostname(container),
         "network": options.network,
         "networks": stores.paths.networks,
-        "joined": [] if stores.rootless else _places(container, stores),
+        "joined": _places(container, stores),
         "hosts": options.hosts,
         "dns": options.dns,
         "ports": options.ports,
@@ -117,21 +117,13 @@ def start(container: Container, stores: Stores, monitor: Monitor | None = None, 
     return monitor
 
 
-def _places(container: Container, stores: Stores) -> list[tuple[Any, ...]]:
-    """The bridge networks that it is in, as ``Attachment.join_bridges`` takes them. Raises NotFound for one that is
-    gone."""
-    from sampan.networks.bridge import DEFAULT
-
-    options = container.options
-    if not options.is_bridged:
+def _places(container: Container, stores: Stores) -> list[Any]:
+    """The bridge networks that it is in, as ``Attachment.join_bridges`` takes them."""
+    if stores.rootless or not container.options.is_bridged:
         return []
-    places: list[tuple[Any, ...]] = []
-    for joining in options.networks or (Joining("bridge"),):
-        made = stores.networks.find(joining.network) if stores.networks and joining.network != "bridge" else None
-        names = (container.name, container.id[:12], *joining.aliases, *filter(None, (options.hostname,)))
-        unique = tuple(dict.fromkeys(name.lower() for name in names)) if made else ()
-        places.append((made.network if made else DEFAULT, joining.address, joining.mac, unique))
-    return places
+    from sampan.containers import places
+
+    return places.of(container, stores.networks)
 
 
 def _making(container: Container, stores: Stores) -> dict[str, Any]:

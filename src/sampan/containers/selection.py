@@ -115,13 +115,18 @@ def _port_range(value: str, name: str) -> tuple[range, str]:
     return range(int(first), int(last or first) + 1), protocol or "tcp"
 
 
+def _networks(container: "Container") -> set[str]:
+    options = container.options
+    return {options.network, *(joining.network for joining in options.networks)}
+
+
 _TESTS: "dict[str, Test]" = {
     "name": _named,
     "id": _identified,
     "status": lambda container, state, value: state.word == value,
     "ancestor": _descends,
     "exited": _exited,
-    "network": lambda container, state, value: container.options.network == value,
+    "network": lambda container, state, value: value in _networks(container),
     "volume": _mounted,
     "publish": _published,
     "expose": _exposed,

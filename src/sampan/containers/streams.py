@@ -28,6 +28,7 @@ KEEP = b"k"
 EXECUTE = b"e"
 EXIT = b"x"
 DETACH = b"d"
+NETWORK = b"n"
 RUNNING = b"running"
 CHUNK = 32 << 10
 """Bytes of data in one message at most: well below what a socket takes as one packet."""

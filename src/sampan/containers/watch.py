@@ -186,6 +186,14 @@ class Watch:
         network = self._network = connecting.connect(job, self._process.pid, self._poll)
         self._state = self._state._replace(address=network.address, ports=network.ports)
 
+    def _change_network(self, data: bytes) -> None:
+        from sampan.containers import connecting
+
+        try:
+            self._network = connecting.changed(self._network, self._job, data, self._process.pid, self._poll)
+        except (SampanError, OSError):
+            return  # it goes on without its neighbours' names: nobody is left to be told
+
     def _detach_network(self) -> None:
         if self._network:
             self._network.close()
@@ -342,6 +350,8 @@ class Watch:
             self._restarts = change.learn(self._job, data.decode(), self._restarts)
         elif kind == streams.SIGNAL and self._state.pid:
             self._process.kill(int(data))
+        elif kind == streams.NETWORK:
+            self._change_network(data)
         elif kind == streams.ATTACH:
             client.attached = True
         elif kind == streams.RESIZE and self._terminal >= 0:

@@ -32,7 +32,7 @@ class Attachment:
         self._forwarder: Forwarder | None = None
         self._uplink: Uplink | None = None
         self._resolver: Resolver | None = None
-        self._bridged = False
+        self.is_bridged = False
         self.address = ""
         self.gateway = ""
         self.warning = ""
@@ -54,7 +54,7 @@ class Attachment:
         """
         from sampan.networks import bridge
 
-        self._bridged = True
+        self.is_bridged = True
         for number, (settings, address, mac, names) in enumerate(places):
             # Ports lead to the first: it is the one by which answers leave.
             ports = () if number else self.ports
@@ -64,6 +64,16 @@ class Attachment:
             if not number:
                 self.address, self.gateway = endpoint.address, endpoint.gateway
         self._forward(pid, poll, [each for each in self._reservations if each.port.protocol in ("tcp", "udp")])
+
+    @property
+    def answers_names(self) -> bool:
+        return self._resolver is not None
+
+    def has_neighbours(self) -> bool:
+        """Whether it is in a network where containers have names."""
+        from sampan.networks import endpoints
+
+        return any(each.names for each in endpoints.of_container(self._directory, self._container_id).values())
 
     def answer_names(self, pid: int, poll: Poll, servers: Sequence[str]) -> None:
         """Has the container told what its neighbours are called; ``servers`` are asked for all else."""
@@ -110,10 +120,10 @@ class Attachment:
         if self._uplink:
             self._uplink.close()
             self._uplink = None
-        if self._bridged:
+        if self.is_bridged:
             from sampan.networks import bridge
 
-            self._bridged = False
+            self.is_bridged = False
             bridge.detach_all(self._directory, self._container_id)
         for reservation in self._reservations:
             reservation.close()

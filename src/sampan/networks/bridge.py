@@ -108,6 +108,22 @@ def detach_all(directory: str, container_id: str) -> None:
         detach(directory, container_id, Network(name, endpoint.device))
 
 
+def lead_out(directory: str, container_id: str, pid: int) -> None:
+    """Gives a container whose way out is gone another one by a network that it still is in, if there is such."""
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with netlink.open_inside(namespace) as inner:
+            if any(not entry.prefix and entry.gateway for entry in netlink.routes(inner)):
+                return
+            for endpoint in endpoints.of_container(directory, container_id).values():
+                inside = netlink.find_link(inner, endpoint.inside)
+                if inside and not endpoint.internal:
+                    inner.perform(netlink.new_route(inside.ifindex, socket.inet_aton(endpoint.gateway)))
+                    return
+    finally:
+        os.close(namespace)
+
+
 def remove(directory: str, network: Network = DEFAULT) -> None:
     """Removes the network from this machine, if it is there. Raises Conflict while a container is in it."""
     try:

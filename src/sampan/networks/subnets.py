@@ -16,19 +16,20 @@ _LOCAL_TABLE = 255
 Subnet = tuple[bytes, int]
 
 
-def choose(route: netlink.Socket, wanted: str = "", others: Iterable[str] = ()) -> Subnet:
+def choose(route: netlink.Socket, wanted: str = "", others: Iterable[str] | None = None) -> Subnet:
     """The network ``wanted`` (as 10.1.0.0/16), or one that overlaps no address, route or name server of the host, nor
-    any of ``others``, which may not be in use yet.
+    any of ``others``, those of networks that users made. They may not be in use yet, nor may the default network: it
+    begins at one end of what there is, and they (where ``others`` is given) at the other.
 
     Raises Invalid, Unavailable.
     """
-    taken = [*_taken(route), *(parse(other) for other in others if other)]
+    taken = [*_taken(route), *(parse(other) for other in others or () if other)]
     if wanted:
         subnet = parse(wanted)
         if any(_overlap(subnet, other) for other in taken):
             raise Unavailable(f"network {wanted} overlaps an address or a route of this host, or another network")
         return subnet
-    for subnet in _candidates():
+    for subnet in _candidates() if others is None else reversed(list(_candidates())):
         if not any(_overlap(subnet, other) for other in taken):
             return subnet
     raise Unavailable("every private network overlaps an address or a route of this host")
