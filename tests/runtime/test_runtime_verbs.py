@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -203,6 +204,19 @@ def test_what_one_writes_the_other_runs(bundle: Bundle, writer: tuple[str, ...],
         "1024",
     ]
     assert "Read-only" in done.stderr
+
+
+@needs_runc
+@pytest.mark.parametrize(
+    "verb", "create delete events exec kill list pause ps resume run spec start state update".split()
+)
+def test_every_flag_of_runcs_is_there(verb: str) -> None:
+    """But for Intel's resource director, which is refused by name elsewhere."""
+    ours, others = (run([*program, verb, "--help"], check=True).stdout for program in (OURS, RUNC))
+    assert f"sampan runtime {verb}" in ours
+    assert set(re.findall("--[a-z][a-z0-9-]+", others)) - set(re.findall("--[a-z][a-z0-9-]+", ours)) <= {
+        "--help", "--l3-cache-schema", "--mem-bw-schema", "--root",
+    }  # fmt: skip
 
 
 @needs_runc

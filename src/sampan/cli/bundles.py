@@ -278,3 +278,20 @@ VERBS = {
     "spec": _spec,
     "update": _update,
 }
+SUMMARIES = {
+    "create": "Make a container from a bundle; its program waits for start",
+    "delete": "Forget a container that has ended",
+    "events": "Tell what a container uses, and when its memory is used up, until it ends",
+    "exec": "Run a further process in a container",
+    "features": "Tell what this runtime can do (runtime-spec, features.md)",
+    "kill": "Send a signal to a container (default: TERM)",
+    "list": "List containers",
+    "pause": "Stop all processes of a container where they are",
+    "ps": "List the processes of a container",
+    "resume": "Let the processes of a paused container go on",
+    "run": "Make a container from a bundle, and run its program to the end",
+    "spec": "Write a config.json to begin with",
+    "start": "Let the program of a created container run",
+    "state": "Tell the state of a container (runtime-spec, runtime.md)",
+    "update": "Change the limits of a container",
+}

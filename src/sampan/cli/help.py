@@ -61,9 +61,9 @@ def _summary(verb: str) -> str:
     return commands.COMMANDS[verb][1] if verb in commands.COMMANDS else commands.GROUPS[verb]
 
 
-def verb(name: str, command: "Command", width: int = WIDTH) -> str:
-    """The help of one verb."""
-    blocks = [usage(name, command), commands.COMMANDS[name][1]]
+def verb(name: str, command: "Command", width: int = WIDTH, summary: str = "") -> str:
+    """The help of one verb; one that is not of the command line's own brings its ``summary``."""
+    blocks = [usage(name, command), summary or commands.COMMANDS[name][1]]
     if command.details:
         blocks.append("\n".join(_wrap(command.details, width)))
     others = aliases(name)

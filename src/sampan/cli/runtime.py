@@ -371,8 +371,10 @@ def _perform(arguments: Parsed, context: Context) -> int:
     parsed = parse(command, words[1:])
     if parsed.on("help"):
         from sampan.cli import help
+        from sampan.cli.bundles import SUMMARIES
 
-        context.print(help.verb(f"runtime {words[0]}", command, help.terminal_width()).rstrip("\n"))
+        text = help.verb(f"runtime {words[0]}", command, help.terminal_width(), SUMMARIES[words[0]])
+        context.print(text.rstrip("\n"))
         return 0
     check_count(command, parsed, f"sampan runtime {words[0]}")
     if words[0] in _BECOMING and not _fresh:
