@@ -18,7 +18,7 @@ def container(name: str, digit: str, options: Options, image: str = "python:3.12
 ALL = [  # the newest first, as the table gives them
     (
         container("web-1", "3", Options(labels=(("tier", "web"),), mounts=(Mount("data", "/var/data"),))),
-        State("running", 7, ports=(("", 8080, 80, "tcp"), ("", 5353, 53, "udp"))),
+        State("running", 7, health="healthy", ports=(("", 8080, 80, "tcp"), ("", 5353, 53, "udp"))),
     ),
     (container("web-10", "2", Options(network="host", labels=(("tier", "db"),))), State("exited", exit_code=3)),
     (container("job", "1", Options(mounts=(Mount("/srv", "/srv"),)), "other:latest", OTHER), State("created")),
@@ -53,6 +53,8 @@ def names(*texts: str) -> list[str]:
         (["label=tier", "label=tier=db"], ["web-10"]),
         (["label!=tier"], ["job"]),
         (["network=host"], ["web-10"]),
+        (["health=healthy"], ["web-1"]),
+        (["health=none", "health=starting"], ["web-10", "job"]),
         (["volume=data"], ["web-1"]),
         (["volume=/srv"], ["job"]),
         (["publish=8080"], ["web-1"]),

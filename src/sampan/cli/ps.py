@@ -22,7 +22,7 @@ COMMAND = Command(
         Flag(
             "-f, --filter filter",
             "Filter output: name=, id=, status=, ancestor=, label=, exited=, before=, since=, network=, volume=, "
-            "publish=, expose=",
+            "publish=, expose=, health=",
             repeat=True,
         ),
         Flag("--format string", listing.FORMAT),

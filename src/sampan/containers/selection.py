@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Test = Callable[[Container, State, str], bool]
 
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+HEALTH = ("starting", "healthy", "unhealthy", "none")
 _PATTERN = frozenset(".^$*+?()[]{}|\\")
 
 
@@ -24,6 +25,9 @@ def parse(texts: "Sequence[str]") -> "Filters":
     for value in chosen.get("status", ()):
         if value not in STATUSES:
             raise Invalid(f"invalid filter 'status={value}'", hint=f"a status is {', '.join(STATUSES)}")
+    for value in chosen.get("health", ()):
+        if value not in HEALTH:
+            raise Invalid(f"invalid filter 'health={value}'", hint=f"health is {', '.join(HEALTH)}")
     for value in chosen.get("exited", ()):
         if not value.lstrip("-").isdigit():
             raise Invalid(f"invalid filter 'exited={value}': it is no exit code")
@@ -130,4 +134,5 @@ _TESTS: "dict[str, Test]" = {
     "volume": _mounted,
     "publish": _published,
     "expose": _exposed,
+    "health": lambda container, state, value: (state.health or "none") == value,
 }
