@@ -52,6 +52,11 @@ def test_what_it_has(builder: Builder) -> None:
     assert builder.leftovers() == []
 
 
+def test_it_has_fewer_rights_than_its_builder(builder: Builder) -> None:
+    done = builder.build("RUN chroot /bin /busybox true; echo $?", "--isolation=chroot")
+    assert "chroot: can't change root directory to '/bin': Operation not permitted" in done.stderr
+
+
 def test_what_it_needed_is_in_no_layer(builder: Builder) -> None:
     builder.build(
         "RUN rm -f /dev/null /etc/resolv.conf; echo x > /etc/hosts; chmod 600 /etc/hosts; touch /kept /dev/kept\n",

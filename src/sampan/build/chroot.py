@@ -106,7 +106,9 @@ def _strip(spec: dict[str, Any]) -> None:
     spec["mounts"] = []
     spec["hostname"] = ""
     spec["linux"] |= {"namespaces": [], "sysctl": {}, "maskedPaths": [], "readonlyPaths": []}
-    own = capabilities.effective()
+    # Without the right to chroot a step has less than its builder: it neither leaves its root by the oldest of tricks
+    # nor traces the builder (ptrace(2) wants all rights that the other one has).
+    own = capabilities.effective() & ~capabilities.mask(["CAP_SYS_CHROOT"])
     sets = spec["process"]["capabilities"]
     for kind, names in sets.items():
         sets[kind] = [name for name in names if own >> capabilities.NUMBERS[name] & 1]

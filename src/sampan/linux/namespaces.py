@@ -306,7 +306,7 @@ def _lines(path: str) -> list[tuple[str, str, str]]:
             found = [tuple(line.strip().split(":")) for line in file]
     except OSError:
         return []
-    return [line for line in found if len(line) == 3 and line[1].isdecimal() and line[2].isdecimal()]
+    return [line for line in found if len(line) == 3 and line[1].isdecimal() and line[2].isdecimal() and int(line[2])]
 
 
 def _find(name: str) -> str:
