@@ -19,6 +19,7 @@ else:
 
 OPTIONS_ARG = "BUILDKIT_DOCKERFILE_CHECK"
 """A build argument that stands in for the file's ``# check=``."""
+_SHORT = 5
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
@@ -102,7 +103,9 @@ def hiding(finding: Finding, secrets: list[str]) -> Finding:
 
     def hidden(text: str) -> str:
         for secret in secrets:
-            text = text.replace(secret, "*" * len(secret))
+            # A short one is a part of other words as well.
+            pattern = re.escape(secret) if len(secret) > _SHORT else rf"(?<!\w){re.escape(secret)}(?!\w)"
+            text = re.sub(pattern, "*" * len(secret), text)
         return text
 
     line = finding.line
