@@ -6,7 +6,9 @@ import pytest
 
 import commands
 from builders import Builder, as_system
-from sampan.build.reasons import PARENT, differences
+from sampan.build.graph import MakeDirectory, Scratch
+from sampan.build.reasons import NO_SUCH_STEP, PARENT, Reasons, differences
+from sampan.store import database
 
 
 def test_differences() -> None:
@@ -33,6 +35,17 @@ def test_differences() -> None:
     assert differences(old, old) == ""
     many = {f"file {number:03}": "644 1" for number in range(500)}
     assert differences(old, old | many).endswith("009 and 490 more")
+
+
+def test_what_was_pruned_meanwhile_is_not_known(tmp_path: Path) -> None:
+    db, step = database.connect(str(tmp_path / "db")), MakeDirectory(Scratch(), "/d")
+    first = Reasons(db, "project", [step])
+    first.note(step, "key", lambda: {PARENT: "1"}, performed=True)
+    first.save()
+    second = Reasons(db, "project", [step])
+    assert second.explain(step, {PARENT: "2"}) == "what it builds on changed"
+    db.execute("DELETE FROM build_step")
+    assert second.explain(step, {PARENT: "2"}) == NO_SUCH_STEP
 
 
 @pytest.fixture

@@ -93,7 +93,8 @@ class Reasons:
     def last(self, step: Step) -> Made | None:
         """The step in the last build: the one of the same words, else the one in the same place that is gone now."""
         found = self._last(step)
-        return found and found._replace(inputs=self._inputs(found))
+        inputs = self._inputs(found) if found else None
+        return found._replace(inputs=inputs) if found and inputs is not None else None
 
     def last_key(self, step: Step) -> str | None:
         """The key that the step had in the last build."""
@@ -117,13 +118,16 @@ class Reasons:
             return NO_SUCH_STEP
         return differences(last.inputs, inputs) or "nothing changed, but the cache no longer has what it led to"
 
-    def _inputs(self, made: Made) -> Inputs:
+    def _inputs(self, made: Made) -> Inputs | None:
+        """None if they were pruned meanwhile."""
         import zlib
 
         where = (self._project, made.stage, made.number)
         row = self._db.execute(
             "SELECT inputs FROM build_step WHERE project=? AND stage=? AND number=?", where
         ).fetchone()
+        if row is None:
+            return None
         words = iter(zlib.decompress(row[0]).decode().split(_SEPARATOR))
         return dict(zip(words, words, strict=True))
 
