@@ -7,6 +7,11 @@ import pytest
 
 from commands import Sampan
 from residents import IMAGE, PATIENCE, assert_clean, await_, started, state
+from sampan.containers import lifecycle, names
+from sampan.containers.options import Options
+from sampan.containers.record import Container
+from sampan.engine import open_engine
+from sampan.errors import Conflict
 
 pytestmark = [pytest.mark.system]
 
@@ -64,6 +69,22 @@ def test_what_is_wrong_with_one_of_many_is_told(anyone: Sampan) -> None:
     assert "no such container: nobody" in done.stderr
     assert f"{state_name(anyone, first)} is not running" in done.stderr
     assert anyone("stop", "-t", "0", first, second, first).stdout.split() == [first, second, first]
+
+
+def test_two_that_invent_the_same_name(root: Sampan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a crowd to happen by itself: here the first names are all the same."""
+    inventions = iter(["gentle_otter", "gentle_otter", "gentle_otter", "calm_kayak"])
+    monkeypatch.setattr(names, "invent", lambda taken: next(inventions))
+    with open_engine(str(root.root)) as engine:
+        table = engine.records
+        nameless = [Container(digit * 64, "", "sha256:x", IMAGE, "", Options(), "/nowhere") for digit in "ab"]
+        recorded = [lifecycle.record(container, table) for container in nameless]
+        assert [container.name for container in recorded] == ["gentle_otter", "calm_kayak"]
+        assert table.names() == {"gentle_otter", "calm_kayak"}
+        with pytest.raises(Conflict, match="the container name calm_kayak is in use"):
+            lifecycle.record(recorded[1]._replace(id="c" * 64), table)
+        for container in recorded:
+            table.forget(container)
 
 
 def test_each_has_its_own_time(anyone: Sampan) -> None:

@@ -50,11 +50,10 @@ def create(
 
     identifier = os.urandom(32).hex()
     containers = stores.containers
-    name = names.check(name) if name else names.invent(containers.names())
     container = Container(
         identifier, name, image.id, image_name, logs.timestamp(), options, containers.directory(identifier)
     )
-    containers.add(container)
+    container = record(container, containers)
     made: list[str] = []
     try:
         os.makedirs(container.directory, mode=0o700)
@@ -72,6 +71,21 @@ def create(
     except BaseException:
         _discard(container, stores, made)
         raise
+
+
+def record(container: Container, containers: Containers) -> Container:
+    """Puts a container into the table, with a name of ours if it has none. Raises Conflict if its name is taken."""
+    if container.name:
+        names.check(container.name)
+        containers.add(container)
+        return container
+    while True:
+        named = container._replace(name=names.invent(containers.names()))
+        try:
+            containers.add(named)
+        except Conflict:  # another process, of many that start at once, invented the same one
+            continue
+        return named
 
 
 def start(container: Container, stores: Stores, monitor: Monitor | None = None, *, attach: bool = False) -> Monitor:
