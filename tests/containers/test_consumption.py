@@ -139,6 +139,12 @@ def test_real_time(root: Sampan) -> None:
         ("--cpu-count=1", "--cpu-count: it is for containers of Windows"),
         ("--disable-content-trust=false", "signatures of Notary are not verified here"),
         ("--cpuset-cpus=0-9999", "--cpuset-cpus 0-9999: this machine has"),
+        ("--cpus=1_0", "invalid --cpus '1_0'"),
+        ("--device-cgroup-rule=c 4294967296:1 r", "invalid --device-cgroup-rule"),
+        ("--dns=elsewhere", "invalid --dns 'elsewhere'"),
+        ("--dns-search=a b", "invalid --dns-search 'a b'"),
+        ("--label-file=/no/such", "cannot read the label file /no/such"),
+        ("--cidfile=/no/such/directory", "no such file or directory: /no/such/directory"),
         ("--memory-swappiness=101", "--memory-swappiness is a number from 0 to 100"),
     ],
 )
@@ -151,6 +157,16 @@ def test_what_there_is_not_is_refused_by_name(root: Sampan, option: str, sentenc
 @pytest.mark.system
 @pytest.mark.root
 def test_what_is_the_only_choice_is_taken(root: Sampan) -> None:
-    options = ("--isolation", "default", "--volume-driver", "local", "--disable-content-trust", "--kernel-memory", "5m")
+    options = (
+        "--isolation",
+        "Default",
+        "--volume-driver",
+        "local",
+        "--cpus",
+        "0",
+        "--disable-content-trust",
+        "--kernel-memory",
+        "5m",
+    )
     done = root(*RUN, *options, IMAGE, "echo", "ran")
     assert (done.stdout, done.stderr.startswith("WARNING: --kernel-memory sets no limit")) == ("ran\n", True)

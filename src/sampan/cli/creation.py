@@ -76,14 +76,37 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     config = configs.parse(engine.blobs.read(image.id))
     exposed = networking.exposed(arguments, options.network, config.config.exposed_ports)
     options = options._replace(ports=(*options.ports, *exposed))
-    cidfile = arguments.text("cidfile")
-    if cidfile and os.path.exists(cidfile):
-        raise Conflict(f"the file {cidfile} is there already", hint="remove it, or give --cidfile another name")
-    container = lifecycle.create(options, image, reference, config, stores, arguments.text("name") or "")
-    if cidfile:
-        with open(cidfile, "x") as file:
-            file.write(container.id)
+    with _Cidfile(arguments.text("cidfile") or "") as cidfile:
+        container = lifecycle.create(options, image, reference, config, stores, arguments.text("name") or "")
+        cidfile.write(container.id)
     return stores, container
+
+
+class _Cidfile:
+    """``--cidfile``, made before the container and gone again if there comes to be none."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> "_Cidfile":
+        if self._path:
+            try:
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            except FileExistsError:
+                hint = "remove it, or give --cidfile another name"
+                raise Conflict(f"the file {self._path} is there already", hint=hint) from None
+        return self
+
+    def write(self, identifier: str) -> None:
+        if self._path:
+            os.write(self._fd, identifier.encode())
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if self._path:
+            os.close(self._fd)
+            if kind:
+                os.unlink(self._path)
 
 
 def owner(arguments: "Parsed", context: "Context") -> int:
@@ -100,7 +123,7 @@ def _check_choices(arguments: "Parsed") -> None:
     """Refuses what Docker can be asked for elsewhere: on Windows, with plugins."""
     for name, only in (("isolation", "default"), ("volume-driver", "local")):
         given = arguments.text(name)
-        if given not in (None, "", only):
+        if (given or only).lower() != only:
             raise Unsupported(f"--{name} {given}: there is none here but {only}")
     if not arguments.on("disable-content-trust"):
         raise Unsupported("--disable-content-trust=false: signatures of Notary are not verified here")
@@ -238,7 +261,7 @@ def _signal(text: str) -> str:
 
 
 def _lines(arguments: "Parsed", name: str) -> list[str]:
-    return [entry for path in arguments.texts(name) for entry in _read_env_file(path)]
+    return [entry for path in arguments.texts(name) for entry in _read_lines(path, "label")]
 
 
 def _entrypoint(arguments: "Parsed") -> tuple[str, ...] | None:
@@ -261,7 +284,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def environment(arguments: "Parsed") -> list[str]:
     """``--env-file`` first, then ``-e``; a name without "=" has the value that it has here, if any."""
-    entries = [entry for path in arguments.texts("env-file") for entry in _read_env_file(path)]
+    entries = [entry for path in arguments.texts("env-file") for entry in _read_lines(path)]
     return resolve_environment(entries + arguments.texts("env"))
 
 
@@ -279,14 +302,15 @@ def resolve_environment(entries: list[str]) -> list[str]:
     return resolved
 
 
-def _read_env_file(path: str) -> list[str]:
+def _read_lines(path: str, what: str = "environment") -> list[str]:
+    """The lines of ``--env-file`` or ``--label-file``: NAME=VALUE, or a name alone."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
     except OSError as error:
-        raise NotFound(f"cannot read the environment file {path}: {error.strerror}") from None
+        raise NotFound(f"cannot read the {what} file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Invalid(f"the environment file {path} is not UTF-8") from None
+        raise Invalid(f"the {what} file {path} is not UTF-8") from None
     entries = []
     for number, line in enumerate(lines, 1):
         line = line.lstrip()
@@ -294,6 +318,7 @@ def _read_env_file(path: str) -> list[str]:
             continue
         name = line.partition("=")[0]
         if not name or any(letter.isspace() for letter in name.rstrip("\n")):
-            raise Invalid(f"{path}:{number}: {name!r} is not a variable's name")
+            noun = "label" if what == "label" else "variable"
+            raise Invalid(f"{path}:{number}: {name!r} is not a {noun}'s name")
         entries.append(line)
     return entries

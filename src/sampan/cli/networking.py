@@ -49,6 +49,8 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
         for text in ports:
             port_language.parse(text)
     hostname = arguments.text("hostname") or ""
+    if hostname and arguments.text("uts") == "host":
+        raise Conflict("--hostname is not for a container that has the host's names (--uts host)")
     if network.startswith("container:"):
         _check_shared(arguments)
         hostname = _shared_hostname(network, context)
@@ -58,7 +60,7 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
         "hostname": _checked_hostname(hostname),
         "domainname": arguments.text("domainname") or "",
         "hosts": tuple(_host(text, network, context) for text in arguments.texts("add-host")),
-        "dns": tuple(tuple(arguments.texts(name)) for name in ("dns", "dns-search", "dns-option")),
+        "dns": (tuple(map(_server, arguments.texts("dns"))), *_words(arguments, "dns-search", "dns-option")),
         "ports": ports,
     }
 
@@ -203,6 +205,24 @@ def _host(text: str, network: str, context: "Context") -> tuple[str, str]:
     except OSError:
         raise Invalid(f"invalid --add-host {text!r}: {address!r} is not an address", hint="or host-gateway") from None
     return name, address
+
+
+def _server(text: str) -> str:
+    from _socket import AF_INET, AF_INET6, inet_pton
+
+    try:
+        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except OSError:
+        raise Invalid(f"invalid --dns {text!r}: it is not an address") from None
+    return text
+
+
+def _words(arguments: "Parsed", *names: str) -> list[tuple[str, ...]]:
+    for name in names:
+        for text in arguments.texts(name):
+            if not text or any(letter.isspace() or not letter.isprintable() for letter in text):
+                raise Invalid(f"invalid --{name} {text!r}")
+    return [tuple(arguments.texts(name)) for name in names]
 
 
 def _gateway(network: str, text: str, context: "Context") -> str:

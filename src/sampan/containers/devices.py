@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_LARGEST = 2**32 - 1
 _RULE = re.compile(r"([acb]) (\d{1,10}|\*):(\d{1,10}|\*) ([rwm]{1,3})", re.ASCII)
 
 
@@ -29,7 +30,8 @@ def parse_device(text: str) -> tuple[str, str, str]:
 
 def parse_rule(text: str) -> str:
     """``--device-cgroup-rule``: ``c 1:3 rwm`` (docker/cli, validateDeviceCgroupRule). Raises Invalid."""
-    if not _RULE.fullmatch(text):
+    match = _RULE.fullmatch(text)
+    if not match or any(number != "*" and int(number) > _LARGEST for number in match.group(2, 3)):
         raise Invalid(f"invalid --device-cgroup-rule {text!r}", hint="write it as TYPE MAJOR:MINOR ACCESS: c 10:* rwm")
     return text
 

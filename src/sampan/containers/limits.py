@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 
 from sampan.containers.options import Limits
@@ -33,12 +34,9 @@ def parse_bytes(text: str, what: str) -> int:
 
 
 def parse_cpus(text: str) -> int:
-    """``--cpus`` as microseconds in each period. Raises Invalid."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0.01 <= value <= (os.cpu_count() or 1):
+    """``--cpus`` as microseconds in each period; 0 is no limit. Raises Invalid."""
+    value = float(text) if re.fullmatch(r"\d{1,6}(\.\d{0,9})?|\.\d{1,9}", text, re.ASCII) else -1
+    if value and not 0.01 <= value <= (os.cpu_count() or 1):
         raise Invalid(
             f"invalid --cpus {text!r}", hint=f"a number from 0.01 to {os.cpu_count()}, which this machine has"
         )
