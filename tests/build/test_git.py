@@ -169,6 +169,12 @@ def test_submodules(remote: Remote) -> None:
     assert not list(remote.checkout("?submodules=0", name="without").glob("sub/*"))
 
 
+def test_files_may_have_the_time_of_the_commit(remote: Remote) -> None:
+    found = remote.checkout("?mtime=commit&fetch-by-commit=true")
+    assert {path.lstat().st_mtime for path in (found, *found.rglob("*"))} == {1577934245.0}
+    assert (remote.checkout("?mtime=checkout", name="now") / "docs/index").lstat().st_mtime > 1_700_000_000
+
+
 @pytest.mark.parametrize("url", ["file://{}", "{}", "ext::sh -c touch% {}.canary", "ssh://root@127.0.0.1:1{}"])
 def test_a_submodule_reaches_no_file_and_runs_no_command(remote: Remote, url: str) -> None:
     secret = websites.Repository(remote.root / "secret")

@@ -91,7 +91,7 @@ def test_only_a_context_may_be_a_bare_name_on_github() -> None:
         "https://host/a.git?ref=a&ref=b",
         "https://host/a.git?subdir=",
         "https://host/a.git?depth=1",
-        "https://host/a.git?mtime=commit",
+        "https://host/a.git?mtime=now",
         "https://host/a.git?commit=xyz",
         "https://host/a.git?submodules=maybe",
         # no addresses

@@ -117,6 +117,8 @@ def checkout(repository: Repository, resolved: Resolved, directory: str, access:
         os.unlink(f"{directory}/.git/FETCH_HEAD")
     else:
         _remove_git(directory, everywhere=has_submodules)
+    if repository.dated:
+        _date(directory, committed)
     return committed
 
 
@@ -150,6 +152,12 @@ def _has(repository: Repository, commit: str, directory: str, access: Access) ->
     except _Failed:
         return False
     return True
+
+
+def _date(directory: str, time: int) -> None:
+    for above, directories, files in os.walk(directory):
+        for path in (above, *(f"{above}/{name}" for name in (*directories, *files))):
+            os.utime(path, (time, time), follow_symlinks=False)
 
 
 def _remove_git(directory: str, *, everywhere: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +68,8 @@ class Repository(NamedTuple):
     """The commit id, or its beginning, that ``ref`` must lead to; empty for any."""
     keep_git_dir: bool = False
     submodules: bool = True
+    dated: bool = False
+    """Files have the time of the commit, not of their checkout."""
     login: str = ""
 
     @property
@@ -95,7 +97,7 @@ Remote = Url | Repository
 
 
 def parse(text: str) -> Remote | None:
-    """What a source of ADD names; None for a path. Raises Invalid or Unsupported, never showing a password."""
+    """What a source of ADD names; None for a path. Raises Invalid, never showing a password."""
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in ("http", "https"):
         parts = _split(text)
@@ -195,8 +197,14 @@ def _queried(found: Repository, query: str) -> Repository:
             on = _switch(name, value)
             found = found._replace(submodules=on) if name == "submodules" else found._replace(keep_git_dir=on)
             continue
-        if name in ("mtime", "fetch-by-commit"):
-            raise Unsupported(f"{name} in the address of a git repository is not supported")
+        if name == "fetch-by-commit":  # as it is done anyway where the server lets it
+            _switch(name, value)
+            continue
+        if name == "mtime":
+            if value not in ("checkout", "commit"):
+                raise Invalid(f"mtime={value} in the address of a git repository", hint="checkout or commit")
+            found = found._replace(dated=value == "commit")
+            continue
         if not value:
             raise Invalid(f"{name} in the address of a git repository has no value")
         if name in ("ref", "tag", "branch"):

@@ -79,7 +79,8 @@ class Remotes:
             return ("url", digest, source.name) if digest else None
         resolved = self._resolve(source)
         kept = (resolved.name, source.remote) if source.keep_git_dir else ()
-        return ("git", resolved.commit, source.subdir, source.submodules, kept)
+        dated = ("commit",) if source.dated else ()
+        return ("git", resolved.commit, source.subdir, source.submodules, kept, *dated)
 
     def fetch(self, source: Remote, output: Output = silent) -> Arrived:
         """The source's files, fetched if need be. Raises SampanError."""
@@ -116,7 +117,7 @@ class Remotes:
         from sampan.build import git
 
         # Asked once: whoever pushes meanwhile must not get other files under the key of these.
-        asked = repository._replace(subdir="", keep_git_dir=False, submodules=True)
+        asked = repository._replace(subdir="", keep_git_dir=False, submodules=True, dated=False)
         with self._turns.of(asked.remote):
             if asked not in self._resolved:
                 self._resolved[asked] = git.resolve(asked, self._git_access())
