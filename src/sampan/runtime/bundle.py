@@ -110,7 +110,6 @@ def job(
     flags = parent.flags(linux)
     maps = _maps(linux) if flags & syscalls.CLONE_NEWUSER else None
     resources, required = _resources(linux)
-    cgroup = container.plan(cgroup_path, resources, every=True) if cgroup_path else ()
     job = init.Job(
         process=ending.process,
         hostname=spec.get("hostname") or "",
@@ -129,8 +128,11 @@ def job(
         propagation=rootfs.propagation(linux.get("rootfsPropagation") or ""),
         scoped=not cgroup_path,
     )
+    if not cgroup_path:
+        return job, maps
     # Last, when nothing is wrong with the rest.
-    return job._replace(cgroup=container.make(cgroup, resources, required=required)), maps
+    cgroup = container.make(container.plan(cgroup_path, resources, every=True), resources, required=required)
+    return job._replace(cgroup=cgroup), maps
 
 
 def settle(spec: dict[str, Any], name: str, pid: int) -> tuple[str, container.Cgroup]:
