@@ -42,6 +42,15 @@ def test_no_process_of_the_host_is_visible(anyone: Sampan) -> None:
     assert "4242" not in seen["1"]
 
 
+def test_no_path_of_the_host_is_seen_in_ps(anyone: Sampan) -> None:
+    """Guard: ``set_command_line`` in ``init.begin``."""
+    shown = anyone(*RUN, "--init", IMAGE, "sh", "-c", "cat /proc/1/cmdline; echo; ps -o pid,comm,args").stdout
+    assert shown.startswith("sampan-init\0\n")
+    first = next(line for line in shown.splitlines() if line.split()[:1] == ["1"])
+    assert first.split()[1:] == ["sampan-init", "sampan-init"]
+    assert "python" not in shown
+
+
 def test_its_namespaces_are_its_own(anyone: Sampan) -> None:
     kinds = ("pid", "mnt", "uts", "ipc", "net", "cgroup")
     own = python(anyone, f"print(json.dumps([os.readlink('/proc/self/ns/' + kind) for kind in {kinds}]))")

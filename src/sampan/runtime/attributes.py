@@ -11,7 +11,7 @@ import stat
 import struct
 
 from sampan.errors import Invalid, SampanError, Unsupported
-from sampan.linux import ids
+from sampan.linux import capabilities, ids
 from sampan.linux.syscalls import named
 
 TYPE_CHECKING = False
@@ -71,8 +71,13 @@ def set_early(process: dict[str, Any], *, namespace: bool) -> None:
     """What takes privileges on the host. ``namespace``: a user namespace follows, in which no limit can be raised."""
     adjustment = process.get("oomScoreAdj")
     if adjustment is not None:
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-            file.write(b"%d" % adjustment)
+        try:
+            with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+                file.write(b"%d" % adjustment)
+        except PermissionError:
+            raise SampanError(
+                f"cannot set oomScoreAdj to {adjustment}", hint="lowering it takes CAP_SYS_RESOURCE"
+            ) from None
     for limit in (process.get("rlimits") or ()) if namespace else ():
         kind = _kind(limit["type"])
         soft, hard = resource.getrlimit(kind)
@@ -81,7 +86,8 @@ def set_early(process: dict[str, Any], *, namespace: bool) -> None:
 
 
 def clamped(process: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The process with limits that this one may set, and a sentence for each that had to be lowered to that.
+    """The process with limits that this one may set and capabilities that there are, and a sentence for each that had
+    to be lowered or left out.
 
     Raising a limit takes CAP_SYS_RESOURCE, which root of a container host often lacks, and engines ask for a million
     processes as a matter of course.
@@ -94,7 +100,12 @@ def clamped(process: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             sentences.append(f"{limit['type']} is {most}, not {limit['hard']}: this process may not raise it")
             limit = {**limit, "hard": most, "soft": min(limit["soft"], most)}
         limits.append(limit)
-    return ({**process, "rlimits": limits} if limits else process), sentences
+    process = {**process, "rlimits": limits} if limits else process
+    known = {}
+    for name, names in (process.get("capabilities") or {}).items():
+        known[name] = [each for each in names or () if each in capabilities.NUMBERS]
+        sentences += [f"there is no capability {each}" for each in names or () if each not in capabilities.NUMBERS]
+    return ({**process, "capabilities": known} if known else process), list(dict.fromkeys(sentences))
 
 
 def set_limits(process: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import stat
 from sampan import plainjson
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.linux import ids, namespaces, seccomp, syscalls
-from sampan.runtime import attributes, hooks, idmaps, init, listener, nodes, parent, rootfs
+from sampan.runtime import attributes, hooks, idmaps, init, listener, nodes, parent, rootfs, shape
 from sampan.runtime.cgroups import container
 from sampan.runtime.idmaps import Maps
 from sampan.runtime.rootfs import Operation
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LIMIT = 8 << 20
-_NO_ID = 2**32 - 1
 _VERSION = (1, 2)
 _DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _OWN_FILESYSTEMS = ("proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2")
@@ -55,7 +54,8 @@ def parse(text: bytes, path: str) -> dict[str, Any]:
 
 def check(spec: dict[str, Any]) -> None:
     """Raises Invalid or Unsupported for a spec that cannot be carried out as it stands."""
-    version = str(spec.get("ociVersion") or "")
+    shape.check(spec, shape.SPEC, "")
+    version = str(spec["ociVersion"])
     numbers = version.split("-")[0].split(".")
     if len(numbers) != 3 or not all(number.isdigit() for number in numbers) or int(numbers[0]) != _VERSION[0]:
         raise Invalid(f"the bundle's ociVersion {version!r} is not one of 1.0.0 to 1.2")
@@ -66,8 +66,6 @@ def check(spec: dict[str, Any]) -> None:
     for key in ("intelRdt", "memoryPolicy", "netDevices"):
         if linux.get(key):
             raise Unsupported(f"linux.{key} is not supported")
-    if not (spec.get("root") or {}).get("path"):
-        raise Invalid("the bundle names no root.path")
     kinds = {parent.kind_of(each) for each in linux.get("namespaces") or ()}
     apart = namespaces.apart(linux.get("namespaces") or [])
     for key in ("hostname", "domainname"):
@@ -80,23 +78,12 @@ def check(spec: dict[str, Any]) -> None:
 
 def check_process(process: dict[str, Any], linux: dict[str, Any]) -> None:
     """As ``check``, for the process alone."""
-    args = process.get("args")
-    if not args or not all(isinstance(word, str) and "\0" not in word for word in args):
-        raise Invalid("process.args is not a list of texts, or is empty")
+    shape.check(process, shape.PROCESS, "process")
+    if not process.get("args"):
+        raise Invalid("process.args is missing, or empty")
     if not str(process.get("cwd") or "").startswith("/"):
         raise Invalid(f"process.cwd {process.get('cwd')!r} is not absolute")
-    _check_user(process.get("user") or {})
     attributes.check(process, linux)
-
-
-def _check_user(user: dict[str, Any]) -> None:
-    # All ones would tell the kernel to change nothing: the program would stay root (setresuid(2)).
-    for key, number in (
-        ("uid", user.get("uid", 0)), ("gid", user.get("gid", 0)),
-        *(("additionalGids", each) for each in user.get("additionalGids") or ()),
-    ):  # fmt: skip
-        if not isinstance(number, int) or not 0 <= number < _NO_ID:
-            raise Invalid(f"process.user.{key} {number!r} is no id: a number from 0 to {_NO_ID - 1}")
 
 
 def job(

@@ -12,7 +12,7 @@ from _signal import SIGKILL, pidfd_send_signal
 from sampan import plainjson
 from sampan.errors import Conflict, Invalid, NotFound, SampanError
 from sampan.linux import namespaces, sockets, syscalls
-from sampan.runtime import attributes, bundle, enter, handshake, hooks, init, listener, parent, state
+from sampan.runtime import attributes, bundle, enter, handshake, hooks, init, listener, parent, shape, state
 from sampan.runtime.cgroups import container
 from sampan.runtime.state import Record
 
@@ -377,7 +377,8 @@ def freeze(root: str, name: str, *, frozen: bool) -> None:
 
 
 def update(root: str, name: str, resources: dict[str, Any]) -> None:
-    """Changes a container's limits (runtime-spec ``linux.resources``). Raises Unavailable."""
+    """Changes a container's limits (runtime-spec ``linux.resources``). Raises Unavailable, and Invalid."""
+    shape.check(resources, shape.RESOURCES, "resources")
     place = state.find(root, name)
     with state.held(place):
         record = state.read(place)
