@@ -49,6 +49,15 @@ def test_a_host_without_the_file(conf: Path) -> None:
     assert dns.resolv_conf(path=str(conf)) == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
 
 
+def test_servers_on_loopback_are_asked_by_who_forwards(tmp_path: Path) -> None:
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("nameserver 127.0.0.1\n")
+    assert dns.resolv_conf(path=str(conf), forwarded=True) == f"nameserver {dns.FORWARDED}\n"
+    assert dns.resolv_conf(path=str(conf), own_network=False, forwarded=False) == "nameserver 127.0.0.1\n"
+    conf.write_text("nameserver 192.0.2.1\n")
+    assert dns.resolv_conf(path=str(conf), forwarded=True) == "nameserver 192.0.2.1\n"
+
+
 def test_what_is_given_counts(conf: Path) -> None:
     conf.write_text("nameserver 192.0.2.1\nsearch host.example\noptions ndots:2\n")
     text = dns.resolv_conf(["127.0.0.1"], ["given.example"], ["ndots:1"], path=str(conf))

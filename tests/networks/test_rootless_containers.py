@@ -12,6 +12,7 @@ from commands import Account, Sampan
 from elsewhere import Elsewhere, mounts
 from machines import Machine, connect
 from residents import await_
+from sampan.networks.dns import FORWARDED
 from sampan.networks.rootless import PROGRAMS
 
 pytestmark = [pytest.mark.system, pytest.mark.root, pytest.mark.rootless, pytest.mark.needs("busybox")]
@@ -40,9 +41,10 @@ def host(outside: Machine) -> Iterator[Machine]:
 
 
 @contextmanager
-def ashore(sampan: Sampan, host: Machine, directory: Path, *hidden: str) -> Iterator[Elsewhere]:
-    """A user there, who may make network devices, and for whom ``hidden`` programs are not installed."""
-    binds: dict[str, str | int] = {"/dev/net/tun": os.makedev(10, 200), "/etc/resolv.conf": f"nameserver {OUTSIDE}\n"}
+def ashore(sampan: Sampan, host: Machine, directory: Path, *hidden: str, server: str = OUTSIDE) -> Iterator[Elsewhere]:
+    """A user there, who may make network devices, for whom ``hidden`` programs are not installed, and who asks the name
+    server ``server``."""
+    binds: dict[str, str | int] = {"/dev/net/tun": os.makedev(10, 200), "/etc/resolv.conf": f"nameserver {server}\n"}
     binds |= {f"/usr/bin/{name}": "" for name in hidden}
     with mounts(directory, binds) as namespace:
         images.put(sampan, "box")
@@ -88,6 +90,24 @@ def test_a_container(rootless_sampan: Sampan, host: Machine, tmp_path: Path, pro
         sampan("rm", "-f", "one")
         assert await_(lambda: sampan.processes() == "")
         assert host.fetch("127.0.0.1", 8080) == "refused"
+
+
+@pytest.mark.parametrize("program", WITH)
+def test_a_name_server_on_the_host_s_loopback(
+    rootless_sampan: Sampan, host: Machine, tmp_path: Path, program: str
+) -> None:
+    host.serve("127.0.0.1", 53, udp=True)
+    with ashore(rootless_sampan, host, tmp_path, *other(program), server="127.0.0.1") as sampan:
+        sampan("run", "-d", "--name", "one", "box", "sleep", "1000")
+        shown = sampan("exec", "one", "cat", "/etc/resolv.conf").stdout
+        assert shown == f"nameserver {FORWARDED}\n"
+        pid = int(sampan("inspect", "-f", "{{.State.Pid}}", "one").stdout)
+        container = Machine.of("container", pid)
+        assert await_(lambda: container.fetch(FORWARDED, 53, udp=True) == "host 127.0.0.1")
+        assert not container.fetch(FORWARDED, 98).startswith("host "), "only names are asked there"
+        assert (
+            sampan("run", "--rm", "--network=host", "box", "cat", "/etc/resolv.conf").stdout.split()[1] == "127.0.0.1"
+        )
 
 
 @pytest.mark.parametrize("program", WITH)

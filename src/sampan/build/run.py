@@ -88,7 +88,10 @@ def run(
             spec = compose(step, user, network, host, prepared.environment, packages.environment if packages else {})
             if "pretence" in spec["process"] and ownership.is_pretended():
                 warn("owners that RUN gives to files are lost here: this is a container of a single id itself")
-            files = [defaults.bind(source, inside, "rbind", "rro") for source, inside in _files(bundle, host, has_apt)]
+            files = [
+                defaults.bind(source, inside, "rbind", "rro")
+                for source, inside in _files(bundle, network, host, has_apt)
+            ]
             spec["mounts"] += [*prepared.mounts, *files]
             rootfs = snapshots.rootfs(key)
             placed: set[bytes] = set()
@@ -190,10 +193,12 @@ def _lack_of_root() -> str | None:
     return None if ids.may(ids.CAP_NET_ADMIN) else "root has no CAP_NET_ADMIN"
 
 
-def _files(bundle: str, host: Host, has_apt: bool) -> Iterator[tuple[str, str]]:
+def _files(bundle: str, network: str, host: Host, has_apt: bool) -> Iterator[tuple[str, str]]:
     """What is mounted into every step: paths of the host, and where."""
     own = (host.hostname or HOSTNAME, "127.0.0.1")
-    files = [("/etc/resolv.conf", dns.resolv_conf()), ("/etc/hosts", dns.hosts((*host.hosts, own)))]
+    is_own = network != "host"
+    servers = dns.resolv_conf(own_network=is_own, forwarded=is_own and host.rootless)
+    files = [("/etc/resolv.conf", servers), ("/etc/hosts", dns.hosts((*host.hosts, own)))]
     if has_apt and defaults.pretends(rootless=host.rootless):
         files.append(defaults.APT_SETTING)
     for inside, text in files:

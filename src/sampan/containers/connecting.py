@@ -51,4 +51,4 @@ def _find_names(network: Attachment, job: dict[str, Any], pid: int, poll: Poll) 
         network.answer_names(pid, poll, servers or dns.host_nameservers() or dns.FALLBACK)
         servers, options = [dns.OWN], options or ["ndots:0"]
     with open(f"{job['directory']}/resolv.conf", "w") as file:
-        file.write(dns.resolv_conf(servers, search, options))
+        file.write(dns.resolv_conf(servers, search, options, forwarded=job["rootless"]))

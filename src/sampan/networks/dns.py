@@ -11,6 +11,9 @@ SYSTEMD_RESOLV_CONF = "/run/systemd/resolve/resolv.conf"
 OWN = "127.0.0.11"
 """Where a container's own name server answers (``resolver``)."""
 FALLBACK = ("8.8.8.8", "8.8.4.4")  # as Docker's
+FORWARDED = "10.0.2.3"
+"""Where the programs that connect an ordinary user's container answer for the host's name servers, wherever these are:
+slirp4netns of itself, pasta because it is told to."""
 _LIMIT = 1 << 16
 
 _HOSTS = """127.0.0.1\tlocalhost
@@ -29,23 +32,30 @@ def resolv_conf(
     path: str = RESOLV_CONF,
     *,
     own_network: bool = True,
+    forwarded: bool = False,
 ) -> str:
     """The text of a container's resolv.conf (resolv.conf(5)): what is given, and for the rest what the host has.
 
     Name servers on the host's loopback cannot be reached from a network of the container's own: those behind
-    systemd-resolved take their place, else public ones.
+    systemd-resolved take their place, else, where that is ``forwarded``, who asks them, or public ones.
     """
     lines = _read(path)
     present = _values(lines, "nameserver")
-    found = list(servers) or (_reachable(present) if own_network else present)
-    if not found and path != SYSTEMD_RESOLV_CONF:
-        found = _reachable(_values(_read(SYSTEMD_RESOLV_CONF), "nameserver"))
-    out = [f"nameserver {server}" for server in found or FALLBACK]
+    found = list(servers) or ([] if own_network else present) or reachable(path)
+    out = [f"nameserver {server}" for server in found or ((FORWARDED,) if forwarded else FALLBACK)]
     for keyword, given in (("search", search), ("options", options)):
         words = list(given) or [word for values in _values(lines, keyword)[-1:] for word in values.split()]
         if words and words != ["."]:
             out.append(f"{keyword} {' '.join(words)}")
     return "\n".join(out) + "\n"
+
+
+def reachable(path: str = RESOLV_CONF) -> list[str]:
+    """The host's name servers, or those behind systemd-resolved, that a network of a container's own can reach."""
+    found = _reachable(_values(_read(path), "nameserver"))
+    if not found and path != SYSTEMD_RESOLV_CONF:
+        found = _reachable(_values(_read(SYSTEMD_RESOLV_CONF), "nameserver"))
+    return found
 
 
 def host_nameservers(path: str = RESOLV_CONF) -> list[str]:

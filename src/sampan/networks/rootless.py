@@ -14,6 +14,7 @@ import time
 
 from sampan.errors import Unavailable
 from sampan.linux import netlink, syscalls
+from sampan.networks import dns
 
 INTERFACE = "eth0"
 _SECONDS = 10
@@ -103,7 +104,7 @@ def _find(name: str) -> str:
 def _start(name: str, path: str, namespace: int) -> Uplink:
     said = os.memfd_create(name)  # what it says can always be written, and needs nobody who reads
     try:
-        uplink = Uplink(name, _spawn([path, *PROGRAMS[name]], namespace, said))
+        uplink = Uplink(name, _spawn([path, *_forwarding(name), *PROGRAMS[name]], namespace, said))
         try:
             _await_ready(uplink, namespace, said)
         except BaseException:
@@ -112,6 +113,11 @@ def _start(name: str, path: str, namespace: int) -> Uplink:
         return uplink
     finally:
         os.close(said)
+
+
+def _forwarding(name: str) -> tuple[str, ...]:
+    """Has pasta ask the host's name servers, where only the host can: then it answers in their place, so not always."""
+    return ("--dns-forward", dns.FORWARDED) if name == "pasta" and not dns.reachable() else ()
 
 
 def _spawn(words: list[str], namespace: int, said: int) -> int:
