@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sampan import plainjson
+from sampan.containers import hostconfig
 from sampan.containers.options import Healthcheck, ImageMount, Joining, Mount, Options
 from sampan.containers.record import Container
 from sampan.containers.state import State
 from sampan.errors import NotFound
 from sampan.oci.config import ContainerConfig
-from sampan.runtime import defaults
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def inspect(
         "RestartCount": state.restarts,
         "Driver": "overlay",
         "Platform": "linux",
-        "HostConfig": _host_config(options),
+        "HostConfig": hostconfig.describe(options),
         "Mounts": [*map(_mount, options.mounts), *map(_image_mount, options.images)],
         "Config": _config(container, image),
         "NetworkSettings": _network(options, state, places or {}),
@@ -118,7 +118,11 @@ def _config(container: Container, image: ContainerConfig) -> dict[str, Any]:
     environment = dict(entry.partition("=")[::2] for entry in (*image.env, *options.env) if "=" in entry)
     return {
         "Hostname": options.hostname or container.id[:12],
+        "Domainname": options.domainname,
         "User": options.user or image.user,
+        "AttachStdin": "stdin" in options.attach or (options.interactive and not options.attach),
+        "AttachStdout": not options.attach or "stdout" in options.attach,
+        "AttachStderr": not options.attach or "stderr" in options.attach,
         "ExposedPorts": {port: {} for port in image.exposed_ports},
         "Tty": options.terminal,
         "OpenStdin": options.interactive,
@@ -133,26 +137,6 @@ def _config(container: Container, image: ContainerConfig) -> dict[str, Any]:
         "StopTimeout": options.stop_seconds,
         "Healthcheck": _healthcheck(options),
     }
-
-
-def _host_config(options: Options) -> dict[str, Any]:
-    return {
-        "Binds": [_bind(mount) for mount in options.mounts if mount.source] or None,
-        "LogConfig": {"Type": options.logging.driver, "Config": dict(options.logging.options)},
-        "NetworkMode": options.network,
-        "StorageOpt": {"size": str(options.storage_bytes)} if options.storage_bytes else None,
-        "RestartPolicy": {"Name": options.restart.name, "MaximumRetryCount": options.restart.most},
-        "AutoRemove": options.auto_remove,
-        "Runtime": options.runtime or "sampan",
-        "Privileged": False,
-        "ReadonlyRootfs": False,
-        "MaskedPaths": defaults.masked_paths(),
-        "ReadonlyPaths": list(defaults.READONLY_PATHS),
-    }
-
-
-def _bind(mount: Mount) -> str:
-    return f"{mount.source}:{mount.target}" + (":ro" if mount.read_only else "")
 
 
 def _mount(mount: Mount) -> dict[str, Any]:
