@@ -34,3 +34,9 @@ def test_a_monitor_that_forwards_is_small(anyone: Sampan) -> None:
     assert await_(heard)
     assert_small(anyone)
     anyone("rm", "-f", "quiet")
+
+
+def test_a_monitor_that_never_rests_is_small(anyone: Sampan) -> None:
+    anyone("run", "-d", "--name", "loud", "--network", "none", "-t", "--log-opt", "max-size=1m", IMAGE, "yes")
+    assert_small(anyone)
+    anyone("rm", "-f", "loud")

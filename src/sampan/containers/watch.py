@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sampan.linux.sockets import Connection
 
 _STARTED = 1.0
-"""Seconds of quiet after which what the start, or that of a further program, needed of memory is given back."""
+"""Seconds after which what the start, or that of a further program, needed of memory is given back."""
 _UNSTARTED: dict[type[BaseException], int] = {NotExecutable: 126, CommandMissing: 127}
 """Docker's exit codes for a life that could not begin; 128 for other reasons."""
 
@@ -52,7 +52,7 @@ class Watch:
         self._paused = False  # the container's output is left waiting: a client does not keep up
         self._input_ended = False
         self._exit_code: int | None = None
-        self._restless: float | None = _STARTED
+        self._settles: float | None = time.monotonic() + _STARTED
         self._network: Any = None
         self._executions: Executions | None = None
         self._health: Health | None = None
@@ -128,13 +128,14 @@ class Watch:
         """One life of the container, to its end."""
         while self._exit_code is None:
             now = time.monotonic()
+            if self._settles and self._settles <= now:
+                memory.give_back()
+                self._settles = None
             if self._health and self._health.due <= now:
                 self._health.act(self._executor)
-                self._restless = _STARTED
-            waits = [self._restless, max(0.0, self._health.due - now) if self._health else None]
-            if not self._poll.serve(min((wait for wait in waits if wait is not None), default=None)) and self._restless:
-                memory.give_back()
-                self._restless = None
+                self._settles = self._settles or now + _STARTED
+            moments = [moment for moment in (self._settles, self._health and self._health.due) if moment]
+            self._poll.serve(max(0.0, min(moments) - now) if moments else None)
         self._drain()
         self._end(self._exit_code)
 
@@ -167,7 +168,7 @@ class Watch:
         self._process, made = monitor.make(self._job)
         self._outputs, self._input = made.outputs, made.input
         self._pending_input, self._input_ended = b"", False
-        self._restless = _STARTED
+        self._settles = self._settles or time.monotonic() + _STARTED
         try:
             self._begin()
         except BaseException:
@@ -310,7 +311,7 @@ class Watch:
             return
         self._clients.leave(client)
         self._executor().begin(client.end, fds)
-        self._restless = _STARTED
+        self._settles = self._settles or time.monotonic() + _STARTED
 
     def _executor(self) -> Executions:
         if not self._executions:
