@@ -83,9 +83,10 @@ def test_several_outputs(builder: Builder, tmp_path: Path) -> None:
     options = ("-o", f"type=oci,dest={tmp_path}/x.tar", "-o", f"type=oci,dest={tmp_path}/layout,tar=false", "--load")
     options += ("-o", f"type=docker,dest={tmp_path}/y.tar", "--metadata-file", f"{tmp_path}/meta.json")
     options += ("--annotation", "org.example.a=b", "--iidfile", f"{tmp_path}/id")
-    builder.build("RUN echo x > /x", *options)
-    _, manifest = image_in(tmp_path / "layout")
+    builder.build("RUN echo x > /x", *options, "--annotation", "manifest-descriptor:d=e")
+    index, manifest = image_in(tmp_path / "layout")
     assert manifest["annotations"] == {"org.example.a": "b"}
+    assert index["manifests"][0]["annotations"]["d"] == "e"  # type: ignore[index]
     told = json.loads((tmp_path / "meta.json").read_text())
     image = builder.image()
     assert told["containerimage.config.digest"] == image["Id"] == (tmp_path / "id").read_text()
@@ -138,15 +139,17 @@ def test_squash(builder: Builder) -> None:
 @as_system
 def test_several_platforms(builder: Builder, tmp_path: Path) -> None:
     both = ",".join(PLATFORMS)
-    options = ("--annotation", "index:a=i", "--annotation", "manifest[linux/s390x]:a=m", "--iidfile", f"{tmp_path}/id")
+    options = ("--annotation", "index,index-descriptor:a=i", "--annotation", "manifest[linux/s390x]:a=m")
+    options += ("--iidfile", f"{tmp_path}/id")
     builder.build(CROSS, "--platform", both, *options, base="")
     (line,) = builder.sampan("images", "--digests", "--no-trunc", "built").stdout.splitlines()[1:]
     assert (tmp_path / "id").read_text() in line
     assert builder.image()["Architecture"] == "amd64"
     builder.build(CROSS, "--platform", both, *options, "-o", f"type=oci,dest={tmp_path}/lay,tar=false", base="")
-    _, index = image_in(tmp_path / "lay")
+    outer, index = image_in(tmp_path / "lay")
     assert index["mediaType"] == media.OCI_INDEX
     assert index["annotations"] == {"a": "i"}
+    assert outer["manifests"][0]["annotations"]["a"] == "i"  # type: ignore[index]
     entries = index["manifests"]
     assert isinstance(entries, list)
     assert [entry["platform"] for entry in entries] == [

@@ -67,7 +67,7 @@ def test_annotations(text: str, found: list[Annotation]) -> None:
     assert list(annotations(text)) == found
 
 
-@pytest.mark.parametrize("text", ["k", "=v", "index:=v", "config:k=v", "manifest[]:k=v", "index-descriptor:k=v"])
+@pytest.mark.parametrize("text", ["k", "=v", "index:=v", "config:k=v", "manifest[]:k=v"])
 def test_annotations_that_make_no_sense(text: str) -> None:
     with pytest.raises(SampanError):
         annotations(text)

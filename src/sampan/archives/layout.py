@@ -97,7 +97,7 @@ def _entries(offer: Offer) -> Iterator[Descriptor]:
             annotations = {IMAGE_NAME: reference.canonical(), REF_NAME: reference.tag or reference.canonical()}
         else:
             annotations = {REF_NAME: label}
-        yield offer.target._replace(annotations=annotations)
+        yield offer.target._replace(annotations={**offer.target.annotations, **annotations})
 
 
 class Directory:

@@ -58,10 +58,11 @@ class Delivery:
         annotations = (*self._annotations, *output.annotations)
         images = [self._assemble(product, output.packing, annotations) for product in self._products]
         if not self._several:
-            if any(each.on != "manifest" for each in annotations):
+            if any(each.on.startswith("index") for each in annotations):
                 hint = "only a build for several platforms has one"
                 raise Invalid("there is no index to put annotations on", hint=hint)
-            return images[0].manifest, images
+            on_manifest = _chosen(annotations, "manifest-descriptor", images[0].platform)
+            return images[0].manifest._replace(annotations=on_manifest), images
         entries = [
             image.manifest._replace(
                 platform=image.platform, annotations=_chosen(annotations, "manifest-descriptor", image.platform)
@@ -70,7 +71,8 @@ class Delivery:
         ]
         data = Index(media.OCI_INDEX, tuple(entries), _chosen(annotations, "index")).encode()
         digest = self._stores.blobs.put(data)
-        return Descriptor(media.OCI_INDEX, digest, len(data)), images
+        on_index = _chosen(annotations, "index-descriptor")
+        return Descriptor(media.OCI_INDEX, digest, len(data), annotations=on_index), images
 
     def store(self, output: Output, images: "Images") -> Delivered:
         """Puts the image into the store's tables, under all its names at once."""

@@ -116,6 +116,10 @@ def _packing(values: Mapping[str, str]) -> Packing:
     return Packing(compression, _flag(values, "force-compression", False))
 
 
+ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
+"""What annotations may be put on."""
+
+
 def annotations(text: str) -> tuple[Annotation, ...]:
     """``[WHERE[PLATFORM][,WHERE…]:]KEY=VALUE`` of ``--annotation``. Raises Invalid, Unsupported."""
     left, equals, value = text.partition("=")
@@ -137,8 +141,6 @@ def _marked(key: str, value: str) -> Annotation:
 
 def _annotation(where: str, key: str, value: str, text: str) -> Annotation:
     found = _TARGET.fullmatch(where)
-    if not found or found[1] not in ("manifest", "index", "manifest-descriptor"):
-        raise Unsupported(
-            f"annotations cannot be put on {where!r} ({text})", hint="on manifest, index or manifest-descriptor"
-        )
+    if not found or found[1] not in ANNOTATED:
+        raise Unsupported(f"annotations cannot be put on {where!r} ({text})", hint=f"on one of {', '.join(ANNOTATED)}")
     return Annotation(found[1], key, value, platforms.parse(found[2]) if found[2] else None)
