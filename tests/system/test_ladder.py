@@ -128,5 +128,17 @@ def test_a_file_system_without_attributes_is_refused(request: pytest.FixtureRequ
         subprocess.run(["umount", sampan.root], check=True)
 
 
+def test_a_store_where_nothing_may_be_executed_is_named(rootless_sampan: Sampan, context: Path) -> None:
+    """Under overlayfs programs run nevertheless; copies are on the file system itself."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=777,noexec", "none", rootless_sampan.root], check=True)
+    try:
+        assert "RUN" in (context / "Dockerfile").read_text()
+        variables = {"SAMPAN_STORAGE": "copies"}
+        done = rootless_sampan("build", "--network=none", context, environment=variables, check=False)
+        assert "hint: the file system it lies on is mounted noexec: the store can lie elsewhere" in done.stderr
+    finally:
+        subprocess.run(["umount", rootless_sampan.root], check=True)
+
+
 def _ranges() -> list[str]:
     return Path("/etc/subuid").read_text().split()

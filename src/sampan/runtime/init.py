@@ -581,7 +581,7 @@ def _program(process: dict[str, Any], own: os.stat_result) -> tuple[str, dict[st
             status = os.stat(candidate)
         except OSError:
             continue
-        if stat.S_ISREG(status.st_mode) and os.access(candidate, os.X_OK):
+        if stat.S_ISREG(status.st_mode) and (os.access(candidate, os.X_OK) or _forbids_all(candidate)):
             return _checked(candidate, command, own), environment
     raise CommandMissing(f'exec: "{command}": executable file not found in $PATH')
 
@@ -612,8 +612,14 @@ def _checked(path: str, command: str, own: os.stat_result) -> str:
     if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino):
         raise NotExecutable(f'exec: "{command}": permission denied: it is the container runtime itself')
     if not os.access(path, os.X_OK):
-        raise NotExecutable(f'exec: "{command}": permission denied')
+        hint = "the file system it lies on is mounted noexec: the store can lie elsewhere (--root DIR)"
+        raise NotExecutable(f'exec: "{command}": permission denied', hint=hint if _forbids_all(path) else None)
     return path
+
+
+def _forbids_all(path: str) -> bool:
+    """Whether nothing can be executed where a file lies (mount(2), MS_NOEXEC)."""
+    return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
 
 
 def _not_executable(command: str, error: OSError) -> SampanError:
