@@ -110,6 +110,8 @@ def test_what_leads_nowhere(harbour: Beside) -> None:
         script = "nc -w 3 10.9.9.2 99"
         assert harbour("run", "--rm", "--network", "outer", IMAGE, "sh", "-c", script).stdout == "outside 10.9.9.1"
         assert harbour("run", "--rm", "--network", "inner", IMAGE, "sh", "-c", script, check=False).stdout == ""
+        done = harbour("run", "--rm", "-p", "8080:80", "--network", "inner", IMAGE, "true", check=False)
+        assert (done.returncode, "with --network inner, which is internal" in done.stderr) == (125, True)
         # Also not by a route that a container makes for itself.
         gateway = json.loads(harbour("network", "inspect", "inner").stdout)[0]["IPAM"]["Config"][0]["Gateway"]
         script = f"ip route add default via {gateway}; {script}"
@@ -202,7 +204,9 @@ def test_names(harbour: Beside, tmp_path: Path) -> None:
     # A name server of the container's own is not in the way.
     harbour("exec", "-d", "near", "nc", "-ll", "-p", "53")
     assert near.call(ask, "web").endswith(where)
-    harbour("rm", "-f", "Web")
+    harbour("rename", "Web", "Site")
+    assert near.call(ask, "site").endswith(where)
+    harbour("rm", "-f", "Site")
     assert near.call(ask, "web")[3] & 15 == 2  # nobody of the host's answers any more
     harbour("restart", "-t", "0", "near")
     assert harbour("exec", "near", "nslookup", "near").stdout.count("Address: ") == 1
@@ -271,7 +275,10 @@ def test_listing_and_describing(harbour: Beside) -> None:
     assert harbour("network", "prune", "-f").stdout == ""
     assert harbour("ps", "-q", "-f", "network=lan").stdout.strip()
     harbour("rm", "-f", "first")
+    assert harbour("network", "prune", "-f", "--filter", "label!=a").stdout == ""
     assert harbour("network", "prune", "-f").stdout == "Deleted Networks:\nlan\n\n"
+    harbour("network", "create", "lan")
+    assert "Deleted Networks:\nlan\n" in harbour("system", "prune", "-f").stdout
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def create(arguments: "Parsed", context: "Context") -> "tuple[Stores, Container]
     stores = engine.containers
     image = _image(reference, arguments, context)
     config = configs.parse(engine.blobs.read(image.id))
-    exposed = networking.exposed(arguments, options.network, config.config.exposed_ports)
+    exposed = networking.exposed(arguments, options.network, config.config.exposed_ports, context)
     options = options._replace(ports=(*options.ports, *exposed))
     with _Cidfile(arguments.text("cidfile") or "") as cidfile:
         container = lifecycle.create(options, image, reference, config, stores, arguments.text("name") or "")

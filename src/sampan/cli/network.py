@@ -23,6 +23,7 @@ def create(arguments: Parsed, context: Context) -> int:
     from sampan.containers import logs
     from sampan.linux import netlink
     from sampan.networks import record, subnets
+    from sampan.store.database import transaction
 
     (name,) = arguments.positionals
     engine = context.engine
@@ -48,14 +49,11 @@ def create(arguments: Parsed, context: Context) -> int:
         tuple(options.items()),
         arguments.on("attachable"),
     )
-    route = netlink.Socket()
-    try:
+    with transaction(engine.database), netlink.Socket() as route:  # so that no two are given the same addresses
         others = [each.network.subnet for each in engine.networks.all()]
         network, prefix = subnets.choose(route, subnet, others)
-    finally:
-        route.close()
-    settled = f"{'.'.join(map(str, network))}/{prefix}"
-    engine.networks.add(made._replace(network=made.network._replace(subnet=settled)))
+        settled = f"{'.'.join(map(str, network))}/{prefix}"
+        engine.networks.add(made._replace(network=made.network._replace(subnet=settled)))
     context.print(identifier)
     return 0
 
@@ -183,21 +181,18 @@ def _bridged(name: str, context: Context) -> Made:
 
 
 def prune(arguments: Parsed, context: Context) -> int:
+    import time
+
     from sampan.cli import question
+    from sampan.containers import pruning
     from sampan.store import filters
 
-    chosen = filters.parse(arguments.texts("filter"), ("label",))
+    chosen = filters.parse(arguments.texts("filter"), pruning.FILTERS)
     warning = "This will remove all custom networks not used by at least one container."
-    if not question.agreed(warning, force=arguments.on("force")):
-        return 0
-    unused = [each for each in context.engine.networks.all() if not _members(each, context)]
-    removed = []
-    for made in unused:
-        if filters.labels_match(chosen, dict(made.labels)):
-            _remove(made, context)
-            removed.append(made.name)
-    if removed:
-        context.print("Deleted Networks:\n" + "\n".join(removed) + "\n")
+    if question.agreed(warning, force=arguments.on("force")):
+        removed = pruning.networks(context.engine.containers, chosen, time.time())
+        if removed:
+            context.print("\n".join(["Deleted Networks:", *removed, ""]))
     return 0
 
 
@@ -212,12 +207,9 @@ def _remove(made: Made, context: Context) -> None:
 
 
 def _members(made: Made, context: Context) -> "list[Container]":
-    """The containers that are, or will be when they run, in a network."""
-    return [
-        each
-        for each in context.engine.records.all()
-        if made.name == each.options.network or made.name in (joining.network for joining in each.options.networks)
-    ]
+    from sampan.containers import places
+
+    return places.members(made.name, context.engine.containers)
 
 
 def _all(context: Context) -> list[Made]:
@@ -396,7 +388,7 @@ COMMANDS = {
         Command(
             "[OPTIONS]",
             (
-                Flag("--filter filter", "Only those with a label: label=KEY, label=KEY=VALUE, label!=…", repeat=True),
+                Flag("--filter filter", "Only those that fit: label=KEY, label!=KEY=VALUE, until=", repeat=True),
                 Flag("-f, --force", "Do not prompt for confirmation"),
             ),
         ),

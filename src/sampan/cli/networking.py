@@ -48,6 +48,7 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
             raise Conflict(f"ports cannot be published with --network {_shown(network, arguments)}")
         for text in ports:
             port_language.parse(text)
+        _check_leads_out(network, context)
     hostname = arguments.text("hostname") or ""
     if hostname and arguments.text("uts") == "host":
         raise Conflict("--hostname is not for a container that has the host's names (--uts host)")
@@ -65,7 +66,7 @@ def read(arguments: "Parsed", context: "Context") -> "dict[str, Any]":
     }
 
 
-def exposed(arguments: "Parsed", network: str, image: "Sequence[str]") -> tuple[str, ...]:
+def exposed(arguments: "Parsed", network: str, image: "Sequence[str]", context: "Context") -> tuple[str, ...]:
     """The ports that ``-P`` publishes: each that the image or ``--expose`` names, on a free port of the host."""
     from sampan.networks import ports as port_language
 
@@ -78,7 +79,16 @@ def exposed(arguments: "Parsed", network: str, image: "Sequence[str]") -> tuple[
         return ()
     if not _is_bridge(network):
         raise Conflict(f"ports cannot be published with --network {_shown(network, arguments)}")
+    _check_leads_out(network, context)
     return tuple(dict.fromkeys((*image, *given)))
+
+
+def _check_leads_out(network: str, context: "Context") -> None:
+    if network not in _MODES and context.engine.networks.find(network).network.internal:
+        raise Conflict(
+            f"ports cannot be published with --network {network}, which is internal",
+            hint="name a network first that is not, and this one with a second --network",
+        )
 
 
 def _is_bridge(network: str) -> bool:

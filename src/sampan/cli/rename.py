@@ -16,4 +16,8 @@ def main(arguments: Parsed, context: Context) -> int:
     if names.check(new) == container.name:
         raise Invalid(f"container {container.name} has this name already")
     containers.rename(container, new)
+    if container.options.networks:
+        from sampan.networks import endpoints
+
+        endpoints.rename(context.engine.paths.networks, container.id, container.name, new)
     return 0

@@ -55,6 +55,7 @@ def prune(arguments: Parsed, context: Context) -> int:
     engine, stores = context.engine, context.engine.containers
     containers = pruning.containers(stores, chosen, time.time())
     removed, freed = {"Deleted Containers:": containers.removed}, containers.freed
+    removed["Deleted Networks:"] = pruning.networks(stores, chosen, time.time())
     if volumes:
         of_nobody = pruning.volumes(engine.volumes, stores.containers, chosen, everything=False)
         removed["Deleted Volumes:"] = of_nobody.removed
@@ -72,7 +73,7 @@ def prune(arguments: Parsed, context: Context) -> int:
 
 def _warning(arguments: Parsed) -> str:
     everything, chosen = arguments.on("all"), arguments.texts("filter")
-    kinds = ["all stopped containers"]
+    kinds = ["all stopped containers", "all networks not used by at least one container"]
     if arguments.on("volumes"):
         kinds.append("all anonymous volumes not used by at least one container")
     kinds.append(

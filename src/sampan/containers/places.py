@@ -28,6 +28,15 @@ def of(container: Container, networks: Networks | None) -> list[tuple[Any, ...]]
     return places
 
 
+def members(network: str, stores: Stores) -> list[Container]:
+    """The containers that are, or will be when they run, in a network."""
+    return [
+        each
+        for each in stores.containers.all()
+        if network in (each.options.network, *(joining.network for joining in each.options.networks))
+    ]
+
+
 def connect(container: Container, joining: Joining, network: Network, stores: Stores) -> None:
     """Takes a container into a network, where it is at once if it runs. Raises Conflict."""
     options = container.options

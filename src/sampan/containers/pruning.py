@@ -56,6 +56,28 @@ def containers(stores: lifecycle.Stores, chosen: Filters, now: float) -> Pruned:
     return Pruned(tuple(removed), freed)
 
 
+def networks(stores: lifecycle.Stores, chosen: Filters, now: float) -> tuple[str, ...]:
+    """Removes the networks that users made and that no container is in, and gives their names."""
+    from sampan.containers import places
+    from sampan.networks import bridge
+
+    if stores.rootless or not stores.networks:
+        return ()
+    limits = [moments.parse(text, now) for text in chosen.get("until", ())]
+    removed = []
+    for made in stores.networks.all():
+        young = any(moments.of_record(made.created) >= limit for limit in limits)
+        if young or places.members(made.name, stores) or not filters.labels_match(chosen, dict(made.labels)):
+            continue
+        try:
+            bridge.remove(stores.paths.networks, made.network)
+        except Conflict:  # somebody went into it meanwhile
+            continue
+        stores.networks.forget(made)
+        removed.append(made.name)
+    return tuple(removed)
+
+
 def images(store: Images, blobs: Blobs, table: Containers, chosen: Filters, *, everything: bool) -> Pruned:
     """Removes the images that have no container and no name, with ``everything`` also those that have names."""
     used, lines = {container.image_id for container in table.all()}, []

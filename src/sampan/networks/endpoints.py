@@ -56,6 +56,13 @@ def of_container(directory: str, container_id: str) -> dict[str, Endpoint]:
     return {name: endpoint for name, endpoint in found if endpoint}
 
 
+def rename(directory: str, container_id: str, old: str, new: str) -> None:
+    """Has the neighbours know a container by another name."""
+    for network, endpoint in of_container(directory, container_id).items():
+        names = tuple(new.lower() if name == old.lower() else name for name in endpoint.names)
+        Files(directory, network).write(container_id, endpoint._replace(names=names))
+
+
 class Files:
     """One file for each container in a network."""
 
