@@ -35,7 +35,7 @@ _BOOTS = 3
 _SEARCH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _PACKAGES = (
     "linux-image-cloud-amd64 initramfs-tools zstd kmod udev systemd-sysv dbus dbus-user-session libpam-systemd python3 "
-    "uidmap busybox-static passt slirp4netns iproute2 nftables procps"
+    "uidmap busybox-static passt slirp4netns iproute2 nftables procps podman"
 ).split()
 _DISTRIBUTIONS = "h11 isal urllib3 zstandard pytest pluggy iniconfig packaging pygments".split()
 _MEGABYTES = 1500
