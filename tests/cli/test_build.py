@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sampan.build.graph import Copy, Run, Scratch
-from sampan.cli import buildargs, buildinput, buildshow, buildwords
+from sampan.cli import build, buildargs, buildinput, buildshow, buildwords
+from sampan.cli.flags import parse
 from sampan.cli.main import main
 from sampan.errors import Invalid, SampanError
 from sampan.oci import reference
@@ -90,7 +91,7 @@ def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
         (["git@host:repo.git#--upload-pack=x"], "'--upload-pack=x' of a git repository begins with a dash"),
         (["-f", "-", "-"], "standard input cannot be both the build context and the Dockerfile"),
         (["-f", "https://host/x.git", "."], "the Dockerfile cannot be a git repository"),
-        (["--compress", "."], "--compress is not built yet"),
+        (["--cpu-shares", "1", "."], "--cpu-shares is not built yet"),
         (["-o", "type=x", "."], "invalid --output 'type=x'"),
         (["-o", "-", "-o", "type=oci", "."], "several outputs go to standard output"),
         (["--rm=false", "."], "--rm=false is not supported"),
@@ -100,6 +101,10 @@ def test_build_contexts_have_a_name_and_a_value(text: str) -> None:
         (["--ulimit", "x", "."], "invalid --ulimit 'x'"),
         (["--shm-size", "x", "."], "invalid --shm-size 'x'"),
         (["--jobs", "0", "."], "invalid --jobs 0"),
+        (["--provenance=mode=max", "."], "--provenance=false"),
+        (["--sbom", "true", "."], "--sbom=false"),
+        (["--attest", "type=sbom", "."], "leave it out"),
+        (["--builder", "mine", "."], "leave --builder out"),
         (["--progress", "fancy", "."], "auto, plain, tty, quiet, none or rawjson"),
         (["--network", "mine", "."], "--network mine is not supported by build"),
         (["--build-context", "x", "."], "invalid --build-context 'x'"),
@@ -137,3 +142,8 @@ def test_a_dockerfile_in_lower_case(tmp_path: Path) -> None:
     assert buildinput.beside(None, str(tmp_path)) == "dockerfile"
     (tmp_path / "Dockerfile").touch()
     assert buildinput.beside(None, str(tmp_path)) == "Dockerfile"
+
+
+def test_what_scripts_say_to_have_no_attestations() -> None:
+    words = ["--provenance=false", "--sbom=false", "--attest=type=provenance,disabled=true", "--builder=default", "."]
+    buildwords.check_attestations(parse(build.COMMAND, words))

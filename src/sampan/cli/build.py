@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sampan.oci.platform import Platform
     from sampan.store.images import Image
 
-_UNTOLD = frozenset(("iidfile", "progress", "quiet"))
+_UNTOLD = frozenset(("attest", "builder", "compress", "iidfile", "progress", "provenance", "quiet", "sbom"))
 """Flags that an image does not depend on."""
 _TOLD = frozenset(("add-host", "build-arg", "file", "label", "network", "package-cache", "tag", "target"))
 """Flags that an image depends on by what they say alone, not by what they name."""
@@ -44,14 +44,17 @@ COMMAND = Command(
         Flag("--add-host list", "Add a custom host-to-IP mapping (name:ip), for the steps alone"),
         Flag("--allow list", "Allow a step what it may not otherwise have: network.host, security.insecure"),
         Flag("--annotation list", "Add annotation to the image ([index:|manifest:]KEY=VALUE)"),
+        Flag("--attest list", "Attestation parameters: type=…,disabled=true, for images have none"),
         Flag("--build-arg list", "Set build-time variables"),
         Flag(
             "--build-context list", "Additional build contexts (e.g., name=docker-image://IMAGE, name=path, name=URL)"
         ),
+        Flag("--builder string", "The builder: default is the only one"),
         Flag("--cache-from list", "External cache sources (e.g., user/app:cache, type=local,src=path/to/dir)"),
         Flag("--cache-to list", "Cache export destinations (e.g., type=registry,ref=user/app:cache,mode=max)"),
         Flag("--call string", "Set method for evaluating build: check, outline or targets (and ,format=json)", "build"),
         Flag("--check", "Do not build, say what is doubtful in the Dockerfile; the same as --call=check"),
+        Flag("--compress", "Compress the build context on its way to a daemon: there is none"),
         Flag(
             "-f, --file string",
             'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input, a URL fetched',
@@ -79,10 +82,12 @@ COMMAND = Command(
         Flag("--package-cache", "Show RUN steps what pip and uv have fetched before; no image holds it", True),
         Flag("--platform stringArray", "Set target platform for build; several make an index", repeat=True),
         Flag("--progress string", "Set type of progress output: auto, plain, tty, quiet, none or rawjson", "auto"),
+        Flag("--provenance string", "false: images have no attestations"),
         Flag("--push", "Push the image to the registries of its names; the same as --output=type=registry"),
         Flag("--pull", "Always attempt to pull newer versions of the images that are built on"),
         Flag("-q, --quiet", "Suppress the build output and print image ID on success"),
         Flag("--rm", "Remove what steps ran in when the build has succeeded: there is no other way", True),
+        Flag("--sbom string", "false: images have no attestations"),
         Flag("--secret list", "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
         Flag("--shm-size bytes", "Size of /dev/shm for the RUN instructions (default 64m)"),
         Flag("--squash", "Squash newly built layers into a single new layer"),
@@ -96,9 +101,8 @@ COMMAND = Command(
     most=1,
     needs_userns=True,
     runs_nothing=True,
-    later="--attest --builder --cgroup-parent --compress --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus "
-    "--cpuset-mems --memory -m --memory-swap --policy --provenance --sbom "
-    "--security-opt",
+    later="--cgroup-parent --cpu-period --cpu-quota --cpu-shares -c --cpuset-cpus --cpuset-mems --memory -m "
+    "--memory-swap --policy --security-opt",
     details="SOURCE_DATE_EPOCH (as --build-arg or in the environment) makes the image reproducible: it is the time of "
     "everything in it that would be later, and of what is copied from the build context.",
     examples=(
@@ -121,6 +125,7 @@ def main(arguments: Parsed, context: Context) -> int:
         return _answer("check" if arguments.on("check") else arguments.text("call") or "", arguments, context)
     if arguments.text("why") is not None:
         return _explain(arguments.text("why") or "all", arguments, context)
+    buildwords.check_attestations(arguments)
     if not arguments.on("rm"):
         raise Unsupported("--rm=false is not supported", hint="sampan run IMAGE, of a step that failed, looks inside")
     iidfile = arguments.text("iidfile")

@@ -36,6 +36,20 @@ def names(tags: list[str]) -> list[Reference]:
     return names
 
 
+def check_attestations(arguments: Parsed) -> None:
+    """What scripts say to get images without attestations is heeded, anything else refused. Raises Unsupported."""
+    for flag in ("provenance", "sbom"):
+        text = arguments.text(flag)
+        if text is not None and text.lower() not in ("false", "0", "disabled=true"):
+            raise Unsupported(f"--{flag}={text} is not supported: images have no attestations", hint=f"--{flag}=false")
+    for text in arguments.texts("attest"):
+        if "disabled=true" not in text.split(","):
+            raise Unsupported(f"--attest {text} is not supported: images have no attestations", hint="leave it out")
+    builder = arguments.text("builder")
+    if builder not in (None, "", "default"):
+        raise Unsupported(f"there is no builder {builder}", hint="leave --builder out: sampan builds by itself")
+
+
 def labels(texts: list[str]) -> dict[str, str]:
     """``NAME=VALUE``; a name alone has an empty value."""
     pairs = dict(text.partition("=")[::2] for text in texts)
