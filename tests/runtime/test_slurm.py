@@ -42,6 +42,9 @@ JobAcctGatherType=jobacct_gather/none
 SelectType=select/linear
 SchedulerParameters=sched_interval=1
 KillWait=1
+MessageTimeout=60
+UnkillableStepTimeout=300
+SlurmdTimeout=0
 NodeName={host} NodeAddr={address} CPUs=1 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES State=UP
 """
