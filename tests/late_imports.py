@@ -33,7 +33,7 @@ PROGRAM = r"""
 import sys
 sys.path.append(sys.argv[1])
 import json, os
-from sampan.runtime import enter, init, parent  # all that a monitor or an exec has loaded
+from sampan.runtime import enter, init, parent, program  # all that a monitor or an exec has loaded
 from sampan.errors import SampanError
 from sampan.linux import seccomp
 
@@ -46,11 +46,11 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 case = json.loads(sys.argv[2])
 if case["plant"]:
-    real = init._program
+    real = program.find
     def planted(*arguments):
         import colorsys
         return real(*arguments)
-    init._program = planted
+    program.find = planted
 null = os.open("/dev/null", os.O_RDWR)
 outcome = "ran"
 first = None

@@ -40,7 +40,7 @@ def assert_untouched(bundle: Bundle, pattern: str) -> None:
 @pytest.mark.parametrize("name", ["proc", "sys"])
 @pytest.mark.parametrize("to", ["/tmp/x", "OUTSIDE", "..", "../../outside", "tmp", "/proc/self/root"])
 def test_a_link_in_the_place_of_the_kernels_files(anyones_bundle: Bundle, name: str, to: str) -> None:
-    """CVE-2019-19921, CVE-2023-27561. Guard: ``rootfs._real_directory``."""
+    """CVE-2019-19921, CVE-2023-27561. Guard: ``mounting._real_directory``."""
     link(anyones_bundle, name, to)
     done = anyones_bundle.run("true", check=False)
     assert done.returncode == 1
@@ -65,7 +65,7 @@ def test_a_link_in_the_place_of_the_kernels_files(anyones_bundle: Bundle, name: 
 @pytest.mark.parametrize("own_dev", [True, False], ids=["own-dev", "images-dev"])
 def test_links_where_something_is_mounted(anyones_bundle: Bundle, links: dict[str, str], own_dev: bool) -> None:
     """CVE-2026-41579, CVE-2026-47766, CVE-2019-18837, CVE-2025-31133. Guards: ``beneath.open_in`` (RESOLVE_IN_ROOT) and
-    ``rootfs._host_null``. Where the spec mounts nothing on /dev, the image's own is in use."""
+    ``mounting._host_null``. Where the spec mounts nothing on /dev, the image's own is in use."""
     bundle, pattern = anyones_bundle, PATTERN.read_text()
     for name, to in links.items():
         link(bundle, name, to)
@@ -88,7 +88,7 @@ def test_links_where_something_is_mounted(anyones_bundle: Bundle, links: dict[st
 
 def test_links_in_the_place_of_masked_paths(anyones_bundle: Bundle) -> None:
     """What is to be masked is a link to elsewhere: masked is neither that, nor anything of the host's. Guard:
-    ``links=False`` in ``rootfs._mask`` and ``rootfs._read_only``."""
+    ``links=False`` in ``mounting._mask`` and ``mounting._read_only``."""
     bundle, pattern = anyones_bundle, PATTERN.read_text()
     link(bundle, "secret", "OUTSIDE/canary")
     link(bundle, "way", "etc")
@@ -120,7 +120,7 @@ def test_paths_that_this_machine_may_lack_are_masked(anyones_bundle: Bundle) -> 
 @pytest.mark.parametrize("kind", ["bind", "tmpfs"])
 def test_nothing_is_mounted_into_proc(anyones_bundle: Bundle, place: str, kind: str) -> None:
     """CVE-2019-16884, CVE-2023-28642: labels and settings would be written to the image's files. Guard:
-    ``rootfs._refuse_proc``."""
+    ``mounting._refuse_proc``."""
     link(anyones_bundle, "data", "/proc")
     anyones_bundle.mount(place, kind, source=anyones_bundle.root / "etc")
     done = anyones_bundle.run("true", check=False)
@@ -138,7 +138,7 @@ def test_numbers_of_the_kernels_can_be_replaced(anyones_bundle: Bundle) -> None:
 @pytest.mark.parametrize("own_dev", [True, False], ids=["own-dev", "images-dev"])
 @pytest.mark.parametrize("console", ["OUTSIDE/canary", "/dev/pts/0", "FIFO", "DIRECTORY", ""])
 def test_what_is_in_the_place_of_the_console(anyones_bundle: Bundle, console: str, own_dev: bool) -> None:
-    """CVE-2025-52565. Guards: O_NOFOLLOW in ``init._bind_console``, which opens nothing for more than its name."""
+    """CVE-2025-52565. Guards: O_NOFOLLOW in ``console._bind``, which opens nothing for more than its name."""
     bundle, path = anyones_bundle, anyones_bundle.root / "dev/console"
     if console == "FIFO":
         os.mkfifo(path)

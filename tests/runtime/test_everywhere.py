@@ -166,7 +166,7 @@ def calls_are_refused(found: Found) -> None:
 
 
 def nothing_is_inheritable(found: Found) -> None:
-    """CVE-2022-29162, CVE-2022-24769, CVE-2022-27650: by ``init._take_capabilities``."""
+    """CVE-2022-29162, CVE-2022-24769, CVE-2022-27650: by ``identity.take_capabilities``."""
     status = dict(line.replace("\t", " ").split(": ") for line in found["status"])
     assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
     assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == DOCKERS_CAPABILITIES & own_bounding()
@@ -179,18 +179,18 @@ def no_descriptor_is_left(found: Found) -> None:
 
 
 def cgroups_are_read_only(found: Found) -> None:
-    """CVE-2023-25809, CVE-2022-0492 (release_agent): by ``rootfs._cgroups``."""
+    """CVE-2023-25809, CVE-2022-0492 (release_agent): by ``mounting._cgroups``."""
     assert found["cgroup"] == []
 
 
 def masked_paths_say_nothing(found: Found) -> None:
-    """GHSA-jq35-85cj-fj4p (powercap) and the like: by ``rootfs._mask`` and ``defaults.MASKED_PATHS``."""
+    """GHSA-jq35-85cj-fj4p (powercap) and the like: by ``mounting._mask`` and ``defaults.MASKED_PATHS``."""
     assert found["masked"] == []
     assert found["seen"]
 
 
 def kernel_settings_are_read_only(found: Found) -> None:
-    """By ``rootfs._read_only`` and ``defaults.READONLY_PATHS``."""
+    """By ``mounting._read_only`` and ``defaults.READONLY_PATHS``."""
     assert found["writable"] == []
 
 

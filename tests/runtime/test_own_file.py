@@ -127,7 +127,7 @@ def test_it_is_not_overwritten_from_a_bundle(anyones_bundle: Bundle, way: Way) -
 
 
 def test_it_is_not_executed_as_the_program(anyone: Sampan) -> None:
-    """Guard: the comparison with the runtime's own file in ``init._checked``."""
+    """Guard: the comparison with the runtime's own file in ``program._checked``."""
     images.put(anyone, "trap", {"entry": images.Link("/proc/self/exe"), "bin/other": images.Link("/proc/self/exe")})
     anyone("run", "-d", "--network", "none", "--name", "hull", IMAGE, "sleep", "1000")
     for program in ("/entry", "other", "/proc/self/exe"):

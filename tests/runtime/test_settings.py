@@ -7,14 +7,14 @@ import pytest
 
 from bundles import Bundle
 from sampan.linux import beneath, mounts
-from sampan.runtime import attributes, rootfs
+from sampan.runtime import attributes, mounting, rootfs
 
 pytestmark = [pytest.mark.system, pytest.mark.needs("busybox")]
 
 
 def test_a_setting_is_written_to_the_kernels_file(anyones_bundle: Bundle) -> None:
-    """One that the image has in its place: without a procfs it would be taken for the kernel's. Guard: ``rootfs._set``,
-    which looks at the file system."""
+    """One that the image has in its place: without procfs it would be taken for the kernel's. Guard: ``mounting._set``
+    looks at the file system."""
     bundle = anyones_bundle
     file = bundle.root / "proc/sys/kernel/msgmax"
     file.parent.mkdir(parents=True)
@@ -28,14 +28,14 @@ def test_a_setting_is_written_to_the_kernels_file(anyones_bundle: Bundle) -> Non
 
 
 def test_a_setting_does_not_follow_a_link(tmp_path: Path) -> None:
-    """Guard: ``links=False`` in ``rootfs._set``."""
+    """Guard: ``links=False`` in ``mounting._set``."""
     (tmp_path / "proc/sys/kernel").mkdir(parents=True)
     (tmp_path / "canary").write_text("canary")
     (tmp_path / "proc/sys/kernel/msgmax").symlink_to("/canary")
     root_fd = beneath.open_root(tmp_path)
     try:
         with pytest.raises(Exception, match="cannot set up /proc/sys/kernel/msgmax"):
-            rootfs.perform([rootfs.Sysctl("/proc/sys/kernel/msgmax", "1")], root_fd, ())
+            mounting.perform([rootfs.Sysctl("/proc/sys/kernel/msgmax", "1")], root_fd, ())
     finally:
         os.close(root_fd)
     assert (tmp_path / "canary").read_text() == "canary"

@@ -9,7 +9,7 @@ from sampan.errors import NotFound
 from sampan.linux import beneath, namespaces, sockets, syscalls
 from sampan.linux.sockets import Connection
 from sampan.linux.syscalls import prctl
-from sampan.runtime import attributes, handshake, init
+from sampan.runtime import attributes, console, handshake, identity, init
 from sampan.runtime.cgroups import container
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.parent import Process
@@ -92,14 +92,14 @@ def _join(entry: Entry, end: Connection) -> NoReturn:
         ending = entry.ending
         for fd, flag in entry.namespaces:
             if flag == syscalls.CLONE_NEWNS:  # the last one: /proc is the container's from here on
-                ending = ending._replace(keeps_groups=init.groups_are_kept())
+                ending = ending._replace(keeps_groups=identity.groups_are_kept())
             syscalls.setns(fd, flag)
             if flag == syscalls.CLONE_NEWUSER and not entry.kept:
                 init.become_root()
         init.fork_and_tell(end)
         os.setsid()
         if ending.keyring:
-            init.own_keyring()
+            identity.own_keyring()
         _run(ending, end, own, loaded, label)
     except BaseException as error:
         handshake.tell_failure(end, error)
@@ -121,7 +121,7 @@ def _run(
     ending: init.Ending, end: Connection, own: os.stat_result, loaded: int, label: tuple[int, bytes] | None
 ) -> NoReturn:
     if ending.terminal:
-        ending = ending._replace(stdio=init.console(ending.process, end, bind=False))
+        ending = ending._replace(stdio=console.make(ending.process, end, bind=False))
     root = beneath.open_root("/")
     cwd_fd = init.working_directory(root, ending.process, make=False)
     os.close(root)
