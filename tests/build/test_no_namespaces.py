@@ -118,3 +118,35 @@ def test_a_setting_that_forbids_is_named(sampan: commands.Sampan) -> None:
     done = commands.run([*confine, *sampan.command("run", "box")], check=False, environment=environment)
     assert done.returncode == 125
     assert "hint: the setting user.max_user_namespaces is 0: an administrator can change it with sysctl" in done.stderr
+
+
+APPARMOR = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from sampan.linux import namespaces, seccomp, syscalls
+namespaces.APPARMOR = sys.argv[2]
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+names = ["mount"] if sys.argv[3] == "powerless" else ["acct"]
+profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": names, "action": "SCMP_ACT_ERRNO"}]}
+import os
+seccomp.install(seccomp.compile(profile, os.uname().machine))
+from sampan.cli.main import main
+sys.exit(main(sys.argv[4:]))
+"""
+
+
+@pytest.mark.parametrize("powers", ["powerless", "powerful"])
+def test_namespaces_in_which_nothing_is_allowed_are_none(rootless_sampan: commands.Sampan, powers: str) -> None:
+    """As Ubuntu 24.04 makes them; a filter takes the part of AppArmor, which not every kernel has."""
+    account = rootless_sampan.account
+    assert account
+    setting = account.home / "restrict"
+    setting.write_text("1\n")
+    setting.chmod(0o644)
+    words = [sys.executable, "-c", APPARMOR, str(Path(main_file).parents[2]), setting, powers]
+    words += ["--root", rootless_sampan.root]
+    said = commands.run([*words, "info"], check=True, account=account).stdout
+    assert ("Rung: no namespaces" in said) == (powers == "powerless")
+    done = commands.run([*words, "run", "box"], check=False, account=account)
+    refusal = "this machine does not let users make user namespaces: AppArmor allows nothing in them"
+    assert (refusal in done.stderr) == (powers == "powerless")

@@ -34,6 +34,9 @@ PROC_NAMES = {"mount": "mnt", "network": "net"}  # /proc/PID/ns/NAME where it di
 
 
 _FIRST_SUBORDINATE = 100_000
+APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+_REFUSED = "this machine does not let users make user namespaces"
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 NO_PIVOT = "the system call pivot_root is forbidden here"
 SECCOMP_HINT = (
     "a seccomp filter forbids it, as that of a container does: --security-opt seccomp=unconfined lifts it there"
@@ -72,6 +75,8 @@ def enter_user_namespace(owner: int = 0) -> None:
     if owner:
         _join_user(owner)
         return
+    if _reads(APPARMOR, "1") and _would_be_powerless():
+        raise Unavailable(f"{_REFUSED}: AppArmor allows nothing in them", hint=why_refused())
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         _enter_with_all()
@@ -82,6 +87,20 @@ def enter_user_namespace(owner: int = 0) -> None:
     else:
         _unshare_user()
         _write_single_map(uid, gid)
+
+
+def _would_be_powerless() -> bool:
+    """Whether nothing may be done in a user namespace, or none be made (Ubuntu 24.04): tried in a child."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            syscalls.unshare(CLONE_NEWUSER | CLONE_NEWNS)
+            syscalls.named("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] != 0
 
 
 def _join_user(owner: int) -> None:
@@ -104,30 +123,34 @@ def _unshare_user() -> None:
     except OSError as error:
         # user_namespaces(7): ENOSPC is no matter of disks.
         reason = "there are as many as there may be" if error.errno == errno.ENOSPC else error.strerror
-        message = f"this machine does not let users make user namespaces: {reason}"
+        message = f"{_REFUSED}: {reason}"
         raise Unavailable(message, hint=why_refused()) from None
 
 
 def why_refused() -> str:
     """What keeps a process from making namespaces, as far as can be told: one sentence without its full stop."""
     reasons = (
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"),
+        (APPARMOR, "1"),
         ("/proc/sys/kernel/unprivileged_userns_clone", "0"),
         ("/proc/sys/user/max_user_namespaces", "0"),
     )
     for path, refusing in reasons:
-        try:
-            with open(path) as file:
-                if file.read().strip() == refusing:
-                    name = path.removeprefix("/proc/sys/").replace("/", ".")
-                    return f"the setting {name} is {refusing}: an administrator can change it with sysctl"
-        except OSError:
-            continue
+        if _reads(path, refusing):
+            name = path.removeprefix("/proc/sys/").replace("/", ".")
+            return f"the setting {name} is {refusing}: an administrator can change it with sysctl"
     with open("/proc/self/status") as file:
         is_filtered = "\nSeccomp:\t2\n" in file.read()
     if is_filtered:
         return SECCOMP_HINT
     return "a chroot or a security module forbids it"
+
+
+def _reads(path: str, text: str) -> bool:
+    try:
+        with open(path) as file:
+            return file.read().strip() == text
+    except OSError:
+        return False
 
 
 def may_pivot() -> bool:
@@ -181,8 +204,12 @@ def processes(first: int) -> list[int]:
 
 def _write_single_map(uid: int, gid: int) -> None:
     for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(text)
+        try:
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+        except OSError as error:
+            message = f"this machine does not let users map their id into a user namespace: {error.strerror}"
+            raise Unavailable(message, hint=why_refused()) from None
 
 
 def _enter_with_ranges(uids: list[IdRange], gids: list[IdRange]) -> None:
