@@ -96,6 +96,11 @@ def test_addresses_of_one_s_own(harbour: Beside) -> None:
     assert given < {f"10.77.0.{number}" for number in range(8, 12)}
     done = harbour("run", "-d", "--network", "lan", "--ip", "10.77.0.77", IMAGE, "true", check=False)
     assert (done.returncode, "the address 10.77.0.77 is in use" in done.stderr) == (125, True), done.stderr
+    for wrong in ("10.77.1.5", "10.77.0.0", "10.77.0.255", "10.77.0.200", "10.77"):
+        for words in (("--network", "lan", "--ip", wrong), ("--network", f"name=lan,ip={wrong}")):
+            done = harbour("run", "--rm", *words, IMAGE, "true", check=False)
+            assert (done.returncode, wrong in done.stderr, "hint: run it again" in done.stderr) == (125, True, False)
+        assert harbour("network", "connect", "--ip", wrong, "lan", "free0", check=False).returncode == 1
     harbour("restart", "-t", "0", "fixed")
     assert address(harbour, "fixed") == "10.77.0.77"
 
@@ -315,7 +320,7 @@ def test_what_is_refused(root: Sampan, words: tuple[str, ...], sentence: str) ->
         (("--network", "bridge", "--network", "bridge"), "is given twice"),
         (("--network", "name=bridge,magic=1"), "--network: magic is not supported"),
         (("--network", "alias=x"), "it has no name"),
-        (("--network", "name=bridge,ip=10.1"), "'10.1' is not an IPv4 address"),
+        (("--network", "name=bridge,ip=10.1.0.5"), "--ip is for networks that you made"),
     ],
 )
 def test_what_no_container_can_have(root: Sampan, options: tuple[str, ...], sentence: str) -> None:

@@ -142,15 +142,16 @@ def rm(arguments: Parsed, context: Context) -> int:
 
 
 def connect(arguments: Parsed, context: Context) -> int:
-    from sampan.cli.networking import checked_address
     from sampan.containers import places
     from sampan.containers.options import Joining
+    from sampan.networks import subnets
 
     name, container = arguments.positionals
     made = _bridged(name, context)
-    address = checked_address(arguments.text("ip") or "")
+    address = arguments.text("ip") or ""
     if made.name in BUILT_IN and (address or arguments.texts("alias")):
         raise Conflict("--ip and --alias are for networks that you made")
+    subnets.check_address(address, made.network.subnet, made.network.gateway)
     joining = Joining(made.name, tuple(arguments.texts("alias")), address)
     stores = context.engine.containers
     places.connect(stores.containers.find(container), joining, made.network, stores)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sampan.cli.context import Context
     from sampan.cli.flags import Parsed
     from sampan.containers.options import Joining
+    from sampan.networks.record import Made
 
 FLAGS = (
     Flag("--add-host list", "Add a custom host-to-IP mapping (host:ip)"),
@@ -113,7 +114,7 @@ def _joined(arguments: "Parsed", context: "Context") -> "tuple[Joining, ...]":
     first = joined[0]
     first = first._replace(
         aliases=(*first.aliases, *arguments.texts("network-alias")),
-        address=checked_address(arguments.text("ip") or first.address),
+        address=arguments.text("ip") or first.address,
         mac=_checked_mac(arguments.text("mac-address") or first.mac),
     )
     if first.mac and first.network in ("host", "none"):
@@ -121,7 +122,11 @@ def _joined(arguments: "Parsed", context: "Context") -> "tuple[Joining, ...]":
     if first.network in _MODES and (first.address or first.aliases):
         flag = "--ip" if first.address else "--network-alias"
         raise Conflict(f"{flag} is for networks that you made", hint="sampan network create --subnet 10.1.0.0/16 NAME")
-    return (first, *joined[1:])
+    joined[0] = first
+    if any(joining.network in _MODES and (joining.address or joining.aliases) for joining in joined):
+        raise Conflict("addresses and aliases are for networks that you made", hint="sampan network create makes one")
+    _check_addresses(tuple(joined), context)
+    return tuple(joined)
 
 
 def _joining(text: str, context: "Context") -> "Joining":
@@ -146,27 +151,24 @@ def _joining(text: str, context: "Context") -> "Joining":
         return Joining(f"container:{context.engine.records.find(name.removeprefix('container:')).id}")
     address, mac = ((fields.get(key) or [""])[-1] for key in ("ip", "mac-address"))
     if name not in _MODES:
-        name = _own(name, address, context)
-    return Joining(name, tuple(fields.get("alias", ())), checked_address(address), _checked_mac(mac))
+        name = _own(name, context).name
+    return Joining(name, tuple(fields.get("alias", ())), address, _checked_mac(mac))
 
 
-def _own(name: str, address: str, context: "Context") -> str:
-    """The name of a network that was made. Raises NotFound."""
+def _own(name: str, context: "Context") -> "Made":
+    """A network that was made. Raises NotFound."""
     if context.engine.rootless:
         raise Unsupported(f"--network {name}: networks of one's own take root", hint="bridge, host and none do not")
-    return context.engine.networks.find(name).name
+    return context.engine.networks.find(name)
 
 
-def checked_address(text: str) -> str:
-    """An IPv4 address, or nothing. Raises Invalid."""
-    from _socket import AF_INET, inet_pton
+def _check_addresses(joined: "tuple[Joining, ...]", context: "Context") -> None:
+    from sampan.networks import subnets
 
-    try:
-        if text:
-            inet_pton(AF_INET, text)
-    except OSError:
-        raise Invalid(f"{text!r} is not an IPv4 address") from None
-    return text
+    for joining in joined:
+        if joining.address:
+            network = _own(joining.network, context).network
+            subnets.check_address(joining.address, network.subnet, network.gateway)
 
 
 def _checked_mac(text: str) -> str:

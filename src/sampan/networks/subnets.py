@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _socket as socket  # the part in C: the rest loads enumerations, which take 5 ms and a megabyte
 
-from sampan.errors import Invalid, Unavailable
+from sampan.errors import Conflict, Invalid, Unavailable
 from sampan.linux import netlink
 
 TYPE_CHECKING = False
@@ -45,6 +45,24 @@ def parse(text: str, *, least: int = 3) -> Subnet:
     if not 8 <= length <= 32 - least or int.from_bytes(network, "big") & ((1 << (32 - length)) - 1):
         raise Invalid(f"{text!r} is not an IPv4 network", hint="for example 10.1.0.0/16")
     return network, length
+
+
+def check_address(text: str, subnet: str, gateway: str = "") -> str:
+    """``text``, an IPv4 address, or nothing, if a container can have it in a network. Raises Invalid."""
+    if not text:
+        return text
+    try:
+        number = int.from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
+    except OSError:
+        raise Invalid(f"{text!r} is not an IPv4 address") from None
+    network, length = parse(subnet)
+    first, size = int.from_bytes(network, "big"), 1 << (32 - length)
+    if not first < number < first + size - 1:
+        raise Invalid(f"{text} is not an address for a container in {subnet}")
+    own = int.from_bytes(socket.inet_aton(gateway), "big") if gateway else first + 1
+    if number == own:
+        raise Conflict(f"the address {text} is the network's own")
+    return text
 
 
 def mtu(route: netlink.Socket) -> int:
