@@ -6,9 +6,11 @@ Docker's checks are in ``checks``, those for people who put Python into images i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 
-from sampan.build.dockerfile import arguments, checks, findings, pythonic, stages
+from sampan.build.dockerfile import arguments, checks, findings, instructions, lines, pythonic, stages
 from sampan.build.dockerfile.findings import Finding, Surroundings
 from sampan.build.dockerfile.stages import Dockerfile
 from sampan.build.dockerfile.view import View, begun, needed
@@ -40,7 +42,8 @@ def lint(text: bytes, filename: str, around: Surroundings, *, thorough: bool = T
         dockerfile = stages.parse(text, filename)
         options = findings.options_of(dockerfile.directives, around.build_args)
     except SampanError as error:
-        return Report((), error)
+        before = _before_the_fault(text, filename)
+        return Report(lint(before, filename, around, thorough=False).findings if before else (), error)
     found: list[Finding] = []
     failure = None
     try:
@@ -53,6 +56,18 @@ def lint(text: bytes, filename: str, around: Surroundings, *, thorough: bool = T
     secrets = _secrets(dockerfile, {finding.line.number for finding in found})
     shown = (findings.hiding(finding, secrets.get(finding.line.number, [])) for finding in dict.fromkeys(found))
     return Report(tuple(shown), failure, options.error)
+
+
+def _before_the_fault(text: bytes, filename: str) -> bytes:
+    """The beginning of a Dockerfile up to the first line that is no instruction; nothing where none can be told."""
+    with suppress(SampanError):
+        document = lines.parse(text, filename)
+        for line in document.lines:
+            try:
+                instructions.parse(line, document.escape)
+            except SampanError:
+                return b"".join(re.findall(rb"[^\n]*\n|[^\n]+\Z", text)[: line.number - 1])
+    return b""
 
 
 def _findings(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -> Iterator[Finding]:
