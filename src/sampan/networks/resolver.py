@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket as socket
 import errno
+import time
 
 from sampan.errors import Unavailable
 from sampan.linux import netlink
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PORT = 53
 _LARGEST = 1 << 16
 _PENDING = 256
+_PATIENCE = 20.0  # seconds for a name server to answer
 _STREAMS = 64
 _TURNS = 64  # datagrams before others get their turn
 Client = tuple[str, int]
@@ -40,7 +42,7 @@ class Resolver:
         self._directory = directory
         self._container_id = container_id
         self._servers = tuple(servers)
-        self._pending: dict[int, tuple[socket.socket, Client, bytes]] = {}
+        self._pending: dict[int, tuple[socket.socket, Client, bytes, float]] = {}
         """What was asked elsewhere, from the oldest to the newest, by the descriptor where the answer comes."""
         self._streams: dict[int, _Stream] = {}
         self._datagrams, self._listener = _listen(namespace)
@@ -108,10 +110,12 @@ class Resolver:
 
     def _pass_on(self, query: bytes, client: Client) -> bool:
         """Asks a name server: the next one, if this was asked before and is not answered yet."""
-        tries = sum(before == query for _, _, before in self._pending.values())
+        tries = sum(each[2] == query for each in self._pending.values())
         server = self._servers[tries % len(self._servers)]
-        if len(self._pending) >= _PENDING:
-            self._forget(next(iter(self._pending)))
+        now = time.monotonic()
+        for fd, (*_, since) in list(self._pending.items()):
+            if since < now - _PATIENCE or len(self._pending) >= _PENDING:
+                self._forget(fd)
         # A port of its own for each, so that nobody answers in the server's place by guessing (RFC 5452).
         asking = socket.socket(_family(server), socket.SOCK_DGRAM)
         try:
@@ -121,14 +125,14 @@ class Resolver:
         except OSError:
             asking.close()
             return False
-        self._pending[asking.fileno()] = asking, client, query
+        self._pending[asking.fileno()] = asking, client, query, now
         self._poll.watch(asking.fileno(), READ, self._on_answer)
         return True
 
     def _on_answer(self, fd: int, mask: int) -> None:
         if fd not in self._pending:
             return  # closed by another event of the same round
-        asking, client, query = self._pending[fd]
+        asking, client, query, _ = self._pending[fd]
         try:
             reply = asking.recv(_LARGEST)
         except BlockingIOError:
@@ -141,7 +145,7 @@ class Resolver:
             self._send(reply, client)
 
     def _forget(self, fd: int) -> None:
-        asking, _, _ = self._pending.pop(fd)
+        asking, *_ = self._pending.pop(fd)
         self._poll.watch(fd, 0, self._on_answer)
         asking.close()
 
