@@ -212,12 +212,11 @@ class Watch:
     def _pretend(self) -> str:
         """Has what a single user id cannot do answered, where there is but one; gives what is to be said of that."""
         pretence = self._process.pretence(self._job["overlay"][1])
-        if not pretence:
-            return ""
-        from sampan.containers.executions import answer
+        if pretence:
+            from sampan.containers.executions import answer
 
-        answer(self._poll, pretence)
-        asked: str = self._job["spec"]["process"]["pretence"]["user"]
+            answer(self._poll, pretence)
+        asked: str = (self._job["spec"]["process"].get("pretence") or {}).get("user") or ""
         return f"the container runs as the only user id there is here, not as {asked}" if asked else ""
 
     def _await_stream(self, fd: int) -> None:
