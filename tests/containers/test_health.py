@@ -163,6 +163,23 @@ def test_it_is_asked_as_the_container_is(anyone: Sampan) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.root
+def test_one_that_is_paused_is_not_asked(root: Sampan) -> None:
+    """What is begun in it would wait too, and its monitor with that."""
+    root(*RUN, *ASK, IMAGE, *SLEEP)
+    assert await_(lambda: len(health(root)["Log"]) > 1)
+    root("pause", "hull")
+    asked = health(root)["Log"]
+    assert len({json.dumps(health(root)["Log"]) for _ in range(4)}) <= 2  # one may have been on its way
+    root("unpause", "hull")
+    assert await_(lambda: health(root)["Log"][-1] != asked[-1])
+    root("pause", "hull")
+    assert root("stop", "-t", "0", "hull").stdout == "hull\n"
+    assert state(root, "hull")["ExitCode"] == 137
+    root("rm", "hull")
+
+
+@pytest.mark.system
 def test_each_life_is_asked_anew(anyone: Sampan) -> None:
     words = ("sh", "-c", "touch /ok; while [ ! -e /tmp/end ]; do sleep 0.02; done; rm /tmp/end /ok; exit 1")
     anyone(*RUN, *ASK, "--restart", "always", IMAGE, *words)

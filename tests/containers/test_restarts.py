@@ -10,7 +10,7 @@ import pytest
 
 from commands import Sampan
 from residents import IMAGE, assert_clean, assert_small, await_, cgroups, command, processes, started, state
-from sampan.containers import restarts
+from sampan.containers import restarts, streams
 from sampan.containers.options import Restart
 from sampan.errors import Invalid
 
@@ -139,6 +139,24 @@ def test_what_waits_for_its_next_life_can_be_ended(anyone: Sampan, verb: tuple[s
             assert waiting.wait(30) == 0
             assert (state(anyone, "hull")["Status"], state(anyone, "hull")["ExitCode"]) == ("exited", 3)
             anyone("rm", "hull")
+    assert_clean(anyone)
+
+
+@pytest.mark.system
+def test_nothing_is_executed_between_two_lives(anyone: Sampan) -> None:
+    """Also when the monitor is asked by somebody who does not look first."""
+    anyone(*RUN, "--restart", "always", IMAGE, "sh", "-c", MORTAL)
+    assert await_(lambda: state(anyone, "hull")["Restarting"] and len(lives(anyone)) > 5)
+    (socket_path,) = (anyone.root / "containers").glob("*/monitor.sock")
+    with streams.connect(str(socket_path)) as end, open(os.devnull, "r+b") as null:
+        end.send_descriptors(streams.EXECUTE, (null.fileno(),) * 4)
+        end.settimeout(30)
+        message = end.recv(1 << 16)
+    assert message.startswith(b"failed\0Conflict\0the container waits to be started again"), message
+    with streams.connect(str(socket_path)) as end:
+        end.send(streams.RESIZE + b"24 80")  # of a terminal that it does not have any more
+        end.send(streams.SIGNAL + b"15")
+    anyone("rm", "-f", "hull")
     assert_clean(anyone)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from sampan.containers import streams
+from sampan.errors import SampanError
 from sampan.linux.poll import READ, WRITE, Poll
+from sampan.runtime import handshake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +34,13 @@ class Client:
         self.attached = attached
         self.backlog: list[bytes] = []
         self.waiting = 0
+
+    def refuse(self, error: SampanError, fds: list[int]) -> None:
+        """Says why nothing is done for this one, which nobody listens to any more; ``fds`` came with what it asked."""
+        for fd in fds:
+            os.close(fd)
+        handshake.tell_failure(self.end, error)
+        self.end.close()
 
     def tell_end(self, code: int) -> None:
         """Sends what is waiting, and that the container has ended."""

@@ -24,6 +24,8 @@ _INTERVAL, _TIMEOUT, _START_INTERVAL, _RETRIES = 30.0, 30.0, 5.0, 3
 _OUTPUT = 4096
 _KEPT = 5
 _KILL = 9
+_AGAIN = 1.0
+"""Seconds until one that is paused, or a question that does not die, is looked at again."""
 _BILLION = 1e9
 
 
@@ -52,10 +54,13 @@ class Health:
         self.due = self._born + self._wait()
         self._write()
 
-    def act(self, executions: Callable[[], Executions]) -> None:
-        """Begins to ask, or ends a question that has taken too long."""
-        if self._probe:
-            self._probe.expire()
+    def act(self, executions: Callable[[], Executions], *, held: bool) -> None:
+        """Begins to ask, or ends a question that has taken too long. A container that is ``held`` still is left alone:
+        what is begun in it would be held too."""
+        if held or self._probe:
+            self.due = time.monotonic() + _AGAIN
+            if self._probe and not held:
+                self._probe.expire()
             return
         self.due = time.monotonic() + self._timeout
         began = logs.timestamp()

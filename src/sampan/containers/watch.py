@@ -10,7 +10,7 @@ import time
 from sampan.containers import clients, logs, streams
 from sampan.containers.clients import Client, Clients
 from sampan.containers.state import State, reserve_state, write_state
-from sampan.errors import CommandMissing, NotExecutable, SampanError
+from sampan.errors import CommandMissing, Conflict, NotExecutable, SampanError
 from sampan.linux import memory, syscalls, terminal
 from sampan.linux.poll import READ, WRITE, Poll
 from sampan.linux.seccomp import SPEC_ALLOW
@@ -132,7 +132,7 @@ class Watch:
                 memory.give_back()
                 self._settles = None
             if self._health and self._health.due <= now:
-                self._health.act(self._executor)
+                self._health.act(self._executor, held=os.path.exists(f"{self._directory}/paused"))
                 self._settles = self._settles or now + _STARTED
             moments = [moment for moment in (self._settles, self._health and self._health.due) if moment]
             self._poll.serve(max(0.0, min(moments) - now) if moments else None)
@@ -191,7 +191,7 @@ class Watch:
         from sampan.containers import connecting
 
         try:
-            self._network = connecting.changed(self._network, self._job, data, self._process.pid, self._poll)
+            self._network = connecting.changed(self._network, self._job, data, self._state.pid, self._poll)
         except (SampanError, OSError):
             return  # it goes on without its neighbours' names: nobody is left to be told
 
@@ -280,7 +280,7 @@ class Watch:
         for fd in self._open:
             self._poll.watch(fd, 0, self._on_exit)
             os.close(fd)
-        self._outputs, self._input = {}, -1
+        self._outputs, self._input, self._terminal = {}, -1, -1
         self._state = self._state._replace(pid=0, exit_code=code, finished=logs.timestamp(), oom_killed=killed)
 
     def _finish(self) -> None:
@@ -309,6 +309,9 @@ class Watch:
             self._obey(client, message[:1], message[1:])
             return
         self._clients.leave(client)
+        if not self._state.pid:  # the number may be another process's by now
+            client.refuse(Conflict("the container waits to be started again"), fds)
+            return
         self._executor().begin(client.end, fds)
         self._settles = self._settles or time.monotonic() + _STARTED
 
