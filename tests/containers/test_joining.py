@@ -110,6 +110,19 @@ def test_one_s_own_id(ordinary: Sampan) -> None:
     assert ordinary("exec", "first", "stat", "-c", "%u", "/proc/1").stdout == "5\n"
 
 
+def test_what_an_ordinary_user_cannot_have(ordinary: Sampan) -> None:
+    for options, sentence in (
+        (("--mac-address", "02:42:0a:00:00:02"), "--mac-address: an ordinary user's container"),
+        (("--add-host", "gate:host-gateway"), "a container of an ordinary user has no way to its host"),
+        (("--network", "none", "--cgroup-parent", "/sampan-test-elsewhere"), "cannot set the limits asked for"),
+    ):
+        done = ordinary("run", "--rm", *options, IMAGE, "true", check=False)
+        assert (done.returncode, sentence in done.stderr) == (125, True), done.stderr
+    first(ordinary, "--userns", "keep-id")
+    done = ordinary("run", "--rm", "--network", "container:first", IMAGE, "true", check=False)
+    assert (done.returncode, "whose user keeps his own id" in done.stderr) == (125, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("mode", "sentence"),
     [

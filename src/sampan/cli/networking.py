@@ -117,6 +117,8 @@ def _joined(arguments: "Parsed", context: "Context") -> "tuple[Joining, ...]":
         address=arguments.text("ip") or first.address,
         mac=_checked_mac(arguments.text("mac-address") or first.mac),
     )
+    if first.mac and context.engine.rootless:
+        raise Unsupported("--mac-address: an ordinary user's container has the address that its way out gives it")
     if first.mac and first.network in ("host", "none"):
         raise Conflict(f"--mac-address is not for a container with --network {first.network}")
     if first.network in _MODES and (first.address or first.aliases):

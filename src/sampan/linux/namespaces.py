@@ -113,8 +113,14 @@ def _join_user(owner: int) -> None:
         syscalls.unshare(CLONE_NEWNS)
     except OSError as error:
         raise Unavailable(f"the user namespace of process {owner} cannot be joined: {error.strerror}") from None
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError:
+        raise Unavailable(
+            "a container whose user keeps his own id (--userns keep-id) shares nothing",
+            hint="run the one that is to be joined without --userns keep-id",
+        ) from None
 
 
 def _unshare_user() -> None:

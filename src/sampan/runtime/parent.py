@@ -14,6 +14,7 @@ from sampan.linux import namespaces, seccomp, sockets, syscalls
 from sampan.linux.sockets import Connection
 from sampan.runtime import handshake, hooks, init, rootfs
 from sampan.runtime.cgroups import container
+from sampan.runtime.cgroups.choose import PARENT
 from sampan.runtime.cgroups.container import Cgroup
 from sampan.runtime.defaults import DEVICES
 
@@ -210,7 +211,7 @@ def _create(
         operations=tuple(rootfs.plan(spec, DEVICES)),
         flags=flags(linux) if linux.get("namespaces") else 0,
         joined=joined(linux),
-        cgroup=container.make(cgroup, resources, required=bool(resources), missing=missing),
+        cgroup=container.make(cgroup, resources, required=bool(resources) or _is_elsewhere(linux), missing=missing),
         ending=init.Ending(
             spec["process"],
             (filter_, seccomp.SPEC_ALLOW) if filter_ else None,
@@ -235,6 +236,12 @@ def _create(
 def _outside(ranges: list[tuple[int, int, int]], inside: int) -> int:
     """What an id is called outside of a user namespace with these maps; root's where it is not mapped."""
     return next((outside + inside - first for first, outside, length in ranges if first <= inside < first + length), 0)
+
+
+def _is_elsewhere(linux: dict[str, Any]) -> bool:
+    """Whether the container's cgroup was asked for, and is not just where all are."""
+    path = linux.get("cgroupsPath") or ""
+    return bool(path) and not path.startswith(f"/{PARENT}/")
 
 
 def begin(job: init.Job, maps: Maps | None = None, place: Callable[[int], tuple[str, Cgroup]] | None = None) -> Process:
