@@ -162,6 +162,7 @@ def _spec(arguments: Parsed, root: str) -> int:
         capabilities=_FEW,
         terminal=True,
     )
+    spec["ociVersion"] = "1.0.2"  # all that it uses: crun refuses what is later than itself
     spec["root"]["readonly"] = True
     spec["process"]["noNewPrivileges"] = True
     spec["process"]["rlimits"] = [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}]
