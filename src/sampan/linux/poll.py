@@ -55,6 +55,6 @@ class Poll:
         ready = self.wait(seconds)
         for fd, mask, action in ready:
             known = self._watched.get(fd)
-            if known and known[1] is action:  # else another action of this round closed it; the number may be reused
+            if known and known[1] == action:  # else another action of this round closed it; the number may be reused
                 action(fd, mask)
         return bool(ready)
