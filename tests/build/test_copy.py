@@ -415,6 +415,14 @@ def test_add_unpacks(case: Case, pack: type[bytes]) -> None:
     assert os.lstat(case.upper / "new/d").st_mtime == 1_300_000_000
 
 
+def test_an_empty_directory_changes_none_that_is_there(case: Case) -> None:
+    (case.context / "empty").mkdir()
+    case.copy("empty", dest="/exist")
+    assert case.result() == {}
+    case.copy("empty", dest="/new")
+    assert case.result() == {"new": Directory()}
+
+
 def test_add_unpacks_for_an_owner(case: Case) -> None:
     """BuildKit since May 2025; --chmod changes nothing, not even the directory that is made."""
     (case.context / "t.tar").write_bytes(ARCHIVE)

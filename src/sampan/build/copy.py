@@ -58,7 +58,10 @@ def place(view: View, match: Selected, dest: str, to: Destination, attributes: A
         with _directory_for(match.name, dest, to, attributes) as (above, path):
             _place_file(view, match.path, match.status, path, False, above, to, attributes)
         return
-    _merge(view, match.path, resolve_destination(to, dest).path, to, attributes)
+    target = resolve_destination(to, dest)
+    if target.is_directory and not view.children(match.path):
+        return  # nothing changes, so the directory itself is not to be in the layer
+    _merge(view, match.path, target.path, to, attributes)
 
 
 def place_text(name: str, content: bytes, dest: str, to: Destination, attributes: Attributes) -> None:
