@@ -58,6 +58,7 @@ def test_who_is_in_a_network_reaches_the_others_in_it_and_nobody_else(harbour: B
     assert await_(lambda: reaches(harbour, "near", web))
     assert not reaches(harbour, "far", web)
     assert reaches(harbour, "both", web)
+    assert harbour("ps", "--format", "{{.Networks}}", "-f", "name=both").stdout == "two,one\n"
     assert (
         address(harbour, "both", "eth1").rpartition(".")[0].rpartition(".")[0]
         == web.rpartition(".")[0].rpartition(".")[0]
@@ -298,6 +299,7 @@ def test_listing_and_describing(harbour: Beside) -> None:
         (("create", "--subnet", "10.1.0.0/24", "--ip-range", "10.2.0.0/25", "x"), "is not a part of 10.1.0.0/24"),
         (("create", "-d", "macvlan", "x"), "the network driver 'macvlan' is not supported"),
         (("create", "--ipv6", "x"), "containers have no IPv6 addresses here"),
+        (("create", "--ipv4=false", "x"), "--ipv4=false: containers have no IPv6 addresses here"),
         (("create", "-o", "magic=1", "x"), "--opt magic is not supported"),
         (("create", "--scope", "swarm", "x"), "--scope: they are for swarms"),
         (("rm", "host"), "host is a pre-defined network"),

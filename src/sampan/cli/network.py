@@ -31,8 +31,9 @@ def create(arguments: Parsed, context: Context) -> int:
         raise Unavailable("networks of one's own take root", hint="an ordinary user's containers have one each")
     if arguments.text("driver") != "bridge":
         raise Unsupported(f"the network driver {arguments.text('driver')!r} is not supported", hint="bridge is")
-    if arguments.on("ipv6"):
-        raise Unsupported("--ipv6: containers have no IPv6 addresses here")
+    if arguments.on("ipv6") or not arguments.on("ipv4"):
+        flag = "--ipv6" if arguments.on("ipv6") else "--ipv4=false"
+        raise Unsupported(f"{flag}: containers have no IPv6 addresses here")
     options = dict(text.partition("=")[::2] for text in arguments.texts("opt"))
     unknown = options.keys() - {record.DEVICE_OPTION}
     if unknown:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sampan.cli.listing import Columns
+    from sampan.containers.options import Options
     from sampan.containers.record import Container
     from sampan.containers.state import State
 
@@ -86,7 +87,7 @@ def _columns(context: Context, *, whole: bool, sized: bool) -> "Columns":
         "Label": ("", lambda shown: lambda name: labels(shown).get(name, "")),
         "Mounts": ("MOUNTS", lambda shown: _mounts(shown[0], whole=whole)),
         "LocalVolumes": ("LOCAL VOLUMES", lambda shown: str(len(_volumes(shown[0])))),
-        "Networks": ("NETWORKS", lambda shown: shown[0].options.network),
+        "Networks": ("NETWORKS", lambda shown: ",".join(_networks(shown[0].options))),
         "Size": ("SIZE", _sizes(context) if sized else lambda shown: "0B"),
     }
 
@@ -148,3 +149,7 @@ def _sizes(context: Context) -> "Callable[[Any], str]":
         return f"{output.size(written)} (virtual {output.size(total)})"
 
     return size
+
+
+def _networks(options: "Options") -> list[str]:
+    return [joining.network for joining in options.networks] or [options.network]

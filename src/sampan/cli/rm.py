@@ -4,6 +4,7 @@ from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
 from sampan.errors import NotFound, SampanError
 
+_LINKS = "containers have no links here"
 COMMAND = Command(
     "[OPTIONS] CONTAINER [CONTAINER...]",
     (
@@ -14,7 +15,7 @@ COMMAND = Command(
     most=None,
     needs_userns=True,
     runs_nothing=True,
-    later="-l --link",
+    refused={"-l": _LINKS, "--link": _LINKS},
 )
 
 
