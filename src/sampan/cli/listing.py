@@ -1,7 +1,7 @@
 """Listings: lines of things with named columns, as a table, as IDs, or by a template (docker/cli formatter)."""
 
 from sampan.cli import output
-from sampan.errors import Unsupported
+from sampan.errors import SampanError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +64,22 @@ def _label_title(label: str) -> str:
 def _printable(text: str) -> str:
     """Lines and columns stay what they are; nothing else steers the terminal."""
     return "\n".join("\t".join(map(output.printable, line.split("\t"))) for line in text.split("\n"))
+
+
+def described(arguments: "Parsed", context: "Context", find: "Callable[[str], Any]") -> int:
+    """Prints what ``find`` says of each thing that was named, as JSON or by ``--format``; gives the exit code."""
+    found, failures, template = [], [], arguments.text("format")
+    for name in arguments.positionals:
+        try:
+            found.append(find(name))
+        except SampanError as error:
+            failures.append(error)
+    if template in (None, "", "json"):
+        context.print(output.json(found, indent=None if template else 4))
+    else:
+        for value in found:
+            context.print(one(value, template or ""))
+    return max((context.tell(error) for error in failures), default=0)
 
 
 def one(value: object, template: str) -> str:

@@ -3,7 +3,7 @@
 from sampan.cli import listing, output
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable, Unsupported
+from sampan.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
 from sampan.networks import bridge
 from sampan.networks.record import BUILT_IN, Made
 
@@ -116,18 +116,7 @@ def _matches(made: Made, chosen: "Any", context: Context) -> bool:
 
 
 def inspect(arguments: Parsed, context: Context) -> int:
-    found, failures, template = [], [], arguments.text("format")
-    for name in arguments.positionals:
-        try:
-            found.append(_described(_find(name, context), context))
-        except SampanError as error:
-            failures.append(error)
-    if template in (None, "", "json"):
-        context.print(output.json(found, indent=None if template else 4))
-    else:
-        for value in found:
-            context.print(listing.one(value, template or ""))
-    return max((context.tell(error) for error in failures), default=0)
+    return listing.described(arguments, context, lambda name: _described(_find(name, context), context))
 
 
 def rm(arguments: Parsed, context: Context) -> int:

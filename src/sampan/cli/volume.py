@@ -1,9 +1,9 @@
 """``sampan volume``: directories that outlive containers."""
 
-from sampan.cli import listing, output
+from sampan.cli import listing
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed
-from sampan.errors import NotFound, SampanError, Unsupported
+from sampan.errors import NotFound, Unsupported
 from sampan.store import filters
 from sampan.volumes import Volumes, anonymous_name
 
@@ -43,18 +43,7 @@ def ls(arguments: Parsed, context: Context) -> int:
 
 
 def inspect(arguments: Parsed, context: Context) -> int:
-    found, failures, template = [], [], arguments.text("format")
-    for name in arguments.positionals:
-        try:
-            found.append(context.engine.volumes.inspect(name))
-        except SampanError as error:
-            failures.append(error)
-    if template in (None, "", "json"):
-        context.print(output.json(found, indent=None if template else 4))
-    else:
-        for value in found:
-            context.print(listing.one(value, template or ""))
-    return max((context.tell(error) for error in failures), default=0)
+    return listing.described(arguments, context, context.engine.volumes.inspect)
 
 
 def rm(arguments: Parsed, context: Context) -> int:
