@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from commands import Sampan
-from residents import IMAGE, PATIENCE, assert_clean, await_, read_until, started, state
+from residents import IMAGE, PATIENCE, assert_clean, await_, cgroups, read_until, started, state
 
 pytestmark = [pytest.mark.system]
 RUNTIMES = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("crun", "runc")]
@@ -137,15 +137,23 @@ def test_devices(root: Sampan, runtime: str) -> None:
 
 def test_a_monitor_that_is_killed(root: Sampan, runtime: str) -> None:
     """What it watched is ended by who starts or removes the container next."""
-    root("run", "-d", "--name", "hull", "--network=none", "--runtime", runtime, IMAGE, *LISTENING)
-    first = int(state(root, "hull")["Pid"])
-    parent = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(parent, signal.SIGKILL)
-    assert await_(lambda: state(root, "hull")["Status"] != "running")
+    words = ("run", "-d", "--name", "hull", "--network=none", "--runtime", runtime, IMAGE, *LISTENING)
+    identifier = root(*words).stdout.strip()
+
+    def kill_monitor() -> int:
+        first = int(state(root, "hull")["Pid"])
+        parent = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(parent, signal.SIGKILL)
+        assert await_(lambda: state(root, "hull")["Status"] != "running")
+        return first
+
+    first = kill_monitor()
     root("start", "hull")
     assert await_(lambda: not Path(f"/proc/{first}/exe").exists())
     assert root("exec", "hull", "echo", "in").stdout == "in\n"
-    root("rm", "-f", "hull")
+    kill_monitor()
+    root("rm", "hull")
+    assert cgroups(identifier) == []
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,17 @@ def _says(value: Any) -> bool:
     return bool(value) and value != -1
 
 
+def mounts(mountinfo: str = "/proc/self/mountinfo") -> list[str]:
+    """Where control groups are mounted, those without controllers too: other runtimes join every hierarchy."""
+    found = []
+    with open(mountinfo) as file:
+        for line in file:
+            head, _, tail = line.partition(" - ")
+            if tail.startswith(("cgroup ", "cgroup2 ")):
+                found.append(head.split()[4])
+    return found
+
+
 def joined(found: list[Hierarchy], asked: tuple[str, ...] = ()) -> list[Hierarchy]:
     """Those that a container joins: v1 hierarchies if they hold the memory or pids controller, else v2 alone.
 

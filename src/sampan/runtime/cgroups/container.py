@@ -107,8 +107,8 @@ def remove(cgroup: Cgroup) -> None:
 
 def remove_path(path: str) -> None:
     """Removes what is left of a container's cgroup in any hierarchy, for instance after its monitor was killed."""
-    for entry in choose.hierarchies():
-        _remove_directory(entry.mount + path)
+    for mount in choose.mounts():
+        _remove_directory(mount + path)
 
 
 def oom_kills(cgroup: Cgroup) -> int:
