@@ -98,6 +98,17 @@ def home() -> str:
         return ""
 
 
+def check_owner(root: str) -> None:
+    """Raises Denied for a store of somebody else, who could have anything executed here: in /tmp everybody can make a
+    directory of a name that another one is going to use. To be called while ids are the machine's."""
+    try:
+        owner = os.stat(root).st_uid
+    except OSError:
+        return  # there is none, or nothing of it can be used
+    if owner not in (os.geteuid(), 0):
+        raise Denied(f"the store {root} belongs to another user", hint=_ELSEWHERE)
+
+
 def make(directory: str) -> None:
     """Makes a directory of the store, and those above it that are missing: nobody else may look into any of them.
     Raises Denied."""

@@ -128,6 +128,16 @@ def test_a_file_system_without_attributes_is_refused(request: pytest.FixtureRequ
         subprocess.run(["umount", sampan.root], check=True)
 
 
+def test_a_store_of_somebody_else_is_refused(rootless_sampan: Sampan, context: Path) -> None:
+    """He could have put anything into it, open to all, before its name was used."""
+    os.chown(rootless_sampan.root, 4242, 4242)
+    rootless_sampan.root.chmod(0o777)
+    done = rootless_sampan("build", context, check=False)
+    assert done.returncode == 1
+    assert f"the store {rootless_sampan.root} belongs to another user\nhint: choose another place" in done.stderr
+    assert list(rootless_sampan.root.iterdir()) == []
+
+
 def test_a_store_where_nothing_may_be_executed_is_named(rootless_sampan: Sampan, context: Path) -> None:
     """Under overlayfs programs run nevertheless; copies are on the file system itself."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=777,noexec", "none", rootless_sampan.root], check=True)

@@ -149,10 +149,11 @@ def _enter(command: "Command", parsed: Parsed, context: Context) -> None:
         return
     from sampan.errors import Unavailable
     from sampan.linux.namespaces import enter_user_namespace
-    from sampan.paths import default_root, home
+    from sampan.paths import check_owner, default_root, home
 
     # Who we are is to be asked now: for the list of users we are root then.
     context.root = context.root or default_root(1)
+    check_owner(context.root)
     os.environ["HOME"] = home()
     try:
         enter_user_namespace(command.joins(parsed, context) if command.joins else 0)
