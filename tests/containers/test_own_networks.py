@@ -142,6 +142,18 @@ def ask(name: str, server: str = "127.0.0.11", *, stream: bool = False) -> bytes
             return file.read(int.from_bytes(file.read(2), "big"))
 
 
+def flood(count: int) -> int:
+    """How many bytes of questions a name server takes from someone who reads no answers."""
+    query = bytes.fromhex("abcd 0100 0001 0000 0000 0000") + b"\x03web\x00" + bytes.fromhex("0001 0001")
+    with socket.socket() as client:
+        client.connect(("127.0.0.11", 53))
+        client.setblocking(False)
+        sent, data = 0, (len(query).to_bytes(2, "big") + query) * 1000
+        while sent < count and select.select([], [client], [], 2)[1]:
+            sent += client.send(data)
+    return sent
+
+
 def answer(heard: str, ready: int) -> None:
     """A name server of the host's at 127.0.0.1: everybody is at 9.9.9.9; what it is asked is added to a file."""
 
@@ -207,6 +219,9 @@ def test_names(harbour: Beside, tmp_path: Path) -> None:
             for stream in (False, True):
                 assert shut.call(functools.partial(ask, name, stream=stream))[3] & 15 == 3
         assert heard.read_bytes().count(b"\n") == 2
+    # Who asks and does not listen is not listened to.
+    assert near.call(flood, 1 << 28) < 1 << 28
+    assert near.call(ask, "web").endswith(where)
     # A name server of the container's own is not in the way.
     harbour("exec", "-d", "near", "nc", "-ll", "-p", "53")
     assert near.call(ask, "web").endswith(where)

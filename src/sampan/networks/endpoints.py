@@ -56,6 +56,15 @@ def of_container(directory: str, container_id: str) -> dict[str, Endpoint]:
     return {name: endpoint for name, endpoint in found if endpoint}
 
 
+def changes(directory: str) -> dict[str, float]:
+    """When somebody last came into each network, or left it (seconds since the epoch)."""
+    try:
+        with os.scandir(directory) as entries:
+            return {entry.name: entry.stat().st_mtime for entry in entries}
+    except FileNotFoundError:
+        return {}
+
+
 def rename(directory: str, container_id: str, old: str, new: str) -> None:
     """Has the neighbours know a container by another name."""
     for network, endpoint in of_container(directory, container_id).items():

@@ -29,6 +29,7 @@ _LARGEST = 1 << 16
 _PENDING = 256
 _PATIENCE = 20.0  # seconds for a name server to answer
 _STREAMS = 64
+_TRUSTED = 1.0  # seconds that what is known of the neighbours holds, unless their files change
 _TURNS = 64  # datagrams before others get their turn
 Client = tuple[str, int]
 
@@ -45,6 +46,11 @@ class Resolver:
         self._pending: dict[int, tuple[socket.socket, Client, bytes, float]] = {}
         """What was asked elsewhere, from the oldest to the newest, by the descriptor where the answer comes."""
         self._streams: dict[int, _Stream] = {}
+        self._names: dict[str, list[str]] = {}
+        self._reverse: dict[str, str] = {}
+        self._internal = True
+        self._changes: dict[str, float] = {}
+        self._learned = 0.0
         self._datagrams, self._listener = _listen(namespace)
         poll.watch(self._datagrams.fileno(), READ, self._on_datagram)
         poll.watch(self._listener.fileno(), READ, self._on_connection)
@@ -73,19 +79,31 @@ class Resolver:
 
     def _look_up(self, asked: Question) -> tuple[list[tuple[int, bytes]] | None, bool]:
         """The records for a name of the neighbours' (None if nobody is called so), and whether nothing leads out."""
-        wanted, found, internal = wire.reversed_address(asked.name), None, True
+        self._learn()
+        addresses = self._names.get(asked.name)
+        if addresses is not None:
+            wanted = asked.kind in (wire.A, wire.ANY)
+            return [(wire.A, socket.inet_aton(address)) for address in addresses if wanted], self._internal
+        name = self._reverse.get(wire.reversed_address(asked.name)) if asked.kind == wire.PTR else None
+        return ([(wire.PTR, wire.domain(name))] if name else None), self._internal
+
+    def _learn(self) -> None:
+        """Reads who the neighbours are, if that may have changed: a container can ask as fast as it likes."""
+        changes = endpoints.changes(self._directory)
+        now = time.time()
+        if changes == self._changes and now - self._learned < _TRUSTED and max(changes.values(), default=0) < now - 0.1:
+            return
+        self._changes, self._learned = changes, now
+        self._names, self._reverse, self._internal = {}, {}, True
         for network, own in endpoints.of_container(self._directory, self._container_id).items():
-            internal = internal and own.internal
+            self._internal = self._internal and own.internal
             for _, endpoint in Files(self._directory, network).all():
                 if not endpoint.names or not endpoint.is_alive():
                     continue
-                if asked.kind == wire.PTR and endpoint.address == wanted:
-                    return [(wire.PTR, wire.domain(f"{endpoint.names[0]}.{network}"))], internal
-                if asked.name in endpoint.names or asked.name.removesuffix(f".{network.lower()}") in endpoint.names:
-                    found = found or []
-                    if asked.kind in (wire.A, wire.ANY):
-                        found.append((wire.A, socket.inet_aton(endpoint.address)))
-        return found, internal
+                self._reverse.setdefault(endpoint.address, f"{endpoint.names[0]}.{network}")
+                for name in endpoint.names:
+                    for known in (name, f"{name}.{network.lower()}"):
+                        self._names.setdefault(known, []).append(endpoint.address)
 
     # -- datagrams --------------------------------------------------------------------------------------------------
 
@@ -209,10 +227,13 @@ class _Stream:
         self._resolver.gone(self._fd)
 
     def _watch(self) -> None:
-        mask = READ | (WRITE if self._to_client else 0)
+        """Nobody is listened to while the other side does not take what was said."""
+        takes = len(self._to_client) < _LARGEST
+        mask = (READ if takes and len(self._to_server) < _LARGEST else 0) | (WRITE if self._to_client else 0)
         self._poll.watch(self._fd, mask, self._on_ready)
         if self._server:
-            self._poll.watch(self._server.fileno(), READ | (WRITE if self._to_server else 0), self._on_ready)
+            mask = (READ if takes else 0) | (WRITE if self._to_server else 0)
+            self._poll.watch(self._server.fileno(), mask, self._on_ready)
 
     def _on_ready(self, fd: int, mask: int) -> None:
         if self._client.fileno() < 0:
@@ -241,9 +262,13 @@ class _Stream:
             self._ask(query)
 
     def _queries(self) -> Iterator[bytes]:
-        while len(self._asked) >= 2 and len(self._asked) >= (end := 2 + int.from_bytes(self._asked[:2], "big")):
-            query, self._asked = self._asked[2:end], self._asked[end:]
-            yield query
+        data, place = self._asked, 0
+        while len(data) >= place + 2 and len(data) >= (
+            end := place + 2 + int.from_bytes(data[place : place + 2], "big")
+        ):
+            yield data[place + 2 : end]
+            place = end
+        self._asked = data[place:]
 
     def _ask(self, query: bytes) -> None:
         asked = wire.question(query)
