@@ -6,13 +6,15 @@ Engines such as Podman, containerd and Docker call it in runc's place; it knows 
 import os
 import sys
 
+from sampan.cli import runtimelog
 from sampan.cli.context import Context
 from sampan.cli.flags import Command, Flag, Parsed, UsageError, check_count, nearest, parse
+from sampan.cli.runtimelog import warn
 from sampan.errors import Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sampan.runtime.command import Begun, Start
 
@@ -40,7 +42,7 @@ def _create(arguments: Parsed, root: str) -> int:
 
     how = _start(arguments, waited=False)
     begun = command.create(root, arguments.positionals[0], arguments.text("bundle") or ".", how)
-    _warn(begun.warnings)
+    warn(begun.warnings)
     begun.process.leave()
     return 0
 
@@ -58,7 +60,7 @@ def _run(arguments: Parsed, root: str) -> int:
         raise
     finally:
         if not detached and not arguments.on("keep"):
-            _warn(command.delete(root, name, force=True))
+            warn(command.delete(root, name, force=True))
 
 
 def _exec(arguments: Parsed, root: str) -> int:
@@ -80,9 +82,9 @@ def _exec(arguments: Parsed, root: str) -> int:
 
 def _attend(begun: "Begun", start: "Callable[[], list[str]]", *, detached: bool) -> int:
     """Lets a program run and, unless it is left to itself, passes on what is typed and signals until it has ended."""
-    _warn(begun.warnings)
+    warn(begun.warnings)
     if detached:
-        _warn(start())
+        warn(start())
         return 0
     from sampan.containers import session
     from sampan.linux import syscalls, terminal
@@ -100,7 +102,7 @@ def _attend(begun: "Begun", start: "Callable[[], list[str]]", *, detached: bool)
 
     on_signal(28)
     with terminal.raw(0 if master >= 0 else -1), session.Signals(on_signal) as signals:
-        _warn(start())
+        warn(start())
         outputs = {master: 1} if master >= 0 else {}
         session.pump(outputs, master, pidfd, signals)
     return wait(begun.process)
@@ -128,7 +130,7 @@ def _start(arguments: Parsed, *, waited: bool) -> "Start":
 def _start_created(arguments: Parsed, root: str) -> int:
     from sampan.runtime import command
 
-    _warn(command.start(root, arguments.positionals[0]))
+    warn(command.start(root, arguments.positionals[0]))
     return 0
 
 
@@ -155,7 +157,7 @@ def _signal(text: str) -> int:
 def _delete(arguments: Parsed, root: str) -> int:
     from sampan.runtime import command
 
-    _warn(command.delete(root, arguments.positionals[0], force=arguments.on("force")))
+    warn(command.delete(root, arguments.positionals[0], force=arguments.on("force")))
     return 0
 
 
@@ -322,15 +324,11 @@ def main(arguments: Parsed, context: Context) -> int:
 
         context.print(f"sampan-runtime version {__version__}\nspec: 1.2.0")
         return 0
-    global _log
-    _log = arguments.text("log") or "", arguments.text("log-format") or ""
+    runtimelog.settle(arguments.text("log") or "", arguments.text("log-format") or "")
     try:
         return _perform(arguments, context)
     except Exception as error:
-        if _log[0]:
-            from sampan.cli import failures
-
-            _write_log("error", failures.explain(error).message)
+        runtimelog.fail(error)
         raise
 
 
@@ -390,37 +388,3 @@ def _perform(arguments: Parsed, context: Context) -> int:
     if parsed.positionals:
         state.act_as_owner(root, parsed.positionals[0])
     return perform(parsed, root)
-
-
-_log: "tuple[str, str]" = ("", "")
-"""The file and the form of the log, where there is one."""
-
-
-def _warn(sentences: "Sequence[str]") -> None:
-    """To the log or else a terminal: any other standard error is the container's own."""
-    for sentence in sentences:
-        if _log[0]:
-            _write_log("warning", sentence)
-        elif os.isatty(2):
-            sys.stderr.write(f"WARNING: {sentence}\n")
-
-
-def _write_log(level: str, message: str) -> None:
-    """Adds a line to the log, in the form that containerd and conmon read (logrus's)."""
-    import time
-
-    path, form = _log
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    if form == "json":
-        from sampan import plainjson
-
-        line = plainjson.dumps({"level": level, "msg": message, "time": now})
-    else:
-        line = f'time="{now}" level={level} msg={message!r}'
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except OSError as failure:
-        sys.stderr.write(f"WARNING: cannot write the log {path}: {failure.strerror}\n")
-        return
-    os.write(fd, f"{line}\n".encode())
-    os.close(fd)
