@@ -69,6 +69,9 @@ def test_run_and_exec(rung: str, someone: Sampan, context: Path) -> None:
     someone("run", "-d", "--network=none", "--name", "one", "box", "sleep", "1000")
     assert someone("exec", "one", "sh", "-c", script).stdout == shown
     assert someone("exec", "-u", "0", "one", "id", "-u").stdout == "0\n"
+    asked = someone("exec", "-u", "app", "one", "id", "-u")
+    warning = "WARNING: the program runs as the only user id there is here, not as app\n"
+    assert (asked.stdout, asked.stderr) == (("0\n", warning) if rung == "one id" else ("1000\n", ""))
     someone("rm", "-f", "one")
 
 

@@ -45,7 +45,7 @@ def main(arguments: Parsed, context: Context) -> int:
         arguments.on("privileged"),
         keys.parse(arguments.text("detach-keys") or "") if tty else b"",
     )
-    return execute(container, request, interactive=interactive, detached=detached)
+    return execute(container, request, interactive=interactive, detached=detached, warn=context.warn)
 
 
 def _environment(arguments: Parsed) -> tuple[str, ...]:

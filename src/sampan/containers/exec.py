@@ -12,6 +12,7 @@ from sampan.runtime import handshake, launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NamedTuple
 
     from sampan.linux.sockets import Connection
@@ -32,7 +33,14 @@ class Request(NamedTuple):
     """What is typed to leave it running (``keys.parse``)."""
 
 
-def execute(container: Container, request: Request, *, interactive: bool = False, detached: bool = False) -> int:
+def execute(
+    container: Container,
+    request: Request,
+    *,
+    interactive: bool = False,
+    detached: bool = False,
+    warn: Callable[[str], object] = lambda sentence: None,
+) -> int:
     """Runs a program in ``container`` with the caller's standard descriptors, and gives its exit code.
 
     With ``detached`` nobody listens, and the program is left running. Raises Conflict if the container is not running,
@@ -45,7 +53,7 @@ def execute(container: Container, request: Request, *, interactive: bool = False
         raise Conflict(f"container {container.name} is not running", hint="sampan ps -a shows how it ended")
     with open(f"{container.directory}/config.json", "rb") as file:
         spec = plainjson.loads(file.read())
-    job = {"process": _process(spec["process"], request, state.pid), "detached": detached}
+    job = {"process": _process(spec["process"], request, state.pid, warn), "detached": detached}
     ends = _Ends(interactive=interactive, piped=not request.terminal and not detached)
     end = _ask(container, job, ends)
     try:
@@ -150,15 +158,17 @@ def _with_terminal(end: Connection, interactive: bool, keys: bytes) -> int:
         return _await(entered)
 
 
-def _process(base: dict[str, Any], request: Request, pid: int) -> dict[str, Any]:
+def _process(base: dict[str, Any], request: Request, pid: int, warn: Callable[[str], object]) -> dict[str, Any]:
     process = {**base, "args": list(request.args), "terminal": request.terminal}
     values = dict(entry.split("=", 1) for entry in (*base["env"], *request.env) if "=" in entry)
     if request.terminal:
         values.setdefault("TERM", "xterm")
     if request.user:
         user = _user(request.user, pid)
-        if "pretence" not in base:  # else there is one id to run as, whoever is asked for
+        if "pretence" not in base:
             process["user"] = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+        elif user.uid:
+            warn(f"the program runs as the only user id there is here, not as {request.user}")
         if not any(entry.startswith("HOME=") for entry in request.env):
             values["HOME"] = user.home
         granted = base["capabilities"]["bounding"] if user.uid == 0 else []
