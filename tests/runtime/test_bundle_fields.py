@@ -74,6 +74,15 @@ def test_fields_of_linux(bundle: Bundle, field: str) -> None:
     assert bundle.run("sh", "-c", script).stdout == answer
 
 
+def test_what_is_null_is_not_there(bundle: Bundle) -> None:
+    bundle.process["user"] = {"uid": None, "gid": None, "additionalGids": None, "umask": None}
+    process, spec, linux = bundle.process, bundle.spec, bundle.linux
+    process |= {"rlimits": None, "capabilities": None, "scheduler": None, "oomScoreAdj": None}
+    spec |= {"hooks": None, "annotations": None, "domainname": None}
+    linux |= {"resources": {"pids": {"limit": None}, "memory": None}, "devices": None, "seccomp": None}
+    assert bundle.run("sh", "-c", "id -u; id -g; umask").stdout == "0\n0\n0022\n"
+
+
 def test_names(bundle: Bundle) -> None:
     bundle.spec["hostname"], bundle.spec["domainname"] = "host", "domain.example"
     assert bundle.run("sh", "-c", "hostname; cat /proc/sys/kernel/domainname").stdout == "host\ndomain.example\n"

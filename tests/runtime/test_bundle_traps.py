@@ -306,7 +306,7 @@ IDS: dict[str, dict[str, Any]] = {
     "a gid that wraps around": {"uid": 0, "gid": 2**32},
     "a group that wraps around": {"uid": 0, "gid": 0, "additionalGids": [2**32]},
     "groups that are no list": {"uid": 0, "gid": 0, "additionalGids": "0"},
-    "no numbers at all": {"uid": None, "gid": None, "additionalGids": [None]},
+    "a group that is null": {"uid": None, "gid": None, "additionalGids": [None]},
 }
 
 

@@ -49,7 +49,15 @@ def parse(text: bytes, path: str) -> dict[str, Any]:
         raise Invalid(f"{path} is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise Invalid(f"{path} is not a JSON object")
-    return value
+    found: dict[str, Any] = _without_nulls(value)
+    return found
+
+
+def _without_nulls(value: Any) -> Any:
+    """A property that is null is one that is not there."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 def check(spec: dict[str, Any]) -> None:
