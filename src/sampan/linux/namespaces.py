@@ -198,6 +198,8 @@ def processes(first: int) -> list[int]:
         wanted = os.readlink(f"/proc/{first}/ns/pid")
     except (FileNotFoundError, ProcessLookupError):
         return []
+    except PermissionError:  # it is being set up, and keeps out whoever is not root (PR_SET_DUMPABLE)
+        return [first]
     found = []
     for name in os.listdir("/proc"):
         try:
