@@ -46,7 +46,7 @@ def test_no_policies(text: str) -> None:
 
 
 def waits(policy: Restart, *lives: tuple[int, float]) -> list[float | None]:
-    record = restarts.Restarts(policy)
+    record = restarts.Restarts(*policy)
     return [record.wait(code, lived) for code, lived in lives]
 
 
@@ -62,7 +62,7 @@ def test_on_failure() -> None:
 
 
 def test_one_that_was_stopped_stays_so() -> None:
-    record = restarts.Restarts(Restart("always"))
+    record = restarts.Restarts("always")
     record.stopped = True
     assert record.wait(1, 0.0) is None
 
@@ -140,6 +140,17 @@ def test_what_waits_for_its_next_life_can_be_ended(anyone: Sampan, verb: tuple[s
             assert (state(anyone, "hull")["Status"], state(anyone, "hull")["ExitCode"]) == ("exited", 3)
             anyone("rm", "hull")
     assert_clean(anyone)
+
+
+@pytest.mark.system
+def test_one_that_waits_is_stopped_after_its_policy_was_changed(anyone: Sampan) -> None:
+    anyone(*RUN, "--restart", "always", IMAGE, "sh", "-c", MORTAL)
+    assert await_(lambda: state(anyone, "hull")["Restarting"] and len(lives(anyone)) > 5)
+    anyone("update", "--restart", "unless-stopped", "hull")
+    anyone("stop", "hull")
+    ended = state(anyone, "hull")
+    assert (ended["Status"], ended["ExitCode"], ended["Pid"]) == ("exited", 3, 0)
+    anyone("rm", "hull")
 
 
 @pytest.mark.system

@@ -46,7 +46,7 @@ def learn(job: dict[str, Any], policy: str, known: Restarts | None) -> Restarts:
 
     with open(f"{job['directory']}/config.json", "rb") as file:
         job["spec"]["linux"]["resources"] = plainjson.loads(file.read())["linux"].get("resources")
-    learnt = restarts.Restarts(restarts.parse(policy))
+    learnt = restarts.Restarts(*restarts.parse(policy))
     if known:
         learnt.count, learnt.stopped = known.count, known.stopped
     return learnt

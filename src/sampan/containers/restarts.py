@@ -6,8 +6,11 @@ The wait doubles from a tenth of a second to a minute, and begins anew after a l
 
 from __future__ import annotations
 
-from sampan.containers.options import Restart
 from sampan.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.containers.options import Restart
 
 _FIRST, _LAST = 0.1, 60.0
 _LONG_LIFE = 10.0
@@ -16,6 +19,8 @@ _NAMES = ("no", "always", "unless-stopped", "on-failure")
 
 def parse(text: str) -> Restart:
     """``--restart``: no, always, unless-stopped or on-failure[:N]. Raises Invalid."""
+    from sampan.containers.options import Restart  # which a monitor does without
+
     name, colon, count = text.partition(":")
     if name not in _NAMES:
         raise Invalid(f"invalid --restart {text!r}", hint="no, always, unless-stopped or on-failure[:N]")
@@ -31,8 +36,9 @@ class Restarts:
 
     __slots__ = ("_policy", "_wait", "count", "stopped")
 
-    def __init__(self, policy: Restart) -> None:
-        self._policy = policy
+    def __init__(self, name: str, most: int = 0) -> None:
+        """By an ``options.Restart``."""
+        self._policy = name, most
         self._wait = _FIRST
         self.count = 0
         self.stopped = False

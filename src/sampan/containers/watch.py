@@ -59,10 +59,9 @@ class Watch:
 
         self._restarts: Restarts | None = None
         if job["restart"][0] != "no":
-            from sampan.containers.options import Restart
             from sampan.containers.restarts import Restarts
 
-            self._restarts = Restarts(Restart(*job["restart"]))
+            self._restarts = Restarts(*job["restart"])
 
     def start(self) -> None:
         """Lets the container run. Raises SampanError; call ``undo`` then."""
@@ -149,9 +148,9 @@ class Watch:
         reserve_state(self._directory)
         self._clients.dismiss(self._state.exit_code)
         end = time.monotonic() + wait
-        while (left := end - time.monotonic()) > 0 and not restarts.stopped:
+        while (left := end - time.monotonic()) > 0 and not self._is_stopped():
             self._poll.serve(left)
-        if restarts.stopped:
+        if self._is_stopped():
             return False
         try:
             self._renew()
@@ -161,6 +160,10 @@ class Watch:
             )
             return False
         return True
+
+    def _is_stopped(self) -> bool:
+        # Not those that the wait began with: the policy may have been changed meanwhile.
+        return bool(self._restarts and self._restarts.stopped)
 
     def _renew(self) -> None:
         from sampan.containers import monitor
