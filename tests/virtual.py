@@ -91,7 +91,8 @@ def image(cache: Path) -> Image:
     if not place.is_dir():
         with tempfile.TemporaryDirectory(prefix="making-", dir=cache) as directory:
             _make_image(Path(directory), suite, mirrors)
-            os.rename(f"{directory}/image", place)
+            if not place.is_dir():  # another run may have made the same meanwhile
+                os.rename(f"{directory}/image", place)
     return Image(place / "kernel", place / "initrd", place / "disk", (place / "python").read_text())
 
 

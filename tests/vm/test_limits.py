@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -170,21 +169,3 @@ def test_block_devices(root: Sampan) -> None:
         root, "cat /sys/fs/cgroup/io.max", "--device-read-bps", "/dev/vda:1mb", "--device-write-iops", "/dev/vda:9"
     )
     assert found == f"{numbers} rbps=1048576 wbps=max riops=max wiops=9\n"
-
-
-def test_a_root_that_is_not_at_the_top(root: Sampan) -> None:
-    """As in a container: the top of what he sees has processes in it, which are moved aside for a limit."""
-    mount = "mount -t cgroup2 none /sys/fs/cgroup"
-    run = shlex.join(root.command(*RUN, "-m", "64m", IMAGE, "cat", "/sys/fs/cgroup/memory.max"))
-    unit = [
-        "systemd-run",
-        "--quiet",
-        "--pipe",
-        "--wait",
-        "-p",
-        "Delegate=1",
-        f"--setenv=PYTHONPATH={os.environ['PYTHONPATH']}",
-    ]
-    words = [*unit, "unshare", "--cgroup", "--mount", "sh", "-c", f"{mount} && {run}"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert done.stdout == f"{64 << 20}\n", done

@@ -218,22 +218,15 @@ def newcomer() -> Iterator[Person]:
     subprocess.run(["userdel", "--remove", found.name], check=True)
 
 
-def as_service(person: Person, *words: str, delegate: bool) -> Done:
+def as_service(person: Person, *words: str) -> Done:
     """Runs sampan in a unit of the system's manager, as ``person``."""
-    unit = ["systemd-run", "--quiet", "--pipe", "--wait", "-p", f"User={person.name}", "-p", f"Delegate={delegate:d}"]
+    unit = ["systemd-run", "--quiet", "--pipe", "--wait", "-p", f"User={person.name}"]
     run = [*unit, *person.command(*words)]
     return subprocess.run(run, text=True, capture_output=True, check=False, timeout=120, stdin=subprocess.DEVNULL)
 
 
 def test_limits_that_nobody_can_set(newcomer: Person) -> None:
-    done = as_service(newcomer, *RUN, "-m", "64m", "box", "true", delegate=False)
+    done = as_service(newcomer, *RUN, "-m", "64m", "box", "true")
     assert done.returncode == 125
     assert "loginctl enable-linger" in done.stderr
-    assert as_service(newcomer, *RUN, "box", "echo", "fine", delegate=False).stdout == "fine\n"
-
-
-def test_a_service_to_which_its_cgroup_is_delegated(newcomer: Person) -> None:
-    """It and its caller are in the very group: they are moved aside, for limits alone."""
-    script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"
-    done = as_service(newcomer, *RUN, "-m", "64m", "--pids-limit", "9", "box", "sh", "-c", script, delegate=True)
-    assert done.stdout.split() == [str(64 << 20), "9"], done
+    assert as_service(newcomer, *RUN, "box", "echo", "fine").stdout == "fine\n"

@@ -18,7 +18,6 @@ else:
 
 Cgroup = tuple["Membership", ...]
 _HINT = "limits need root, or cgroups v2 and a session with systemd (loginctl enable-linger)"
-_ASIDE = "sampan-others"
 _SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 _WISHES = (
     "memory.swappiness", "memory.oom_control", "memory.soft_limit_in_bytes", "memory.low", "cpu.rt_period_us",
@@ -70,7 +69,7 @@ def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool, missing: 
     made: list[Membership] = []
     for membership in cgroup:
         try:
-            _make_directory(membership, required=required)
+            _make_directory(membership)
             _limit(membership, resources, missing)
             if membership.hierarchy.version == 2 and resources.get("devices"):
                 from sampan.runtime.cgroups import devices
@@ -187,12 +186,12 @@ def _tree(directory: str) -> list[str]:
     return [*found, directory]
 
 
-def _make_directory(membership: Membership, *, required: bool) -> None:
+def _make_directory(membership: Membership) -> None:
     for last in (False, True):
         try:
             os.makedirs(membership.directory, exist_ok=True)
             if membership.hierarchy.version == 2:
-                _delegate(membership.hierarchy.mount, os.path.dirname(membership.directory), required=required)
+                _delegate(membership.hierarchy.mount, os.path.dirname(membership.directory))
             break
         except FileNotFoundError:  # the last container of before took the parent with it just now
             if last:
@@ -207,36 +206,17 @@ def _limit(membership: Membership, resources: dict[str, Any], missing: list[str]
     _write_limits(membership, resources, missing)
 
 
-def _delegate(mount: str, parent: str, *, required: bool) -> None:
-    """Turns on, from ``mount`` down to the children of ``parent``, every controller that is on offer.
-
-    Where limits are ``required``, processes that stand in the way of that are moved aside, as in a container or a unit
-    whose group is delegated to us and has our caller in it.
-    """
+def _delegate(mount: str, parent: str) -> None:
+    """Turns on, from ``mount`` down to the children of ``parent``, every controller that is on offer."""
     directory = mount
     for part in ("", *os.path.relpath(parent, mount).split("/")):
         directory = os.path.normpath(f"{directory}/{part}")
         missing = _words(f"{directory}/cgroup.controllers") - _words(f"{directory}/cgroup.subtree_control")
         for name in missing & {*choose.CONTROLLERS, "io"}:
             try:
-                _turn_on(directory, name, move=required)
+                _write(f"{directory}/cgroup.subtree_control", f"+{name}")
             except OSError:
                 continue  # a controller that cannot be had here is missed only when a limit asks for it
-
-
-def _turn_on(directory: str, controller: str, *, move: bool) -> None:
-    try:
-        _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
-    except OSError as error:
-        if not move or error.errno != errno.EBUSY:  # cgroup-v2.rst, "No Internal Process Constraint"
-            raise
-        os.makedirs(f"{directory}/{_ASIDE}", exist_ok=True)
-        for pid in v1.processes(directory):
-            try:
-                _write(f"{directory}/{_ASIDE}/cgroup.procs", str(pid))
-            except ProcessLookupError:
-                continue
-        _write(f"{directory}/cgroup.subtree_control", f"+{controller}")
 
 
 def _words(path: str) -> set[str]:

@@ -24,11 +24,8 @@ def home(unit: str, *, required: bool) -> str:
         return ""
     mount, own = found[0].mount, systemd.path_of("self")
     path = _above(mount, own)
-    if path:
+    if path or not systemd.is_there():
         return path
-    if not systemd.is_there():
-        # Its processes can be moved aside, where a limit makes that necessary.
-        return own if own != "/" and _is_ours(f"{mount}{own}") else ""
     try:
         own = systemd.start_scope(unit, "", os.getpid(), [], "A container of sampan's, with its monitor")
         _step_down(f"{mount}{own}")
