@@ -14,7 +14,7 @@ from threading import Thread
 from types import TracebackType
 
 from sampan.errors import SampanError
-from sampan.layers.compression import Hashing, inflate
+from sampan.layers.compression import Hashing, inflate_whole
 from sampan.layers.tarball import Member
 from sampan.linux import beneath
 
@@ -33,17 +33,18 @@ else:
 
 _MAX_TAR = 48 << 20
 """Bytes of a layer that is held in memory; of a larger one the files are linked, and read for the new layer."""
-_CHUNK = 1 << 20
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
 class Note(NamedTuple):
-    """What is known of a snapshot: for which ``epoch`` it was made, the digest of its layer's tar, and of each file
-    what ``describe`` says, and behind a line break where its member begins and ends in the tar, and its size."""
+    """What is known of a snapshot: for which ``epoch`` it was made, and of each file what ``describe`` says, and behind
+    a line break where its member begins and ends in the layer's tar, and its size."""
 
     epoch: str
-    diff_id: str
     files: Mapping[bytes, bytes]
+
+
+NOTHING = Note("", {})
 
 
 def describe(digest: str, owner: tuple[int, int], mode: int, mtime: int) -> bytes:
@@ -51,9 +52,9 @@ def describe(digest: str, owner: tuple[int, int], mode: int, mtime: int) -> byte
     return b"%b %d:%d %o %d" % (digest.encode(), *owner, mode, mtime)
 
 
-def write_note(upper: str, epoch: int | None, layer: Layer, placed: Mapping[bytes, bytes], places: Places) -> None:
+def write_note(upper: str, epoch: int | None, placed: Mapping[bytes, bytes], places: Places) -> None:
     """Notes what the snapshot in ``upper`` has: files that were ``placed``, described, by path."""
-    words = [str(epoch).encode(), layer.diff_id.encode()]
+    words = [str(epoch).encode()]
     for path, described in placed.items():
         if path in places:
             words += (path, b"%b\n%d %d %d" % (described, *places[path]))
@@ -61,14 +62,14 @@ def write_note(upper: str, epoch: int | None, layer: Layer, placed: Mapping[byte
         file.write(b"\0".join(words))
 
 
-def read_note(upper: str) -> Note | None:
-    """What was noted of a snapshot; None if nothing was."""
+def read_note(upper: str) -> Note:
+    """What was noted of a snapshot; nothing if that cannot be read."""
     try:
         with open(_beside(upper), "rb") as file:
-            epoch, diff_id, *words = file.read().split(b"\0")
-    except FileNotFoundError:
-        return None
-    return Note(epoch.decode(), diff_id.decode(), dict(zip(words[::2], words[1::2], strict=True)))
+            epoch, *words = file.read().split(b"\0")
+        return Note(epoch.decode(), dict(zip(words[::2], words[1::2], strict=True)))
+    except (OSError, ValueError):
+        return NOTHING
 
 
 def find(key: str | None, cache: Cache, snapshots: Overlay, blobs: Blobs) -> Former | None:
@@ -77,28 +78,32 @@ def find(key: str | None, cache: Cache, snapshots: Overlay, blobs: Blobs) -> For
     if built is None:
         return None
     upper = snapshots.stack(built.chain)[0]
-    note = read_note(upper)
-    return Former(upper, note, built.layer, blobs) if note else None
+    return Former(upper, built.layer, blobs) if os.path.exists(_beside(upper)) else None
 
 
 class Former:
-    """The snapshot in ``upper``, of which ``note`` tells, and its ``layer``; a context manager.
+    """The snapshot in ``upper`` and its ``layer``, which is inflated from the beginning, in a thread of its own: that
+    takes as long as finding out what changed. A context manager from when files are taken from it on.
 
-    ``linked`` are the paths of the files that were taken from it.
+    ``linked`` are the paths of those files.
     """
 
-    __slots__ = ("_above", "_note", "_parent", "_root", "_tar", "_thread", "linked")
+    __slots__ = ("_above", "_note", "_parent", "_root", "_tar", "_thread", "_upper", "linked")
 
-    def __init__(self, upper: str, note: Note, layer: Layer, blobs: Blobs) -> None:
+    def __init__(self, upper: str, layer: Layer, blobs: Blobs) -> None:
         self.linked: set[bytes] = set()
-        self._note = note
-        self._root = beneath.open_root(upper)
-        self._parent, self._above = b"", os.dup(self._root)
+        self._upper = upper
+        self._note = NOTHING
+        self._root = self._above = -1
+        self._parent = b""
         self._tar = b""
         self._thread = Thread(target=self._inflate, args=(layer, blobs), daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Former:
-        self._thread.start()
+        self._note = read_note(self._upper)
+        self._root = beneath.open_root(self._upper)
+        self._above = os.dup(self._root)
         return self
 
     def __exit__(
@@ -140,13 +145,14 @@ class Former:
     def _inflate(self, layer: Layer, blobs: Blobs) -> None:
         if layer.size > _MAX_TAR // 2:
             return
+        hashing = Hashing()
         try:
             with blobs.open(layer.descriptor.digest) as blob:
-                source = Hashing(inflate(blob, size=_MAX_TAR))
-                tar = b"".join(iter(lambda: source.read(_CHUNK), b""))
+                tar = inflate_whole(blob.read(), _MAX_TAR)
         except (SampanError, OSError):
             return  # the files themselves can be read
-        if source.digest() == self._note.diff_id:
+        hashing.update(tar)
+        if hashing.digest() == layer.diff_id:
             self._tar = tar
 
 

@@ -24,7 +24,7 @@ from sampan.oci.manifest import Manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from typing import NamedTuple
 
     from sampan.build.cache import Elsewhere
@@ -88,6 +88,8 @@ class Build:
         self.keys = Keys(stores, host, self._cancellation, epoch)
         self.failure: tuple[Run, State] | None = None
         """The step whose command failed, and what it was executed on."""
+        self._formers: dict[int, Former | None] = {}
+        """Of each COPY what it made in the project's last build."""
         self._missed: dict[int, list[str]] = {}
         """Of each step the keys for which the cache had nothing."""
         self.cached: list[str] | None = []
@@ -115,6 +117,8 @@ class Build:
         if isinstance(step, Source):
             return self._image(step.image)
         tried = self._missed[id(step)] = []
+        if isinstance(step, Copy) and id(step) not in self._formers:
+            self._formers[id(step)] = self._former(step)
         below = [dated.layer for dated in inputs[0].layers]
         for key in self.keys.make(step, inputs):
             built = None if step.stage in self._fresh_stages else self.cache.get(key, below)
@@ -143,11 +147,16 @@ class Build:
         try:
             result = self._act(step, inputs, key, upper, output)
             places: Places = {}
-            layer = self._pack(upper, result, places)
+
+            def meanwhile() -> None:
+                if self._reasons and result.settled and id(step) in self.keys.seen:
+                    self._reasons.prepare(step, self.keys.describe(step, parent.chain))
+
+            layer = self._pack(upper, result, places, meanwhile)
             if result.placed and result.settled:
                 from sampan.build.former import write_note
 
-                write_note(upper, self._epoch, layer, result.placed, places)
+                write_note(upper, self._epoch, result.placed, places)
             chain = chain_ids((parent.chain, layer.diff_id))[-1] if parent.chain else layer.diff_id
             snapshots.commit(key, chain, layer.size)
         except BaseException:
@@ -197,7 +206,7 @@ class Build:
         assert isinstance(step, Copy)
         below = () if step.link else stack
         with ExitStack() as opened:
-            former = self._former(step)
+            former = self._formers[id(step)]
             if former:
                 opened.enter_context(former)
             digests = self.keys.digests(step)
@@ -269,7 +278,7 @@ class Build:
 
         return unpack(view, match, dest, to, attributes)
 
-    def _pack(self, upper: str, result: Result, places: Places) -> Layer:
+    def _pack(self, upper: str, result: Result, places: Places, meanwhile: Callable[[], object]) -> Layer:
         from sampan.layers.write import pack
 
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -278,8 +287,9 @@ class Build:
             userxattr = self._stores.snapshots.userxattr
             contents, nodes = result.contents, result.nodes
             return pack(
-                fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes, places=places
-            )
+                fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes, places=places,
+                meanwhile=meanwhile,
+            )  # fmt: skip
         finally:
             os.close(fd)
 

@@ -53,7 +53,7 @@ class Made(NamedTuple):
 class Reasons:
     """One project's: a context, a Dockerfile and a target. ``steps`` are all of the build that goes on."""
 
-    __slots__ = ("_db", "_known", "_noted", "_places", "_project", "_texts")
+    __slots__ = ("_db", "_known", "_noted", "_places", "_project", "_texts", "_told")
 
     def __init__(self, db: sqlite3.Connection, project: str, steps: Iterable[Step]) -> None:
         self._db = db
@@ -68,23 +68,31 @@ class Reasons:
         rows = db.execute("SELECT stage, number, step, key, made, reason FROM build_step WHERE project=?", (project,))
         self._known = {(row[0], row[1]): Made(row[0], row[1], row[2], row[3], row[4], row[5], {}) for row in rows}
         self._noted: dict[int, tuple[Step, str, Callable[[], Inputs], bool]] = {}
+        self._told: dict[int, tuple[str, bytes]] = {}
 
     def note(self, step: Step, key: str, describe: Callable[[], Inputs], *, performed: bool) -> None:
         """Told of each step that was performed or taken from the cache. May be called from several threads."""
         self._noted[id(step)] = (step, key, describe, performed)
 
-    def save(self) -> None:
-        """Writes down what differs from the last build."""
+    def prepare(self, step: Step, inputs: Inputs) -> None:
+        """Works out what will be written down of a step that is performed; for moments in which others work."""
+        self._told[id(step)] = self._tell(step, inputs, performed=True)
+
+    def _tell(self, step: Step, inputs: Inputs, *, performed: bool) -> tuple[str, bytes]:
         import zlib
 
+        packed = zlib.compress(_SEPARATOR.join(chain.from_iterable(inputs.items())).encode(), 1)
+        return self.explain(step, inputs) if performed else "", packed
+
+    def save(self) -> None:
+        """Writes down what differs from the last build."""
         rows = []
         for step, key, describe, performed in self._noted.values():
             last = self._known.get(self._places[id(step)])
             if last and (last.key, last.step) == (key, step.text) and not performed:
                 continue
-            inputs = describe()
-            reason, made = (self.explain(step, inputs), int(time.time())) if performed else ("", 0)
-            packed = zlib.compress(_SEPARATOR.join(chain.from_iterable(inputs.items())).encode(), 1)
+            reason, packed = self._told.get(id(step)) or self._tell(step, describe(), performed=performed)
+            made = int(time.time()) if performed else 0
             rows.append((self._project, *self._places[id(step)], step.text, key, made, reason, packed))
         if rows:
             with transaction(self._db):

@@ -1,6 +1,7 @@
 """``sampan build``: an image from a Dockerfile and its context."""
 
 import os
+import sys
 from contextlib import suppress
 
 from sampan.cli import buildargs, buildbases, buildinput, buildshow, buildwords
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sampan.oci.platform import Platform
     from sampan.store.images import Image
 
+_SWITCH = 0.0001
+"""Seconds after which a thread lets another go on: those that inflate and compress need Python in between only."""
 _UNTOLD = frozenset(("attest", "builder", "compress", "iidfile", "progress", "provenance", "quiet", "sbom"))
 """Flags that an image does not depend on."""
 _TOLD = frozenset(("add-host", "build-arg", "file", "label", "network", "package-cache", "tag", "target"))
@@ -121,6 +124,7 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
+    sys.setswitchinterval(_SWITCH)
     if arguments.on("check") or (arguments.text("call") or "build") != "build":
         return _answer("check" if arguments.on("check") else arguments.text("call") or "", arguments, context)
     if arguments.text("why") is not None:

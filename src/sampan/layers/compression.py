@@ -86,6 +86,19 @@ def inflate(
     raise _unknown(how)
 
 
+def inflate_whole(data: bytes, size: int) -> bytes:
+    """What a gzip member inflates to, in one step: other threads run meanwhile. Raises Corrupt when it is damaged, cut
+    short, or of more than ``size`` bytes."""
+    member: Any = isal_zlib.decompressobj(wbits=31)
+    try:
+        inflated: bytes = member.decompress(data, size)
+    except _IsalError as error:
+        raise Corrupt(f"a gzip layer is damaged: {error}") from error
+    if not member.eof:
+        raise Corrupt("a gzip layer is cut short, or larger than it should be")
+    return inflated
+
+
 def _unknown(how: str) -> Invalid:
     return Invalid(f"layers cannot be compressed with {how!r}", hint='known are "none", "gzip" and "zstd"')
 

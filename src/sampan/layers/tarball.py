@@ -338,7 +338,8 @@ def _check(entry: Entry, stored: int, limits: Limits) -> None:
 
 
 class Writer:
-    """Writes an archive through ``write``, which gets bytes that are its own to keep, about 1 MiB at a time.
+    """Writes an archive through ``write``, which gets bytes that are its own to keep, 1 MiB at a time: what compresses
+    them may make other bytes of the same archive if they come in other pieces.
 
     Times are written in whole seconds, as Docker does: a pax header for every file's nanoseconds would add a kilobyte
     to each, and would make layers differ that are equal to everyone else.
@@ -379,19 +380,23 @@ class Writer:
     def finish(self) -> None:
         """Ends the archive and hands over what is left."""
         self._put(_ZEROS * 2)
-        self._flush()
+        self._write(b"".join(self._parts))
 
     def _put(self, data: bytes | memoryview) -> None:
         self._parts.append(data)
         self._size += len(data)
         if self._size >= _BUFFER:
-            self._flush()
+            self._hand_over()
 
-    def _flush(self) -> None:
-        parts = self._parts
-        self._written += self._size
-        self._parts, self._size = [], 0
-        self._write(b"".join(parts))
+    def _hand_over(self) -> None:
+        """Passes on as many whole pieces as there are."""
+        joined = b"".join(self._parts)
+        end = len(joined) - len(joined) % _BUFFER
+        for begin in range(0, end, _BUFFER):
+            self._write(joined[begin : begin + _BUFFER])
+        rest = joined[end:]
+        self._written += end
+        self._parts, self._size = [rest], len(rest)
 
 
 def encode(entry: Entry) -> bytes:

@@ -74,6 +74,7 @@ def pack(
     contents: Contents = NOTHING,
     nodes: Nodes = AS_FOUND,
     places: Places | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Layer:
     """Stores the changes that the upper directory behind ``root_fd`` stands for as a layer blob.
 
@@ -81,13 +82,20 @@ def pack(
     ``places`` as for ``write``. Raises what ``changes`` and ``pack_entries`` raise.
     """
     entries = changes(root_fd, userxattr=userxattr, epoch=epoch, contents=contents, nodes=nodes)
-    return pack_entries(entries, blobs, compression, places)
+    return pack_entries(entries, blobs, compression, places, meanwhile)
 
 
-def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip", places: Places | None = None) -> Layer:
+def pack_entries(
+    entries: Changes,
+    blobs: BlobStore,
+    compression: str = "gzip",
+    places: Places | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Layer:
     """Stores ``entries`` as a layer blob, in bounded memory.
 
-    Reading and hashing go on in this thread, compressing in another: the two take about as long. Raises what
+    Reading and hashing go on in this thread, compressing in another, which takes a little longer: then ``meanwhile`` is
+    called. Raises what
     ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
     """
     plain, stored = Hashing(), 0
@@ -107,6 +115,7 @@ def pack_entries(entries: Changes, blobs: BlobStore, compression: str = "gzip", 
                 behind.put(data)
 
             size = write(entries, pass_on, places)
+            meanwhile()
         deflate.finish()
         digest = blob.commit()
     annotations = {COMPRESSOR: deflate.implementation} if deflate.implementation else {}
