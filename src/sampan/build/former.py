@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 else:
     from sampan.values import NamedTuple
 
-_MAX_TAR = 48 << 20
-"""Bytes of a layer that is held in memory; of a larger one the files are linked, and read for the new layer."""
+_MAX_TAR = 16 << 20
+"""Bytes of a layer that is held in memory, of which several are at once; of a larger one the files are linked, and read
+for the new layer."""
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
@@ -143,7 +144,7 @@ class Former:
         return found
 
     def _inflate(self, layer: Layer, blobs: Blobs) -> None:
-        if layer.size > _MAX_TAR // 2:
+        if layer.size > _MAX_TAR:
             return
         hashing = Hashing()
         try:

@@ -126,6 +126,7 @@ class Build:
                 for missed in tried:
                     self.cache.put(missed, built, step.text)
                 self.chains.add(built.chain)
+                self._formers.pop(id(step), None)
                 self._note(step, inputs, key, performed=False)
                 return _upon(inputs[0], built)
             tried.append(key)
@@ -206,7 +207,7 @@ class Build:
         assert isinstance(step, Copy)
         below = () if step.link else stack
         with ExitStack() as opened:
-            former = self._formers[id(step)]
+            former = self._formers.pop(id(step))
             if former:
                 opened.enter_context(former)
             digests = self.keys.digests(step)
