@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.build.dockerfile import instructions, lines, stages, words
+from sampan.build.dockerfile import instructions, lines, parsers, stages, words
 from sampan.build.dockerfile.instructions import From, Instruction
 from sampan.errors import Invalid
 
@@ -63,13 +63,13 @@ def test_parser_files(folder: Path) -> None:
         assert keyword.lower() == match[1]
         assert list(flags) == re.findall(r'"(.*?)"', match[2] or "")
         try:
-            found = instructions.parse(line, document.escape)
+            found = parsers.parse(line, document.escape)
         except Invalid:
             assert keyword in refused
             continue
         expected = [ast.literal_eval(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', result[match.end() :])]
         if isinstance(found, instructions.OnBuild):
-            inner = instructions.parse(line._replace(text=found.trigger), document.escape)
+            inner = parsers.parse(line._replace(text=found.trigger), document.escape)
             assert f"(onbuild ({inner.line.text.split()[0].lower()} " in result
             assert flat(inner) == expected
         else:

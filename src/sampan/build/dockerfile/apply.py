@@ -5,125 +5,27 @@ The words of the history are BuildKit's (frontend/dockerfile/dockerfile2llb), fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from sampan.build import graph, ignore, remote
 from sampan.build.dockerfile import arguments, instructions, lines, mounts, values, words
 from sampan.build.dockerfile.instructions import Command, Instruction, Transfer
 from sampan.build.dockerfile.lines import Heredoc, Line
+from sampan.build.dockerfile.state import StageState
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Mount, Step
 from sampan.build.remote import Remote, Repository
 from sampan.errors import Denied, Unsupported
-from sampan.events import Report, Warned
 from sampan.oci import platform as platforms
-from sampan.oci.config import ContainerConfig
-from sampan.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NamedTuple
-else:
-    from sampan.values import NamedTuple
+    from typing import Any
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_DEFAULT_SHELL = ("/bin/sh", "-c")
 HOST_NETWORK = "network.host"
 INSECURE = "security.insecure"
 """What --allow calls the host's network, and all privileges."""
 _SCRIPTS = "/dev/pipes"
-_COMMENT = "buildkit.dockerfile.v0"
-
-
-class Scope(NamedTuple):
-    """What is the same for all stages of a build."""
-
-    build_args: Mapping[str, str]
-    globals: Mapping[str, str]
-    """The platform ARGs and those before the first FROM, with their values."""
-    proxies: Mapping[str, str]
-    """Predefined proxy ARGs that were given: every RUN sees them."""
-    escape: str
-    report: Report
-    allowed: Collection[str] = ()
-    """What the one who builds has agreed to (--allow)."""
-
-
-class StageState:
-    """A stage in the making: its last step, and the image's config so far."""
-
-    __slots__ = ("args", "author", "cmd_is_own", "config", "env", "history", "label", "platform", "prefix", "scope",
-                 "step", "triggers")  # fmt: skip
-
-    def __init__(self, scope: Scope, label: str, step: Step, config: ContainerConfig, platform: Platform) -> None:
-        self.scope = scope
-        self.label = label
-        self.step = step
-        self.config = config._replace(on_build=())
-        self.triggers = config.on_build
-        """ONBUILD instructions of the base, to be performed first."""
-        self.platform = platform
-        self.history: list[dict[str, Any]] = []
-        self.author = ""
-        # An entry without "=" (malformed; it would name a variable of the host's) is left out.
-        self.env = dict(entry.split("=", 1) for entry in config.env if entry.find("=") > 0)
-        self.env.setdefault("PATH", DEFAULT_PATH)
-        self.args: dict[str, str | None] = {}
-        self.cmd_is_own = False
-        """CMD was set in this stage, not inherited."""
-        self.prefix = ""
-
-    @property
-    def directory(self) -> str:
-        return self.config.working_dir or "/"
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What ``$name`` stands for: of an ENV and an ARG of the same name, the later one counts (as in BuildKit)."""
-        return {**self.env, **{name: value for name, value in self.args.items() if value is not None}}
-
-    def child(self, label: str) -> StageState:
-        """The beginning of a stage that is FROM this one."""
-        state = StageState(self.scope, label, self.step, self.config, self.platform)
-        state.env = dict(self.env)
-        state.args = dict(self.args)
-        state.history = list(self.history)
-        state.author = self.author
-        return state
-
-    def enter(self, path: str) -> None:
-        """Changes the working directory, from the present one if ``path`` is relative."""
-        self.config = self.config._replace(working_dir=values.joined(self.directory, path))
-
-    def final_config(self) -> ContainerConfig:
-        return self.config._replace(env=self.environment())
-
-    def environment(self) -> tuple[str, ...]:
-        return tuple(f"{name}={value}" for name, value in self.env.items())
-
-    def expand(self, line: Line, text: str, variables: Mapping[str, str] | None = None) -> str:
-        """Raises Invalid, showing ``line``."""
-        with line.showing(text):
-            return words.expand(text, self.variables if variables is None else variables, Rules(self.scope.escape))
-
-    def argv(self, command: Command) -> tuple[str, ...]:
-        if not command.shell:
-            return command.words
-        return (*(self.config.shell or _DEFAULT_SHELL), "".join(command.words))
-
-    def did(self, what: str, *, layer: bool = False) -> None:
-        """Adds a history entry."""
-        entry: dict[str, Any] = {"created_by": what, "comment": _COMMENT}
-        self.history.append(entry if layer else {**entry, "empty_layer": True})
-
-    def shown(self, line: Line) -> str:
-        """What progress shows for ``line``: as written, no variable expanded."""
-        text = " ".join(line.text.split())
-        if line.heredocs:
-            first, *more = line.heredocs[0].content.strip().split("\n")
-            text += f" ({first}{'…' if more else ''})"
-        return self.prefix + remote.redacted(text)
-
 
 Origin = Context | Step | None
 
@@ -214,7 +116,7 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
     inline = tuple((document.name, _inline(state, line, document)) for document in transfer.inline)
     absolute = values.destination(state.directory, dest)
     if len(sources) + len(inline) > 1 and not absolute.endswith("/"):
-        _warn(state, line, f"{keyword} of several sources takes {dest} for a directory; end it in /")
+        state.scope.warn(line, f"{keyword} of several sources takes {dest} for a directory; end it in /")
         absolute += "/"
     state.step = graph.Copy(
         state.step,
@@ -342,13 +244,10 @@ _APPLY: dict[type, Callable[[StageState, Any], None]] = {
 }
 
 
-def _warn(state: StageState, line: Line, message: str) -> None:
-    state.scope.report(Warned(f"{line.filename}:{line.number}: {message}"))
-
-
 def _doubt(state: StageState, line: Line, command: Command) -> None:
     if instructions.looks_like_exec_form(command):
-        _warn(state, line, f"{line.text.split()[0]} looks like a JSON array but is none, so a shell runs it as it is")
+        keyword = line.text.split()[0]
+        state.scope.warn(line, f"{keyword} looks like a JSON array but is none, so a shell runs it as it is")
 
 
 def _unsupported(line: Line, what: str, at: str, hint: str | None = None) -> Exception:
@@ -388,7 +287,7 @@ def _source(state: StageState, transfer: Transfer, source: str) -> str | Remote:
         found = remote.parse(source)
     if found is None:
         if not source:
-            _warn(state, line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
+            state.scope.warn(line, f"a source of {keyword} is empty, which means everything; is a variable not set?")
         return _inside(source, bool(transfer.parents))
     is_repository = isinstance(found, Repository)
     if keyword == "COPY":
@@ -410,7 +309,7 @@ def _check_remote_flags(state: StageState, transfer: Transfer, meant: Sequence[s
     if transfer.checksum and (len(meant) != 1 or not some):
         raise line.fault("--checksum needs exactly one source, a URL or a git repository", "--checksum")
     if transfer.keep_git_dir and not any(isinstance(source, Repository) for source in meant):
-        _warn(state, line, "--keep-git-dir has no effect: no source is a git repository")
+        state.scope.warn(line, "--keep-git-dir has no effect: no source is a git repository")
 
 
 def _expanded(state: StageState, line: Line, pairs: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from sampan.build.dockerfile import instructions, lines
-from sampan.build.dockerfile.apply import Scope, StageState, apply
+from sampan.build.dockerfile import instructions, lines, parsers
+from sampan.build.dockerfile.apply import apply
+from sampan.build.dockerfile.state import Scope, StageState
 from sampan.build.graph import Scratch
 from sampan.errors import Invalid
 from sampan.events import quiet
@@ -34,7 +35,7 @@ def changed(config: ContainerConfig, texts: Sequence[str]) -> ContainerConfig:
         document = lines.parse(text.encode(errors="surrogateescape"), "--change")
         if len(document.lines) != 1:
             raise Invalid(f"--change {text!r} is not one instruction", hint='for example --change "ENV DEBUG=1"')
-        found = instructions.parse(document.lines[0], document.escape)
+        found = parsers.parse(document.lines[0], document.escape)
         if not isinstance(found, KINDS):
             known = " ".join(kind.__name__.upper() for kind in KINDS)
             raise Invalid(f"{text.split()[0].upper()} is not a valid change command", hint=f"valid are {known}")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 
-from sampan.build.dockerfile import arguments, checks, findings, instructions, lines, pythonic, stages
+from sampan.build.dockerfile import arguments, checks, findings, lines, parsers, pythonic, stages
 from sampan.build.dockerfile.findings import Finding, Surroundings
 from sampan.build.dockerfile.stages import Dockerfile
 from sampan.build.dockerfile.view import View, begun, needed
@@ -64,7 +64,7 @@ def _before_the_fault(text: bytes, filename: str) -> bytes:
         document = lines.parse(text, filename)
         for line in document.lines:
             try:
-                instructions.parse(line, document.escape)
+                parsers.parse(line, document.escape)
             except SampanError:
                 return b"".join(re.findall(rb"[^\n]*\n|[^\n]+\Z", text)[: line.number - 1])
     return b""

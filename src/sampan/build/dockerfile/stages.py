@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sampan.build.dockerfile import instructions, lines
+from sampan.build.dockerfile import lines, parsers
 from sampan.build.dockerfile.instructions import Arg, From, Instruction
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.statement import did_you_mean
@@ -48,7 +48,7 @@ def parse(data: bytes, filename: str = "Dockerfile") -> Dockerfile:
     bases: list[From] = []
     bodies: list[list[Instruction]] = []
     for line in document.lines:
-        found = instructions.parse(line, document.escape)
+        found = parsers.parse(line, document.escape)
         if isinstance(found, From):
             bases.append(found)
             bodies.append([])

@@ -10,12 +10,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from sampan.build.context import open_context
-from sampan.build.dockerfile import apply, arguments, instructions, lines, stages, words
-from sampan.build.dockerfile.apply import Origin, Scope, StageState
+from sampan.build.dockerfile import apply, arguments, lines, parsers, stages, words
+from sampan.build.dockerfile.apply import Origin
 from sampan.build.dockerfile.instructions import From, Instruction, Maintainer, OnBuild, Run, Transfer
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.mounts import RunMount
 from sampan.build.dockerfile.stages import Stage
+from sampan.build.dockerfile.state import Scope, StageState
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.build.dockerfile.words import Rules
 from sampan.build.graph import Context, Copy, Graph, Scratch, Source, Step
@@ -159,8 +160,7 @@ class _Build:
         if earlier:
             parent = self._states[earlier.number]
             if stage.base.platform and self._stage_platform(stage) != parent.platform:
-                message = f"--platform has no effect: stage {base} is for {parent.platform}"
-                self._scope.report(Warned(f"{stage.base.line.filename}:{stage.base.line.number}: {message}"))
+                self._scope.warn(stage.base.line, f"--platform has no effect: stage {base} is for {parent.platform}")
             return parent.child(label)
         if base == "scratch":
             step = Scratch(label, line=stage.base.line.number)
@@ -315,7 +315,7 @@ def _triggers(stage: Stage, texts: tuple[str, ...] | list[str], base: str) -> li
             raise stage.base.line.fault(f"an ONBUILD trigger of {base} is not one instruction", stage.base.image)
         # Steps and warnings name the FROM, for the trigger has no line in this Dockerfile.
         line = document.lines[0]._replace(number=stage.base.line.number)
-        trigger = instructions.parse(line)
+        trigger = parsers.parse(line)
         if isinstance(trigger, From | OnBuild | Maintainer):
             raise line.fault("this instruction cannot be an ONBUILD trigger")
         found.append(trigger)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from sampan.build.dockerfile import instructions, stages, words
-from sampan.build.dockerfile.apply import DEFAULT_PATH
 from sampan.build.dockerfile.findings import Surroundings
 from sampan.build.dockerfile.instructions import Instruction, Run, Transfer
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.stages import Dockerfile, Stage
+from sampan.build.dockerfile.state import DEFAULT_PATH
 from sampan.build.dockerfile.words import Rules
 from sampan.errors import Invalid
 from sampan.oci import platform as platforms

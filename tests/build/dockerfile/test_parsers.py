@@ -2,7 +2,7 @@
 
 import pytest
 
-from sampan.build.dockerfile import instructions, lines
+from sampan.build.dockerfile import instructions, lines, parsers
 from sampan.build.dockerfile.instructions import Command, Instruction, looks_like_exec_form
 from sampan.build.dockerfile.mounts import parse as parse_mount
 from sampan.errors import Invalid
@@ -10,7 +10,7 @@ from sampan.errors import Invalid
 
 def parse(text: str) -> instructions.From | Instruction:
     (line,) = lines.parse(text.encode()).lines
-    return instructions.parse(line)
+    return parsers.parse(line)
 
 
 def without_line(text: str) -> tuple[object, ...]:
