@@ -13,8 +13,9 @@ import pytest
 from machines import Machine, connect
 from sampan.errors import Conflict, Unavailable
 from sampan.linux import netlink
-from sampan.networks import bridge
-from sampan.networks.bridge import Endpoint, Network
+from sampan.networks import bridge, membership
+from sampan.networks.bridge import Network
+from sampan.networks.endpoints import Endpoint
 from sampan.networks.ports import Port
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -32,11 +33,13 @@ class World:
         self.host.run(f"ip route add default via {OUTSIDE}")
 
     def attach(self, machine: Machine, container_id: str, *ports: Port, network: Network = bridge.DEFAULT) -> Endpoint:
-        endpoint: Endpoint = self.host.call(bridge.attach, self.directory, container_id, machine.pid, ports, network)
+        endpoint: Endpoint = self.host.call(
+            membership.attach, self.directory, container_id, machine.pid, ports, network
+        )
         return endpoint
 
     def detach(self, container_id: str) -> None:
-        self.host.call(bridge.detach, self.directory, container_id)
+        self.host.call(membership.detach, self.directory, container_id)
 
     def interfaces(self) -> set[str]:
         return {link["ifname"] for link in json.loads(self.host.run("ip -json link"))}
@@ -235,7 +238,7 @@ def test_a_process_that_is_gone_is_an_error(world: World) -> None:
     world.two.close()
     world.two = Machine("two again")
     with pytest.raises(Unavailable, match=r"111111111111 gets no place in network bridge: No such file"):
-        world.host.call(bridge.attach, world.directory, ONE, pid)
+        world.host.call(membership.attach, world.directory, ONE, pid)
 
 
 def test_flushed_rules_come_back_with_all_containers(world: World) -> None:
@@ -269,7 +272,7 @@ def test_ten_at_once(world: World) -> None:
     try:
         calls = [
             world.host.start(
-                bridge.attach, world.directory, f"{number:064x}", machine.pid, [Port("", 9000 + number, 80)]
+                membership.attach, world.directory, f"{number:064x}", machine.pid, [Port("", 9000 + number, 80)]
             )
             for number, machine in enumerate(machines)
         ]
@@ -278,7 +281,7 @@ def test_ten_at_once(world: World) -> None:
         for number, machine in enumerate(machines):
             machine.serve("0.0.0.0", 80)
             assert world.host.fetch("127.0.0.1", 9000 + number).startswith(f"{machine.name} ")
-        for call in [world.host.start(bridge.detach, world.directory, f"{n:064x}") for n in range(10)]:
+        for call in [world.host.start(membership.detach, world.directory, f"{n:064x}") for n in range(10)]:
             call.result()
         assert world.files() == []
         assert world.published() == ""
@@ -289,7 +292,7 @@ def test_ten_at_once(world: World) -> None:
 
 def test_two_stores_share_the_bridge(world: World, tmp_path: Path) -> None:
     first = world.attach(world.one, ONE)
-    second = world.host.call(bridge.attach, str(tmp_path / "other"), ONE, world.two.pid)
+    second = world.host.call(membership.attach, str(tmp_path / "other"), ONE, world.two.pid)
     assert first.address != second.address
     assert first.gateway == second.gateway
     world.one.serve("0.0.0.0", 80)
@@ -308,7 +311,7 @@ def _attach_and_die(step: int, directory: str, container_id: str, pid: int, port
         return send(*arguments)
 
     netlink.Socket._frame = count  # type: ignore[method-assign]
-    return bridge.attach(directory, container_id, pid, [port]).address
+    return membership.attach(directory, container_id, pid, [port]).address
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -346,7 +349,7 @@ def test_a_small_network_gets_full_and_has_room_again(world: World) -> None:
         assert addresses == {f"10.77.0.{number}" for number in range(2, 7)}
         with pytest.raises(Unavailable, match="no address left"):
             world.attach(machines[5], "f" * 64, network=small)
-        world.host.call(bridge.detach, world.directory, f"{2:064x}", small)
+        world.host.call(membership.detach, world.directory, f"{2:064x}", small)
         world.attach(machines[5], "f" * 64, network=small)
     finally:
         for machine in machines:

@@ -306,16 +306,16 @@ class _Bridged:
     """A container's place in the default bridge network, until it is closed."""
 
     def __init__(self, networks: str, pid: int) -> None:
-        from sampan.networks import bridge
+        from sampan.networks import membership
 
         self._networks = networks
         self._identifier = os.urandom(32).hex()
-        bridge.attach(networks, self._identifier, pid)
+        membership.attach(networks, self._identifier, pid)
 
     def close(self) -> None:
-        from sampan.networks import bridge
+        from sampan.networks import membership
 
-        bridge.detach(self._networks, self._identifier)
+        membership.detach(self._networks, self._identifier)
 
 
 def _raise_failure(process: launch.Process) -> None:

@@ -21,9 +21,9 @@ def release(container: Container, stores: Stores) -> None:
     ending.let_go(container)
     _end_orphan(container)
     if container.options.is_bridged and not stores.rootless:
-        from sampan.networks import bridge
+        from sampan.networks import membership
 
-        bridge.detach_all(stores.paths.networks, container.id)
+        membership.detach_all(stores.paths.networks, container.id)
     cgroups.remove_path(read_state(container.directory).cgroup or container.cgroup)
 
 

@@ -7,8 +7,9 @@ from sampan.containers import streams
 from sampan.containers.options import Joining
 from sampan.containers.record import Container
 from sampan.errors import Conflict, NotFound
-from sampan.networks import bridge, endpoints
-from sampan.networks.bridge import Network, Wish
+from sampan.networks import endpoints, membership
+from sampan.networks.bridge import DEFAULT, Network
+from sampan.networks.membership import Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def of(container: Container, networks: Networks | None) -> list[tuple[Any, ...]]
     places: list[tuple[Any, ...]] = []
     for joining in _joined(container):
         own = joining.network != "bridge"
-        network = networks.find(joining.network).network if own and networks else bridge.DEFAULT
+        network = networks.find(joining.network).network if own and networks else DEFAULT
         places.append((network, joining.address, joining.mac, _names(container, joining)))
     return places
 
@@ -51,7 +52,7 @@ def connect(container: Container, joining: Joining, network: Network, stores: St
         taken = {endpoint.inside for endpoint in endpoints.of_container(directory, container.id).values()}
         interface = next(name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken)
         wish = Wish(joining.address, joining.mac, _names(container, joining), interface)
-        bridge.attach(directory, container.id, state.pid, (), network, wish)
+        membership.attach(directory, container.id, state.pid, (), network, wish)
     _settle(container, (*present, joining), stores)
 
 
@@ -63,8 +64,8 @@ def disconnect(container: Container, network: Network, stores: Stores) -> None:
         raise NotFound(f"container {container.name} is not connected to network {network.name}")
     state = container.state()
     if state.status == "running":
-        bridge.detach(stores.paths.networks, container.id, network)
-        bridge.lead_out(stores.paths.networks, container.id, state.pid)
+        membership.detach(stores.paths.networks, container.id, network)
+        membership.lead_out(stores.paths.networks, container.id, state.pid)
     _settle(container, left, stores)
 
 

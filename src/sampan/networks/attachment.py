@@ -52,15 +52,16 @@ class Attachment:
         What the packet filter does not redirect, which is IPv6 and everything while its rules are lost, arrives at the
         sockets that hold the ports, and is forwarded from there.
         """
-        from sampan.networks import bridge
+        from sampan.networks import membership
+        from sampan.networks.bridge import Network
 
         self.is_bridged = True
         for number, (settings, address, mac, names) in enumerate(places):
             # Ports lead to the first: it is the one by which answers leave.
             ports = () if number else self.ports
-            wish = bridge.Wish(address, mac, tuple(names), f"eth{number}")
-            network = bridge.Network(*settings)
-            endpoint = bridge.attach(self._directory, self._container_id, pid, ports, network, wish)
+            wish = membership.Wish(address, mac, tuple(names), f"eth{number}")
+            network = Network(*settings)
+            endpoint = membership.attach(self._directory, self._container_id, pid, ports, network, wish)
             if not number:
                 self.address, self.gateway = endpoint.address, endpoint.gateway
         self._forward(pid, poll, [each for each in self._reservations if each.port.protocol in ("tcp", "udp")])
@@ -121,10 +122,10 @@ class Attachment:
             self._uplink.close()
             self._uplink = None
         if self.is_bridged:
-            from sampan.networks import bridge
+            from sampan.networks import membership
 
             self.is_bridged = False
-            bridge.detach_all(self._directory, self._container_id)
+            membership.detach_all(self._directory, self._container_id)
         for reservation in self._reservations:
             reservation.close()
         self._reservations = []
