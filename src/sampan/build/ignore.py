@@ -11,7 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator
 
-from sampan.build.wildcards import held
+from sampan.build.wildcards import BRACKET, character_class, held
 from sampan.errors import Invalid
 
 TYPE_CHECKING = False
@@ -117,13 +117,10 @@ def _pattern(line: str) -> Pattern:
     return _compile(text, negated)
 
 
-_CHARACTER = r"(?:\\.|[^\\\]-])"
 _TOKEN = re.compile(
-    rf"(?P<any>\*\*/?)|(?P<star>\*)|(?P<one>\?)|\[(?P<negated>\^?)(?P<set>(?:{_CHARACTER}(?:-{_CHARACTER})?)+)\]"
-    r"|\\(?P<escaped>.)|(?P<plain>[^\\\[])",
+    rf"(?P<any>\*\*/?)|(?P<star>\*)|(?P<one>\?)|{BRACKET}|\\(?P<escaped>.)|(?P<plain>[^\\\[])",
     re.DOTALL,
 )
-_RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
 
 
 _STAR, _ANY, _ANY_DIRECTORIES = "[^/]*", ".*", "(?:.*/)?"
@@ -198,12 +195,3 @@ def _translated(token: re.Match[str], last: bool) -> str:
     if token["set"]:
         return character_class(token["set"], bool(token["negated"]))
     return re.escape(token["escaped"] or token["plain"])
-
-
-def character_class(text: str, negated: bool) -> str:
-    """The inside of a bracket expression of path/filepath.Match as a regular expression."""
-    ranges = ((low[-1], (high or low)[-1]) for low, high in _RANGE.findall(text))
-    inner = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
-    if not inner:  # only ranges that end before they begin: no character is among them
-        return "." if negated else "(?!)"
-    return f"[{'^' if negated else ''}{inner}]"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 from sampan.build.graph import Context
-from sampan.build.wildcards import held
+from sampan.build.wildcards import BRACKET, character_class, held
 from sampan.errors import Invalid, NotFound
 from sampan.layers import xattrs
 from sampan.linux import beneath, ownership
@@ -278,13 +278,7 @@ def _matches(view: View, directory: bytes, patterns: list[re.Pattern[str]]) -> I
                 yield from _matches(view, path, patterns[1:])
 
 
-_CHARACTER = r"(?:\\.|[^\\\]-])"
-_TOKEN = re.compile(
-    rf"(?P<star>\*+)|(?P<any>\?)|\[(?P<negated>\^?+)(?P<set>(?:{_CHARACTER}(?:-{_CHARACTER})?)+)\]"
-    r"|\\(?P<escaped>.)|(?P<plain>[^\\\[])",
-    re.DOTALL,
-)
-_RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
+_TOKEN = re.compile(rf"(?P<star>\*+)|(?P<any>\?)|{BRACKET}|\\(?P<escaped>.)|(?P<plain>[^\\\[])", re.DOTALL)
 
 
 def component(pattern: str, source: str) -> re.Pattern[str]:
@@ -300,15 +294,7 @@ def component(pattern: str, source: str) -> re.Pattern[str]:
         elif token["any"]:
             parts.append(".")
         elif token["set"]:
-            parts.append(_set(token["set"], bool(token["negated"])))
+            parts.append(character_class(token["set"], bool(token["negated"])))
         else:
             parts.append(re.escape(token["escaped"] or token["plain"]))
     return re.compile(held(parts, ".*", ends=True), re.DOTALL)
-
-
-def _set(text: str, negated: bool) -> str:
-    ranges = ((low[-1], (high or low)[-1]) for low, high in _RANGE.findall(text))
-    inner = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
-    if not inner:  # only ranges that end before they begin: no character is among them
-        return "." if negated else "(?!)"
-    return f"[{'^' if negated else ''}{inner}]"

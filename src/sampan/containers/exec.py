@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from _signal import SIGWINCH
 
 from sampan import plainjson
 from sampan.containers import streams
 from sampan.containers.record import Container
 from sampan.errors import Conflict, SampanError
+from sampan.linux.sockets import Connection, Pipes
 from sampan.runtime import handshake, launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NamedTuple
-
-    from sampan.linux.sockets import Connection
 else:
     from sampan.values import NamedTuple
 
@@ -54,40 +54,17 @@ def execute(
     with open(f"{container.directory}/config.json", "rb") as file:
         spec = plainjson.loads(file.read())
     job = {"process": _process(spec["process"], request, state.pid, warn), "detached": detached}
-    ends = _Ends(interactive=interactive, piped=not request.terminal and not detached)
-    end = _ask(container, job, ends)
+    pipes = Pipes(interactive=interactive, unused=request.terminal or detached)
+    end = _ask(container, job, pipes)
     try:
         if request.terminal and not detached:
             return _with_terminal(end, interactive, request.keys)
-        return _started(end) if detached else _with_pipes(end, ends)
+        return _started(end) if detached else _with_pipes(end, pipes)
     finally:
         end.close()
 
 
-class _Ends:
-    """The ends of pipes: ``theirs`` become the program's standard descriptors, the others are the caller's."""
-
-    def __init__(self, *, interactive: bool, piped: bool) -> None:
-        self.outputs: dict[int, int] = {}
-        self.input = -1
-        if not piped:
-            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            self.theirs = null, null, null
-            return
-        # Not the caller's own descriptors: a program could open a file behind those anew through /proc/self/fd.
-        ends = []
-        for number in (1, 2):
-            reading, writing = os.pipe()
-            self.outputs[reading] = number
-            ends.append(writing)
-        if interactive:
-            standard_input, self.input = os.pipe()
-        else:
-            standard_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self.theirs = standard_input, ends[0], ends[1]
-
-
-def _ask(container: Container, job: dict[str, Any], ends: _Ends) -> Connection:
+def _ask(container: Container, job: dict[str, Any], pipes: Pipes) -> Connection:
     """Asks the container's monitor for a process, which without a terminal begins at once. Raises Conflict if there is
     no monitor any more."""
     asked = os.memfd_create("exec")
@@ -95,12 +72,12 @@ def _ask(container: Container, job: dict[str, Any], ends: _Ends) -> Connection:
         os.write(asked, plainjson.dumps(job).encode())
         try:
             end = streams.connect(container.socket)
-            end.send_descriptors(streams.EXECUTE, (asked, *ends.theirs))
+            end.send_descriptors(streams.EXECUTE, (asked, *pipes.theirs))
         except OSError:
             raise Conflict(f"container {container.name} is not running any more") from None
     finally:
         os.close(asked)
-        for fd in set(ends.theirs):
+        for fd in set(pipes.theirs):
             os.close(fd)
     return end
 
@@ -125,13 +102,13 @@ def _await(entered: launch.Process) -> int:
         return 137  # the monitor was killed, and all of the container with it
 
 
-def _with_pipes(end: Connection, ends: _Ends) -> int:
+def _with_pipes(end: Connection, pipes: Pipes) -> int:
     from sampan.containers import session  # while the monitor is at work
 
     with session.Signals(lambda number: _kill(end, number)) as signals:
         entered = launch.Process(0, end)
         handshake.expect(end, b"running")
-        session.pump(ends.outputs, ends.input, end, signals)
+        session.pump(pipes.outputs, pipes.input, end, signals)
         return _await(entered)
 
 
@@ -144,12 +121,12 @@ def _with_terminal(end: Connection, interactive: bool, keys: bytes) -> int:
 
     def on_signal(number: int) -> None:
         size = terminal.size(0) or terminal.size(1)
-        if number != 28:  # SIGWINCH
+        if number != SIGWINCH:
             _kill(end, number)
         elif size:
             terminal.set_size(master, *size)
 
-    on_signal(28)
+    on_signal(SIGWINCH)
     with terminal.raw(0 if interactive else -1), session.Signals(on_signal) as signals:
         entered.start()
         if session.pump({master: 1}, master if interactive else -1, end, signals, keys):

@@ -14,7 +14,7 @@ from _signal import SIG_IGN, SIGPIPE, signal
 
 from sampan import plainjson
 from sampan.linux import syscalls
-from sampan.linux.sockets import Connection
+from sampan.linux.sockets import Connection, Pipes
 from sampan.runtime import handshake, parent
 
 TYPE_CHECKING = False
@@ -23,30 +23,6 @@ if TYPE_CHECKING:
 
     from sampan.containers.executions import Process
     from sampan.containers.watch import Watch
-
-
-class Streams:
-    """The pipes of a container's program: ``theirs`` become its standard descriptors, the others are kept."""
-
-    __slots__ = ("input", "outputs", "theirs")
-
-    def __init__(self, *, interactive: bool, terminal: bool) -> None:
-        self.outputs: dict[int, int] = {}  # descriptor → stream
-        self.input = -1
-        if terminal:
-            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            self.theirs = null, null, null
-            return
-        ends = []
-        for stream in (1, 2):
-            reading, writing = os.pipe()
-            self.outputs[reading] = stream
-            ends.append(writing)
-        if interactive:
-            standard_input, self.input = os.pipe()
-        else:
-            standard_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self.theirs = standard_input, ends[0], ends[1]
 
 
 def main() -> None:
@@ -84,24 +60,24 @@ def _begin(job: dict[str, Any], control: Connection) -> Watch:
         linux = job["spec"]["linux"]
         home = delegation.home(f"sampan-{job['id']}.scope", required=bool(linux.get("resources")))
         linux["cgroupsPath"] = home + linux["cgroupsPath"]
-    process, streams = make(job)
+    process, pipes = make(job)
     # Loaded while the container's first process sets itself up.
     from sampan.containers.watch import Watch
 
-    return Watch(job, control, process, streams, lock)
+    return Watch(job, control, process, pipes, lock)
 
 
-def make(job: dict[str, Any]) -> tuple[Process, Streams]:
+def make(job: dict[str, Any]) -> tuple[Process, Pipes]:
     """The first process of ``job``'s container as far as its namespaces, and what it is connected with. Raises
     SampanError."""
     directory, spec = job["directory"], job["spec"]
-    streams = Streams(interactive=job["interactive"], terminal=bool(spec["process"].get("terminal")))
+    pipes = Pipes(interactive=job["interactive"], unused=bool(spec["process"].get("terminal")))
     try:
-        process = _create(job, spec, directory, streams.theirs)
+        process = _create(job, spec, directory, pipes.theirs)
     finally:
-        for fd in set(streams.theirs):
+        for fd in set(pipes.theirs):
             os.close(fd)
-    return process, streams
+    return process, pipes
 
 
 def _create(job: dict[str, Any], spec: dict[str, Any], directory: str, stdio: tuple[int, int, int]) -> Process:

@@ -9,6 +9,7 @@ from sampan.containers.options import Options
 from sampan.containers.state import State, read_state
 from sampan.errors import Conflict, NotFound
 from sampan.linux import locks
+from sampan.store import database
 from sampan.store import sqlite as sqlite3
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ else:
     from sampan.values import NamedTuple
 
 _COLUMNS = "id, name, image_id, image_name, created, options"
-_HEX = frozenset("0123456789abcdef")
 
 
 class Container(NamedTuple):
@@ -105,14 +105,7 @@ class Containers:
 
     def find(self, text: str) -> Container:
         """By name, id, or the beginning of an id. Raises NotFound, and Conflict when several ids begin so."""
-        bare = text.removeprefix("/")
-        row = self._db.execute(f"SELECT {_COLUMNS} FROM container WHERE name=? OR id=?", (bare, bare)).fetchone()
-        if not row and bare and _HEX.issuperset(bare):
-            query = f"SELECT {_COLUMNS} FROM container WHERE id>=? AND id<? LIMIT 2"
-            rows = self._db.execute(query, (bare, bare + "g")).fetchall()
-            if len(rows) > 1:
-                raise Conflict(f"several containers' ids begin with {text}", hint="give more digits")
-            row = rows[0] if rows else None
+        row = database.find(self._db, "container", _COLUMNS, text.removeprefix("/"))
         if not row:
             raise NotFound(f"no such container: {text}", hint="sampan ps -a lists all containers")
         return self._container(row)

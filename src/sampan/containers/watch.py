@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from sampan.containers.executions import Executions, Process
     from sampan.containers.health import Health
-    from sampan.containers.monitor import Streams
     from sampan.containers.restarts import Restarts
-    from sampan.linux.sockets import Connection
+    from sampan.linux.sockets import Connection, Pipes
 
 _STARTED = 1.0
 """Seconds after which what the start, or that of a further program, needed of memory is given back."""
@@ -34,9 +33,7 @@ _UNSTARTED: dict[type[BaseException], int] = {NotExecutable: 126, CommandMissing
 class Watch:
     """One container's life, from ``process``, which is being made, to its end. ``lock`` is held until then."""
 
-    def __init__(
-        self, job: dict[str, Any], control: Connection, process: Process, streams_: Streams, lock: int
-    ) -> None:
+    def __init__(self, job: dict[str, Any], control: Connection, process: Process, pipes: Pipes, lock: int) -> None:
         self._job = job
         self._directory: str = job["directory"]
         self._control = control
@@ -45,8 +42,8 @@ class Watch:
         self._poll = Poll()
         self._clients = Clients(self._poll, self._hear, self._hold)
         self._state = State()
-        self._outputs = streams_.outputs
-        self._input = streams_.input
+        self._outputs = pipes.outputs
+        self._input = pipes.input
         self._pending_input = b""
         self._terminal = -1
         self._paused = False  # the container's output is left waiting: a client does not keep up

@@ -1,9 +1,14 @@
-"""Sockets that keep messages apart (unix(7), SOCK_SEQPACKET), by the C part of the standard library's ``socket``: the
-rest loads a dozen modules, which every container's start would wait for."""
+"""How our processes and their programs are connected: sockets that keep messages apart (unix(7), SOCK_SEQPACKET), and
+pipes for standard descriptors.
+
+By the C part of the standard library's ``socket``: the rest loads a dozen modules, which every container's start would
+wait for.
+"""
 
 from __future__ import annotations
 
 import _socket
+import os
 import sys
 
 _PACKETS = (_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -45,6 +50,35 @@ class Connection(_socket.socket):
         rights = [data for level, kind, data in extra if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)]
         whole = b"".join(rights)
         return message, [int.from_bytes(whole[at : at + _INT], sys.byteorder) for at in range(0, len(whole), _INT)]
+
+
+class Pipes:
+    """What a program's standard descriptors are connected with: ``theirs`` become its own, the others are kept.
+
+    ``outputs`` are descriptors with the number of their stream (1 or 2), ``input`` is -1 where nobody is to write.
+    ``unused``: there are no pipes, for it gets a terminal, or nobody listens.
+    """
+
+    __slots__ = ("input", "outputs", "theirs")
+
+    def __init__(self, *, interactive: bool, unused: bool) -> None:
+        self.outputs: dict[int, int] = {}
+        self.input = -1
+        if unused:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            self.theirs = null, null, null
+            return
+        # Not the caller's own descriptors: a program could open a file behind those anew through /proc/self/fd.
+        ends = []
+        for stream in (1, 2):
+            reading, writing = os.pipe()
+            self.outputs[reading] = stream
+            ends.append(writing)
+        if interactive:
+            standard_input, self.input = os.pipe()
+        else:
+            standard_input = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.theirs = standard_input, ends[0], ends[1]
 
 
 def pair() -> tuple[Connection, Connection]:

@@ -7,6 +7,7 @@ import os
 from sampan import plainjson
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.networks.bridge import Network
+from sampan.store import database
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ else:
     from sampan.values import NamedTuple
 
 _COLUMNS = "id, name, created, settings"
-_HEX = frozenset("0123456789abcdef")
 BUILT_IN = ("bridge", "host", "none")
 DEVICE_OPTION = "com.docker.network.bridge.name"
 _LONGEST_DEVICE = 15
@@ -52,13 +52,7 @@ class Networks:
 
     def find(self, text: str) -> Made:
         """By name, id, or the beginning of an id. Raises NotFound, and Conflict when several ids begin so."""
-        row = self._db.execute(f"SELECT {_COLUMNS} FROM network WHERE name=? OR id=?", (text, text)).fetchone()
-        if not row and text and _HEX.issuperset(text):
-            query = f"SELECT {_COLUMNS} FROM network WHERE id>=? AND id<? LIMIT 2"
-            rows = self._db.execute(query, (text, text + "g")).fetchall()
-            if len(rows) > 1:
-                raise Conflict(f"several networks' ids begin with {text}", hint="give more digits")
-            row = rows[0] if rows else None
+        row = database.find(self._db, "network", _COLUMNS, text)
         if not row:
             raise NotFound(f"network {text} not found", hint=f"sampan network create {text} makes it")
         return _made(row)

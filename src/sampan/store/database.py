@@ -10,11 +10,13 @@ import os
 from _thread import RLock
 
 from sampan import paths
+from sampan.errors import Conflict
 from sampan.store import sqlite as sqlite3
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Migration = Callable[[sqlite3.Connection], object]
 
@@ -22,6 +24,7 @@ MIGRATIONS: list[Migration] = []
 """Applied in order, each once; ``PRAGMA user_version`` counts how many have been. Only ever append."""
 
 BUSY_SECONDS = 60.0
+_HEX = frozenset("0123456789abcdef")
 _RESERVE = 256 << 10
 
 
@@ -44,6 +47,18 @@ def connect(path: str) -> sqlite3.Connection:
     if version != len(MIGRATIONS):
         _migrate(db, path)
     return db
+
+
+def find(db: sqlite3.Connection, table: str, columns: str, text: str) -> tuple[Any, ...] | None:
+    """The row whose name or id ``text`` is, or of whose id it is the beginning. Raises Conflict if several begin so."""
+    row: tuple[Any, ...] | None
+    row = db.execute(f"SELECT {columns} FROM {table} WHERE name=? OR id=?", (text, text)).fetchone()
+    if row or not text or not _HEX.issuperset(text):
+        return row
+    rows = db.execute(f"SELECT {columns} FROM {table} WHERE id>=? AND id<? LIMIT 2", (text, text + "g")).fetchall()
+    if len(rows) > 1:
+        raise Conflict(f"the ids of several {table}s begin with {text}", hint="give more digits")
+    return rows[0] if rows else None
 
 
 def keep_reserve(path: str) -> None:
