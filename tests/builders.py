@@ -41,6 +41,13 @@ class Builder:
         (self.context / "Dockerfile").write_text(base + lines)
         return self.sampan("build", "-t", "built", "--progress", "plain", *options, self.context, check=check)
 
+    def failure(self, lines: str, *options: str) -> str:
+        """What a build says that has to fail, and to leave nothing behind."""
+        done = self.build(lines, *options, check=False)
+        assert done.returncode == 1
+        assert self.leftovers() == []
+        return done.stderr
+
     def image(self, name: str = "built") -> dict[str, object]:
         inspected: dict[str, object] = json.loads(self.sampan("inspect", name).stdout)[0]
         return inspected

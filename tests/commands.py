@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 Done = subprocess.CompletedProcess[str]
+Inside = Callable[..., tuple[int, str, str]]
+"""A command line in the test's own process: its exit code, and what it wrote to both streams."""
 
 
 class Account(NamedTuple):

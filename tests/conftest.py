@@ -14,10 +14,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import commands
+
+if TYPE_CHECKING:
+    from sampan.engine import Engine
 
 _PROGRAM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _BEYOND_INSTALLING = ("the kernel", "the machine")
@@ -96,6 +100,15 @@ def store_root() -> Iterator[Path]:
     root = commands.new_store()
     yield root
     commands.remove_store(root)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator["Engine"]:
+    """The stores of a new root, opened in this process."""
+    from sampan.engine import open_engine
+
+    with open_engine(str(tmp_path / "root")) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -25,6 +25,9 @@ import images
 from commands import Sampan
 
 IMAGE = "box"
+SERVE = ("httpd", "-f", "-p", "80", "-h", "/data")
+"""What serves the page ``seed`` of the image, which says:"""
+SEED = "from the image\n"
 PATIENCE = 30
 """Seconds until something that has to happen counts as failed; no test is about how long it took."""
 

@@ -11,19 +11,11 @@ from pathlib import Path
 import pytest
 
 import builders
-import commands
 import websites
 from builders import BASE, Builder
 
 pytestmark = builders.system
 CANARY = "canary-of-a-secret"
-
-
-@pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    context = tmp_path / "context"
-    context.mkdir()
-    return Builder(sampan, context)
 
 
 @pytest.fixture

@@ -30,12 +30,6 @@ COPY etc/group /group
 pytestmark = [pytest.mark.skipif(platforms.host().architecture != "amd64", reason="the machine is no amd64")]
 
 
-@pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    (tmp_path / "context").mkdir()
-    return Builder(sampan, tmp_path / "context")
-
-
 def image_in(layout: Path) -> tuple[dict[str, object], dict[str, object]]:
     """The index.json of a layout and the manifest or index that it points at."""
     index = json.loads((layout / "index.json").read_text())

@@ -21,13 +21,6 @@ LINES = (
 
 
 @pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    context = tmp_path / "context"
-    context.mkdir()
-    return Builder(sampan, context)
-
-
-@pytest.fixture
 def other(builder: Builder) -> Iterator[Builder]:
     """The same, on a machine that has built nothing."""
     root = commands.new_store()

@@ -18,22 +18,10 @@ from sampan.errors import Invalid, NotFound
 CANARY = "c4nary-of-the-secret"
 
 
-@pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    return Builder(sampan, tmp_path)
-
-
 def caches(builder: Builder) -> list[Path]:
     """The directories of cache mounts that Dockerfiles asked for."""
     directories = sorted(path for path in (builder.sampan.root / "caches").iterdir() if path.is_dir())
     return [path for path in directories if not (path / "about").read_text().startswith("sampan packages")]
-
-
-def failure(builder: Builder, lines: str, *options: str) -> str:
-    done = builder.build(lines, *options, check=False)
-    assert done.returncode == 1
-    assert builder.leftovers() == []
-    return done.stderr
 
 
 @as_system
@@ -47,7 +35,7 @@ def test_a_cache_is_kept_and_in_no_layer(builder: Builder) -> None:
     )
     assert " 1\n" in done.stderr
     assert builder.files() == ["y"]
-    said = failure(builder, "RUN --mount=type=cache,target=/var/c/d,ro cat /var/c/d/f; touch /var/c/d/new")
+    said = builder.failure("RUN --mount=type=cache,target=/var/c/d,ro cat /var/c/d/f; touch /var/c/d/new")
     assert " 2\n" in said
     assert "Read-only file system" in said
     assert len(caches(builder)) == 1
@@ -89,7 +77,7 @@ def test_a_part_of_a_cache(builder: Builder) -> None:
     done = builder.build(f"RUN {part} cat /c/f && touch /c/g\nRUN {whole} ls /c/sub/dir | xargs")
     assert " part\n" in done.stderr
     assert " f g\n" in done.stderr
-    assert "No such file or directory" in failure(builder, f"RUN {part.replace('sub/dir', 'link')} cat /c/hostname")
+    assert "No such file or directory" in builder.failure(f"RUN {part.replace('sub/dir', 'link')} cat /c/hostname")
     assert len(caches(builder)) == 1
 
 
@@ -134,7 +122,7 @@ def test_a_bind_of_the_context_is_a_copy_that_is_thrown_away(builder: Builder) -
     before = trees.describe(builder.context / "src")
     lines = "WORKDIR /w\nRUN --mount=source=src,target=m{} "
     lines += "ls -ln m && ls m | xargs && stat -c '%a %u' m/a && echo x > m/d/b"
-    said = failure(builder, lines.format(""))
+    said = builder.failure(lines.format(""))
     assert "Read-only file system" in said
     done = builder.build(lines.format(",rw"))
     assert " a d l\n" in done.stderr
@@ -166,7 +154,7 @@ def test_a_bind_of_a_stage_is_the_whole_merged_tree(builder: Builder) -> None:
         lines.format(",rw", "touch /m/x && rm /m/b").replace("echo 1 > /d/b", "echo 1 > /d/b; touch /y")
     )
     assert again.stderr.count("DONE") == 2
-    assert "is not there" in failure(builder, lines.format("", "true").replace("source=/d,", "source=/e,"))
+    assert "is not there" in builder.failure(lines.format("", "true").replace("source=/d,", "source=/e,"))
 
 
 @as_system
@@ -218,14 +206,14 @@ def test_a_secret_is_seen_and_leaves_no_trace(
     path.write_text("other")
     assert "DONE" not in builder.build(run, *options).stderr
     path.write_text(CANARY)
-    said = failure(builder, "RUN --mount=type=secret,id=file,required cat /run/secrets/file > /kept; false", *options)
+    said = builder.failure("RUN --mount=type=secret,id=file,required cat /run/secrets/file > /kept; false", *options)
     assert CANARY not in said
     assert leaks(builder) == ""
 
 
 @as_system
 def test_a_secret_that_is_required(builder: Builder) -> None:
-    said = failure(builder, "RUN --mount=type=secret,id=s,required true")
+    said = builder.failure("RUN --mount=type=secret,id=s,required true")
     assert "Dockerfile:7: the secret s is required\n    7 | RUN --mount=type=secret,id=s,required true\n" in said
     assert builder.build("RUN --mount=type=secret,id=s test ! -e /run/secrets/s").returncode == 0
     for option in ("src=/x", "id=s,src=/no/such", "id=s,env=NO_SUCH_VARIABLE", "id=s,mode=1", "id=s,src=/x,env=Y"):
@@ -297,8 +285,8 @@ def test_an_agent_is_seen_and_its_socket_is_not_in_the_layer(builder: Builder, t
     assert " SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0\n" in done.stderr
     assert " 666 socket\n" in done.stderr
     assert builder.files() == ["done"]
-    assert "the ssh agent default is required" in failure(builder, "RUN --mount=type=ssh,required true")
-    assert "is not a socket" in failure(builder, "RUN true", "--ssh", f"default={builder.context}/busybox")
+    assert "the ssh agent default is required" in builder.failure("RUN --mount=type=ssh,required true")
+    assert "is not a socket" in builder.failure("RUN true", "--ssh", f"default={builder.context}/busybox")
 
 
 @as_system

@@ -5,9 +5,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
-import commands
 from builders import Builder, as_system
 from sampan.build.prune import MOUNT, STEP, Remembered, chosen
 
@@ -32,11 +29,6 @@ def test_what_was_used_longest_ago_goes_first_and_what_lies_on_it_before() -> No
     assert names(chosen(steps, keep=29)) == "cb"
     assert names(chosen(steps, keep=40)) == ""
     assert names(chosen(steps)) == "cbad"
-
-
-@pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    return Builder(sampan, tmp_path)
 
 
 def listed(builder: Builder) -> dict[str, tuple[str, str]]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-import commands
 from builders import Builder, as_system
 from sampan.build.graph import MakeDirectory, Scratch
 from sampan.build.reasons import NO_SUCH_STEP, PARENT, Reasons, differences
@@ -46,11 +45,6 @@ def test_what_was_pruned_meanwhile_is_not_known(tmp_path: Path) -> None:
     assert second.explain(step, {PARENT: "2"}) == "what it builds on changed"
     db.execute("DELETE FROM build_step")
     assert second.explain(step, {PARENT: "2"}) == NO_SUCH_STEP
-
-
-@pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    return Builder(sampan, tmp_path)
 
 
 class Asking:

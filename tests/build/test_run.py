@@ -46,11 +46,6 @@ def test_a_command_is_shown_on_one_line() -> None:
     assert len(shown(run()._replace(argv=("x" * 1000,)))) == 202
 
 
-@pytest.fixture
-def builder(sampan: commands.Sampan, tmp_path: Path) -> Builder:
-    return Builder(sampan, tmp_path)
-
-
 @as_system
 def test_a_command_sees_the_image_and_its_changes_become_a_layer(builder: Builder) -> None:
     done = builder.build("ENV A=1\nWORKDIR /w\nRUN echo $A > f && rm /etc/group && echo made f\nCMD cat /w/f")
@@ -124,30 +119,23 @@ def test_the_user_and_its_groups(builder: Builder) -> None:
     )
     builder.build("RUN mkdir -m 777 /w\nUSER app:audio\nRUN id > /w/id")
     assert (builder.layer() / "w/id").read_text() == "uid=1000(app) gid=29(audio) groups=29(audio)\n"
-    assert "sampan: Dockerfile:8: unable to find user nobody" in _failure(builder, "USER nobody\nRUN id")
-
-
-def _failure(builder: Builder, lines: str, *options: str) -> str:
-    done = builder.build(lines, *options, check=False)
-    assert done.returncode == 1
-    assert builder.leftovers() == []
-    return done.stderr
+    assert "sampan: Dockerfile:8: unable to find user nobody" in builder.failure("USER nobody\nRUN id")
 
 
 @as_system
 def test_a_command_that_fails_names_itself_and_its_line(builder: Builder) -> None:
-    said = _failure(builder, "\nRUN echo before; exit 3")
+    said = builder.failure("\nRUN echo before; exit 3")
     assert "sampan: Dockerfile:8: the command '/bin/sh -c echo before; exit 3' failed with exit code 3\n" in said
     assert "    8 | RUN echo before; exit 3\n" in said
     assert " before\n" in said
-    said = _failure(builder, 'RUN ["/no/such"]')
+    said = builder.failure('RUN ["/no/such"]')
     assert "sampan: Dockerfile:7: the command cannot be executed: " in said
 
 
 @as_system
 def test_what_a_command_failed_on_can_be_looked_at(builder: Builder) -> None:
     lines = "ENV here=yes\nUSER app\nWORKDIR /work\nRUN echo made > file\nRUN --network=none cat file; false"
-    hints = [_failure(builder, lines).splitlines()[-1] for _ in range(2)]  # made now, and from the cache
+    hints = [builder.failure(lines).splitlines()[-1] for _ in range(2)]  # made now, and from the cache
     assert hints[0] == hints[1]
     *way, image, shell = hints[0].removeprefix("hint: look inside: sampan ").split()
     assert (way, shell) == (["--root", str(builder.sampan.root), "run", "-it", "--rm"], "/bin/sh")
@@ -162,7 +150,7 @@ def test_what_a_command_failed_on_can_be_looked_at(builder: Builder) -> None:
 
 @as_system
 def test_what_is_kept_to_look_inside_is_an_image_like_others_once_it_has_a_name(builder: Builder) -> None:
-    _failure(builder, "RUN echo kept > /f\nRUN false")
+    builder.failure("RUN echo kept > /f\nRUN false")
     (image,) = builder.sampan("images", "-qa").stdout.split()
     builder.sampan("tag", image, "rescued")
     assert builder.sampan("images", "-q").stdout.split() == [image]
@@ -172,7 +160,7 @@ def test_what_is_kept_to_look_inside_is_an_image_like_others_once_it_has_a_name(
 
 @as_system
 def test_what_is_kept_to_look_inside_keeps_no_cache(builder: Builder) -> None:
-    _failure(builder, "RUN echo kept > /f\nRUN false")
+    builder.failure("RUN echo kept > /f\nRUN false")
     builder.sampan("cache", "prune", "-f")
     assert builder.sampan("cache", "ls", "-q").stdout == ""
     assert builder.sampan("images", "-qa").stdout == ""
@@ -191,7 +179,7 @@ def test_quiet_says_the_id_alone_and_shows_the_log_of_a_failure(builder: Builder
     done = builder.build("RUN echo heard", "-q")
     assert done.stdout == f"{builder.image()['Id']}\n"
     assert done.stderr == ""
-    assert "\nheard\n" in _failure(builder, "RUN echo heard; false", "-q")
+    assert "\nheard\n" in builder.failure("RUN echo heard; false", "-q")
 
 
 @as_system
@@ -236,10 +224,10 @@ def test_labels_hosts_and_the_file_of_the_id(builder: Builder) -> None:
     hosts = (builder.layer() / "h").read_text()
     assert "10.0.0.7\tname\n::2\tother\n" in hosts
     assert "DONE" in builder.build(lines, *options).stderr  # names are part of the key
-    _failure(builder, "RUN false", *options)
+    builder.failure("RUN false", *options)
     assert not iidfile.exists()
     for wrong in (("--label", "=x"), ("--add-host", "x:y"), ("--add-host", "a b:1.1.1.1"), ("--add-host", ":1.1.1.1")):
-        assert "sampan: invalid --" in _failure(builder, "RUN true", *wrong)
+        assert "sampan: invalid --" in builder.failure("RUN true", *wrong)
 
 
 @as_system
@@ -258,9 +246,9 @@ def test_pull_asks_the_registry_first(builder: Builder) -> None:
 @as_system
 def test_a_dockerfile_alone_gets_no_privilege(builder: Builder) -> None:
     """CVE-2024-23653: the one who builds has to agree."""
-    assert "RUN --network=host is not allowed" in _failure(builder, "RUN --network=host true")
-    assert "--allow security.insecure" in _failure(builder, "RUN --security=insecure true")
-    assert "is not supported" in _failure(builder, "RUN true", "--allow", "device")
+    assert "RUN --network=host is not allowed" in builder.failure("RUN --network=host true")
+    assert "--allow security.insecure" in builder.failure("RUN --security=insecure true")
+    assert "is not supported" in builder.failure("RUN true", "--allow", "device")
 
 
 @as_system

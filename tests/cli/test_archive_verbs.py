@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import crafted
-from sampan.cli.main import main
+from commands import Inside
 from sampan.engine import Engine, open_engine
 from sampan.oci import media
 from sampan.oci import reference as references
@@ -20,7 +20,6 @@ from sampan.oci.manifest import Index
 from sampan.oci.platform import Platform, host
 from sampan.store.images import Image
 
-Sampan = Callable[..., tuple[int, str, str]]
 TAR = crafted.layer_tar("hello", b"hello\n")
 OTHER = crafted.layer_tar("other", b"other\n")
 S390X = Platform("linux", "s390x")
@@ -40,17 +39,6 @@ def engine(open_store: Callable[[str], Engine]) -> Engine:
 @pytest.fixture
 def other(open_store: Callable[[str], Engine]) -> Engine:
     return open_store("other")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Sampan:
-    """Runs a command line on a store, and gives its exit code and what it wrote to both streams."""
-
-    def run(engine: Engine, *words: str | Path) -> tuple[int, str, str]:
-        code = main(["--root", engine.paths.root, *map(str, words)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def put(engine: Engine, *names: str, tars: tuple[bytes, ...] = (TAR,), platform: Platform | None = None) -> Image:
@@ -75,7 +63,7 @@ def is_empty(engine: Engine) -> bool:
     return not (engine.images.all() or engine.images.names() or engine.blobs.all() or rows)
 
 
-def test_save_and_load(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_save_and_load(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     first = put(engine, "a:1", "localhost:5000/b:2")
     second = put(engine, tars=(TAR, OTHER))
     file = tmp_path / "x.tar"
@@ -91,7 +79,7 @@ def test_save_and_load(engine: Engine, other: Engine, run: Sampan, tmp_path: Pat
     assert run(other, "image", "load", "--quiet", "-i", file) == (0, said, "")
 
 
-def test_a_repository_means_all_its_tags(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_a_repository_means_all_its_tags(engine: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1", "b:1")
     put(engine, "a:2", tars=(OTHER,))
     run(engine, "save", "-o", tmp_path / "x.tar", "a")
@@ -103,7 +91,7 @@ def test_a_repository_means_all_its_tags(engine: Engine, run: Sampan, tmp_path: 
     assert b"b:1" not in text
 
 
-def test_a_name_that_moves(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_a_name_that_moves(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1")
     old = put(other, "a:1", tars=(OTHER,))
     run(engine, "save", "-o", tmp_path / "x.tar", "a:1")
@@ -116,7 +104,7 @@ def test_a_name_that_moves(engine: Engine, other: Engine, run: Sampan, tmp_path:
     assert other.images.get(old.id) == old
 
 
-def test_an_index_of_two_platforms(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_an_index_of_two_platforms(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     here, foreign = put(engine), put(engine, tars=(OTHER,), platform=S390X)
     target = put_index(engine, "a:1", here, foreign)
     assert run(engine, "save", "-o", tmp_path / "x.tar", "a:1")[0] == 0
@@ -127,7 +115,7 @@ def test_an_index_of_two_platforms(engine: Engine, other: Engine, run: Sampan, t
     assert (tmp_path / "x.tar").read_bytes() == (tmp_path / "y.tar").read_bytes()
 
 
-def test_one_platform_of_an_index(open_store: Callable[[str], Engine], run: Sampan, tmp_path: Path) -> None:
+def test_one_platform_of_an_index(open_store: Callable[[str], Engine], run: Inside, tmp_path: Path) -> None:
     engine, one, two = open_store("root"), open_store("one"), open_store("two")
     here, foreign = put(engine), put(engine, tars=(OTHER,), platform=S390X)
     put_index(engine, "a:1", here, foreign)
@@ -143,7 +131,7 @@ def test_one_platform_of_an_index(open_store: Callable[[str], Engine], run: Samp
     assert not (tmp_path / "no.tar").exists()
 
 
-def test_an_index_of_which_not_all_is_there(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_an_index_of_which_not_all_is_there(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     here = put(engine)
     put_index(engine, "a:1", here, absent=True)
     assert run(engine, "save", "-o", tmp_path / "x.tar", "a:1")[0] == 0
@@ -151,7 +139,7 @@ def test_an_index_of_which_not_all_is_there(engine: Engine, other: Engine, run: 
     assert other.images.names()[0].target == here.manifest  # what is given away is whole
 
 
-def test_an_image_for_another_platform(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_an_image_for_another_platform(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     foreign = put(engine, "a:1", platform=S390X)
     run(engine, "save", "-o", tmp_path / "x.tar", "a:1")
     code, _, err = run(other, "load", "--platform", str(host()), "-i", tmp_path / "x.tar")
@@ -162,7 +150,7 @@ def test_an_image_for_another_platform(engine: Engine, other: Engine, run: Sampa
     assert other.images.find("a:1").platform == foreign.platform
 
 
-def test_what_cannot_be_loaded_leaves_nothing(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_what_cannot_be_loaded_leaves_nothing(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1")
     put(engine, "b:1", tars=(b"no tar at all, and long enough to be one" * 100,))
     file = tmp_path / "x.tar"
@@ -178,7 +166,7 @@ def test_what_cannot_be_loaded_leaves_nothing(engine: Engine, other: Engine, run
     assert is_empty(other)
 
 
-def test_wrong_words(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_wrong_words(engine: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1")
     for words, message in (
         (("save",), "requires at least 1 argument"),
@@ -196,7 +184,7 @@ def test_wrong_words(engine: Engine, run: Sampan, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_copy_between_all_places(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_copy_between_all_places(engine: Engine, run: Inside, tmp_path: Path) -> None:
     here, foreign = put(engine), put(engine, tars=(OTHER,), platform=S390X)
     target = put_index(engine, "a:1", here, foreign)
     stops = [f"oci:{tmp_path}/l:t", f"oci-archive:{tmp_path}/o.tar:x:1", f"dir:{tmp_path}/d", f"oci:{tmp_path}/l:two"]
@@ -211,14 +199,14 @@ def test_copy_between_all_places(engine: Engine, run: Sampan, tmp_path: Path) ->
     assert engine.images.find("foreign:1").id == foreign.id
 
 
-def test_what_only_passed_through_is_not_kept(engine: Engine, other: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_what_only_passed_through_is_not_kept(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1")
     run(engine, "copy", "a:1", f"dir:{tmp_path}/d")
     assert run(other, "copy", "-q", f"dir:{tmp_path}/d", f"oci:{tmp_path}/l")[0] == 0
     assert is_empty(other)
 
 
-def test_copy_that_cannot_be(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_copy_that_cannot_be(engine: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1")
     run(engine, "copy", "-q", "a:1", f"oci:{tmp_path}/l:t")
     for source, destination, message in (
@@ -235,7 +223,7 @@ def test_copy_that_cannot_be(engine: Engine, run: Sampan, tmp_path: Path) -> Non
         assert message in err
 
 
-def test_import(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_import(engine: Engine, run: Inside, tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(TAR)
     words = ("-m", "by hand", "-c", 'CMD ["/hello"]', "-c", "ENV A=1", "--platform", "linux/s390x")
     code, out, err = run(engine, "import", *words, tmp_path / "x.tar", "imported")
@@ -253,7 +241,7 @@ def test_import(engine: Engine, run: Sampan, tmp_path: Path) -> None:
     assert run(engine, "import", tmp_path / "y")[0] == 0
 
 
-def test_import_of_what_is_no_archive(engine: Engine, run: Sampan, tmp_path: Path) -> None:
+def test_import_of_what_is_no_archive(engine: Engine, run: Inside, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"no archive" * 100)
     code, out, err = run(engine, "import", tmp_path / "x", "imported")
     assert (code, out) == (1, "")
@@ -263,14 +251,14 @@ def test_import_of_what_is_no_archive(engine: Engine, run: Sampan, tmp_path: Pat
     assert run(engine, "import", tmp_path / "nosuch")[0] == 1
 
 
-def test_a_part_of_an_index_is_not_told_apart(engine: Engine, run: Sampan) -> None:
+def test_a_part_of_an_index_is_not_told_apart(engine: Engine, run: Inside) -> None:
     here, foreign, lone = put(engine), put(engine, tars=(OTHER,), platform=S390X), put(engine, tars=(TAR, OTHER))
     put_index(engine, "a:1", here, foreign)
     assert sorted(run(engine, "images", "-q")[1].split()) == sorted((here.id.short, lone.id.short))
     assert run(engine, "images", "-q", "-f", "dangling=true")[1].split() == [lone.id.short]
 
 
-def test_a_tag_of_an_index_means_all_of_it(engine: Engine, run: Sampan) -> None:
+def test_a_tag_of_an_index_means_all_of_it(engine: Engine, run: Inside) -> None:
     target = put_index(engine, "a:1", put(engine), put(engine, tars=(OTHER,), platform=S390X))
     assert run(engine, "tag", "a:1", "b:1")[0] == 0
     assert [name.target for name in engine.images.names()] == [target, target]

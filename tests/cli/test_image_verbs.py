@@ -2,38 +2,17 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 import commands
-from sampan.cli.main import main
+from commands import Inside
 from sampan.containers.options import Options
 from sampan.containers.record import Container, Containers
-from sampan.engine import Engine, open_engine
+from sampan.engine import Engine
 from sampan.oci.config import ContainerConfig
 from sampan.store.images import Image
 from shelf import put_image
-
-Sampan = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with open_engine(str(tmp_path / "root")) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sampan(engine: Engine, capsys: pytest.CaptureFixture[str]) -> Sampan:
-    """Runs a command line, and gives its exit code and what it wrote to both streams."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--root", engine.paths.root, *words])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def put_container(engine: Engine, image: Image, name: str) -> Container:
@@ -47,11 +26,11 @@ def put_container(engine: Engine, image: Image, name: str) -> Container:
     return container
 
 
-def test_images(engine: Engine, sampan: Sampan) -> None:
+def test_images(engine: Engine, inside: Inside) -> None:
     old = put_image(engine, "localhost:5000/tools/old:1.0", "old", layers=(b"x" * 1500,))
     new = put_image(engine, "new", created="2024-06-01T00:00:00Z")
     bare = put_image(engine, created="2023-01-01T00:00:00Z")
-    code, out, err = sampan("images")
+    code, out, err = inside("images")
     rows = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "")
     assert rows[0] == ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]
@@ -64,17 +43,17 @@ def test_images(engine: Engine, sampan: Sampan) -> None:
     assert [row[-1] for row in rows[1:]] == ["0B", "1.5kB", "1.5kB", "0B"]
 
 
-def test_images_of_an_empty_store(sampan: Sampan) -> None:
-    assert sampan("images") == (0, "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n", "")
-    assert sampan("images", "-q") == (0, "", "")
+def test_images_of_an_empty_store(inside: Inside) -> None:
+    assert inside("images") == (0, "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE\n", "")
+    assert inside("images", "-q") == (0, "", "")
 
 
-def test_images_whole(engine: Engine, sampan: Sampan) -> None:
+def test_images_whole(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a")
-    assert sampan("images", "-q")[1] == f"{image.id.short}\n"
-    assert sampan("images", "-q", "--no-trunc")[1] == f"{image.id}\n"
-    assert sampan("images", "--digests")[1].splitlines()[1].split()[2] == image.manifest.digest
-    fields = json.loads(sampan("image", "ls", "--format", "json")[1])
+    assert inside("images", "-q")[1] == f"{image.id.short}\n"
+    assert inside("images", "-q", "--no-trunc")[1] == f"{image.id}\n"
+    assert inside("images", "--digests")[1].splitlines()[1].split()[2] == image.manifest.digest
+    fields = json.loads(inside("image", "ls", "--format", "json")[1])
     assert (fields["Repository"], fields["Tag"], fields["ID"]) == ("a", "latest", image.id.short)
 
 
@@ -93,47 +72,47 @@ def test_images_whole(engine: Engine, sampan: Sampan) -> None:
         (["-f", "dangling=false"], ["python:3.11", "python:3.12", "me/app:1"]),
     ],
 )
-def test_some_images(engine: Engine, sampan: Sampan, words: list[str], found: list[str]) -> None:
+def test_some_images(engine: Engine, inside: Inside, words: list[str], found: list[str]) -> None:
     put_image(engine, "python:3.12", "me/app:1")
     put_image(engine, "python:3.11", created="2024-06-01T00:00:00Z")
     put_image(engine, created="2023-01-01T00:00:00Z")
-    code, out, _ = sampan("images", *words)
+    code, out, _ = inside("images", *words)
     assert code == 0
     assert [":".join(line.split()[:2]) for line in out.splitlines()[1:]] == found
 
 
 @pytest.mark.parametrize("words", [["-f", "dangling"], ["-f", "dangling=x"], ["UPPER"]])
-def test_images_with_nonsense(sampan: Sampan, words: list[str]) -> None:
-    code, out, err = sampan("images", *words)
+def test_images_with_nonsense(inside: Inside, words: list[str]) -> None:
+    code, out, err = inside("images", *words)
     assert (code, out) == (1, "")
     assert err.startswith("sampan: ")
 
 
-def test_tag(engine: Engine, sampan: Sampan) -> None:
+def test_tag(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a")
-    assert sampan("tag", "a", "localhost:5000/b:1.0") == (0, "", "")
-    assert sampan("image", "tag", image.id.short, "c") == (0, "", "")
+    assert inside("tag", "a", "localhost:5000/b:1.0") == (0, "", "")
+    assert inside("image", "tag", image.id.short, "c") == (0, "", "")
     names = [name.reference.familiar() for name in engine.images.names()]
     assert names == ["a:latest", "c:latest", "localhost:5000/b:1.0"]
-    assert sampan("tag", "a", "Upper")[0] == 1
-    assert sampan("tag", "nosuch", "d")[0] == 1
-    assert sampan("tag", "a", f"d@{image.id}")[0] == 1
+    assert inside("tag", "a", "Upper")[0] == 1
+    assert inside("tag", "nosuch", "d")[0] == 1
+    assert inside("tag", "a", f"d@{image.id}")[0] == 1
     assert len(engine.images.names()) == 3
 
 
-def test_tag_moves_a_name(engine: Engine, sampan: Sampan) -> None:
+def test_tag_moves_a_name(engine: Engine, inside: Inside) -> None:
     put_image(engine, "a")
     new = put_image(engine, "b", created="2024-06-01T00:00:00Z")
-    assert sampan("tag", "b", "a")[0] == 0
+    assert inside("tag", "b", "a")[0] == 0
     assert engine.images.find("a") == new
 
 
-def test_rmi(engine: Engine, sampan: Sampan) -> None:
+def test_rmi(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a", "b", layers=(b"12345", b"678"))
     kept = put_image(engine, "kept", layers=(b"12345",), created="2024-06-01T00:00:00Z")
-    assert sampan("rmi", "a") == (0, "Untagged: a:latest\n", "")
+    assert inside("rmi", "a") == (0, "Untagged: a:latest\n", "")
     assert engine.blobs.has(image.id)
-    assert sampan("rmi", "b") == (0, f"Untagged: b:latest\nDeleted: {image.id}\n", "")
+    assert inside("rmi", "b") == (0, f"Untagged: b:latest\nDeleted: {image.id}\n", "")
     assert engine.images.all() == [kept]
     assert not engine.blobs.has(image.id)
     assert not engine.blobs.has(image.manifest.digest)
@@ -145,32 +124,32 @@ def test_rmi(engine: Engine, sampan: Sampan) -> None:
     assert len(engine.blobs.all()) == 3
 
 
-def test_rmi_goes_on_after_a_failure(engine: Engine, sampan: Sampan) -> None:
+def test_rmi_goes_on_after_a_failure(engine: Engine, inside: Inside) -> None:
     put_image(engine, "a")
-    code, out, err = sampan("rmi", "nosuch", "a", "Upper")
+    code, out, err = inside("rmi", "nosuch", "a", "Upper")
     assert code == 1
     assert out.startswith("Untagged: a:latest\n")
     assert err.count("sampan: ") == 2
     assert "no such image: nosuch:latest" in err
 
 
-def test_rmi_leaves_the_image_of_a_container(engine: Engine, sampan: Sampan) -> None:
+def test_rmi_leaves_the_image_of_a_container(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a")
     put_container(engine, image, "web")
-    code, out, err = sampan("rmi", "a")
+    code, out, err = inside("rmi", "a")
     assert (code, out) == (1, "")
     assert "container web is using its referenced image" in err
     assert "hint: sampan rm web" in err
-    assert sampan("rmi", "-f", "a")[0] == 0
+    assert inside("rmi", "-f", "a")[0] == 0
 
 
-def test_history(engine: Engine, sampan: Sampan) -> None:
+def test_history(engine: Engine, inside: Inside) -> None:
     history = (
         {"created": "2024-01-01T00:00:00Z", "created_by": "COPY . /app  # " + "x" * 60, "comment": "note"},
         {"created": "2024-01-01T00:00:01Z", "created_by": 'CMD\t["sh"]\x1b[2J', "empty_layer": True},
     )
     image = put_image(engine, "a", layers=(b"x" * 2500,), history=history)
-    code, out, _ = sampan("history", "a")
+    code, out, _ = inside("history", "a")
     header, first, second = out.splitlines()
     assert code == 0
     assert header.split() == ["IMAGE", "CREATED", "CREATED", "BY", "SIZE", "COMMENT"]
@@ -179,27 +158,27 @@ def test_history(engine: Engine, sampan: Sampan) -> None:
     assert second.startswith("<missing>")
     assert "COPY . /app  # " + "x" * 29 + "…" in second
     assert second.split()[-2:] == ["2.5kB", "note"]
-    _, out, _ = sampan("history", "-H=false", "--no-trunc", "a")
+    _, out, _ = inside("history", "-H=false", "--no-trunc", "a")
     assert "CREATED AT" in out
     assert "2024-01-01T00:00:00Z" in out
     assert "x" * 60 in out
     assert out.splitlines()[2].split()[-2:] == ["2500", "note"]
-    assert sampan("history", "-q", "a")[1] == f"{image.id.short}\n<missing>\n"
+    assert inside("history", "-q", "a")[1] == f"{image.id.short}\n<missing>\n"
 
 
-def test_inspect_images(engine: Engine, sampan: Sampan) -> None:
+def test_inspect_images(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a", config=ContainerConfig(env=("X=1",)))
-    code, out, err = sampan("inspect", "a", image.id.short)
+    code, out, err = inside("inspect", "a", image.id.short)
     assert (code, err) == (0, "")
     assert [value["Id"] for value in json.loads(out)] == [image.id, image.id]
     assert out.startswith('[\n    {\n        "Id": ')
-    assert json.loads(sampan("image", "inspect", "a", "--format", "{{json .}}")[1])["RepoTags"] == ["a:latest"]
+    assert json.loads(inside("image", "inspect", "a", "--format", "{{json .}}")[1])["RepoTags"] == ["a:latest"]
 
 
-def test_inspect_containers(engine: Engine, sampan: Sampan) -> None:
+def test_inspect_containers(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a", config=ContainerConfig(env=("X=1",), entrypoint=("env",), cmd=("sh",)))
     container = put_container(engine, image, "a")
-    code, out, _ = sampan("inspect", "a")
+    code, out, _ = inside("inspect", "a")
     (value,) = json.loads(out)
     assert code == 0
     assert (value["Id"], value["Name"], value["Image"]) == (container.id, "/a", image.id)
@@ -207,26 +186,26 @@ def test_inspect_containers(engine: Engine, sampan: Sampan) -> None:
     assert (value["State"]["Status"], value["State"]["Running"]) == ("created", False)
     assert value["State"]["StartedAt"] == "0001-01-01T00:00:00Z"
     assert "X=1" in value["Config"]["Env"]
-    assert json.loads(sampan("inspect", "--type", "image", "a")[1])[0]["Id"] == image.id
-    assert json.loads(sampan("container", "inspect", container.id[:6])[1])[0]["Id"] == container.id
+    assert json.loads(inside("inspect", "--type", "image", "a")[1])[0]["Id"] == image.id
+    assert json.loads(inside("container", "inspect", container.id[:6])[1])[0]["Id"] == container.id
 
 
-def test_inspect_what_is_not_there(engine: Engine, sampan: Sampan) -> None:
+def test_inspect_what_is_not_there(engine: Engine, inside: Inside) -> None:
     put_image(engine, "a")
-    code, out, err = sampan("inspect", "nosuch")
+    code, out, err = inside("inspect", "nosuch")
     assert (code, out) == (1, "[]\n")
     assert err.startswith("sampan: no such object: nosuch\n")
-    code, out, err = sampan("inspect", "nosuch", "a")
+    code, out, err = inside("inspect", "nosuch", "a")
     assert (code, len(json.loads(out))) == (1, 1)
-    assert sampan("inspect", "--type=container", "a")[:2] == (1, "[]\n")
-    assert sampan("inspect", "Not!a?name")[:2] == (1, "[]\n")
-    assert sampan("inspect", "--type=volume", "a")[:2] == (1, "[]\n")
-    assert sampan("inspect", "--type=plugin", "a")[:2] == (1, "")
+    assert inside("inspect", "--type=container", "a")[:2] == (1, "[]\n")
+    assert inside("inspect", "Not!a?name")[:2] == (1, "[]\n")
+    assert inside("inspect", "--type=volume", "a")[:2] == (1, "[]\n")
+    assert inside("inspect", "--type=plugin", "a")[:2] == (1, "")
 
 
-def test_info(engine: Engine, sampan: Sampan) -> None:
+def test_info(engine: Engine, inside: Inside) -> None:
     put_container(engine, put_image(engine, "a"), "web")
-    code, out, _ = sampan("info")
+    code, out, _ = inside("info")
     assert code == 0
     lines = dict(line.split(": ", 1) for line in out.splitlines())
     assert (lines["Containers"], lines[" Running"], lines[" Stopped"], lines["Images"]) == ("1", "0", "1", "1")
@@ -234,7 +213,7 @@ def test_info(engine: Engine, sampan: Sampan) -> None:
     assert lines["Storage Driver"] == "overlay"
     assert lines["Cgroup Version"] in ("1", "2")
     assert lines["Rootless"].startswith(("yes: ", "no: "))
-    fields = json.loads(sampan("system", "info", "-f", "json")[1])
+    fields = json.loads(inside("system", "info", "-f", "json")[1])
     assert (fields["Containers"], fields["DockerRootDir"]) == (1, engine.paths.root)
     assert fields["MemTotal"] > 1 << 20
 
@@ -251,11 +230,11 @@ def test_info_of_an_ordinary_user(rootless_sampan: commands.Sampan) -> None:
     assert rootless_sampan("rmi", "nosuch", check=False).returncode == 1
 
 
-def test_version(sampan: Sampan) -> None:
-    code, out, _ = sampan("version")
+def test_version(inside: Inside) -> None:
+    code, out, _ = inside("version")
     assert code == 0
     assert out.startswith("Client:\n Version: ")
-    fields = json.loads(sampan("version", "--format", "json")[1])["Client"]
+    fields = json.loads(inside("version", "--format", "json")[1])["Client"]
     assert fields["Os"] == "linux"
-    client, server = sampan("version", "-f", "{{.Client.Version}} {{.Server.Version}}")[1].split()
+    client, server = inside("version", "-f", "{{.Client.Version}} {{.Server.Version}}")[1].split()
     assert client == server == fields["Version"]

@@ -2,38 +2,21 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from sampan.cli.main import main
+from commands import Inside
 from sampan.containers.options import Mount, Options
 from sampan.containers.record import Container, Containers
 from sampan.containers.state import State, write_state
-from sampan.engine import Engine, open_engine
+from sampan.engine import Engine
 from sampan.oci.config import ContainerConfig
 from sampan.store.images import Image
 from sampan.volumes import anonymous_name
 from shelf import put_image
 
-Sampan = Callable[..., tuple[int, str, str]]
 _PLAIN = Options()
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with open_engine(str(tmp_path / "root")) as engine:
-        yield engine
-
-
-@pytest.fixture
-def sampan(engine: Engine, capsys: pytest.CaptureFixture[str]) -> Sampan:
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--root", engine.paths.root, *words])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def put_container(engine: Engine, image: Image, name: str, options: Options = _PLAIN, created: str = "") -> Path:
@@ -52,12 +35,12 @@ def names(engine: Engine) -> list[str]:
     return [name.reference.familiar() for name in engine.images.names()]
 
 
-def test_image_prune_takes_those_without_a_name(engine: Engine, sampan: Sampan) -> None:
+def test_image_prune_takes_those_without_a_name(engine: Engine, inside: Inside) -> None:
     put_image(engine, "kept", layers=(b"k" * 10,))
     bare = put_image(engine, layers=(b"x" * 1000,), created="2023-01-01T00:00:00Z")
     used = put_image(engine, layers=(b"u" * 20,), created="2022-01-01T00:00:00Z")
     put_container(engine, used, "job")
-    code, out, err = sampan("image", "prune", "-f")
+    code, out, err = inside("image", "prune", "-f")
     assert (code, err) == (0, "")
     title, deleted, empty, total = out.splitlines()
     assert (title, deleted, empty) == ("Deleted Images:", f"deleted: {bare.id}", "")
@@ -65,14 +48,14 @@ def test_image_prune_takes_those_without_a_name(engine: Engine, sampan: Sampan) 
     assert not total.endswith(" 0B")
     assert not engine.blobs.has(bare.id)
     assert {image.id for image in engine.images.all()} == {used.id, engine.images.find("kept").id}
-    assert sampan("image", "prune", "-f") == (0, "Total reclaimed space: 0B\n", "")
+    assert inside("image", "prune", "-f") == (0, "Total reclaimed space: 0B\n", "")
 
 
-def test_image_prune_all(engine: Engine, sampan: Sampan) -> None:
+def test_image_prune_all(engine: Engine, inside: Inside) -> None:
     used = put_image(engine, "used", layers=(b"u",))
     gone = put_image(engine, "gone:1", "gone:2", layers=(b"g",), created="2023-01-01T00:00:00Z")
     put_container(engine, used, "job")
-    out = sampan("image", "prune", "-a", "-f")[1]
+    out = inside("image", "prune", "-a", "-f")[1]
     assert out.splitlines()[:4] == ["Deleted Images:", "untagged: gone:1", "untagged: gone:2", f"deleted: {gone.id}"]
     assert names(engine) == ["used:latest"]
 
@@ -87,91 +70,91 @@ def test_image_prune_all(engine: Engine, sampan: Sampan) -> None:
         ("label=nosuch", ["new:latest", "old:latest"]),
     ],
 )
-def test_image_prune_with_a_filter(engine: Engine, sampan: Sampan, flag: str, left: list[str]) -> None:
+def test_image_prune_with_a_filter(engine: Engine, inside: Inside, flag: str, left: list[str]) -> None:
     put_image(engine, "new", config=ContainerConfig(labels={"keep": "1"}))
     put_image(engine, "old", created="2023-01-01T00:00:00Z")
-    assert sampan("image", "prune", "-a", "-f", "--filter", flag)[0] == 0
+    assert inside("image", "prune", "-a", "-f", "--filter", flag)[0] == 0
     assert names(engine) == left
 
 
-def test_container_prune(engine: Engine, sampan: Sampan) -> None:
+def test_container_prune(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a", layers=(b"a",))
     (put_container(engine, image, "job") / "file").write_bytes(b"x" * 1234)
     put_container(engine, image, "labelled", Options(labels=(("keep", ""),)))
-    code, out, _ = sampan("container", "prune", "-f", "--filter", "label!=keep")
+    code, out, _ = inside("container", "prune", "-f", "--filter", "label!=keep")
     identifier = b"job".hex().ljust(64, "0")
     assert (code, out) == (0, f"Deleted Containers:\n{identifier}\n\nTotal reclaimed space: 1.23kB\n")
     left = Containers(engine.database, engine.paths.containers).all()
     assert [container.name for container in left] == ["labelled"]
-    assert sampan("container", "prune", "-f", "--filter", "until=2020-01-01T00:00:00Z")[1] == (
+    assert inside("container", "prune", "-f", "--filter", "until=2020-01-01T00:00:00Z")[1] == (
         "Total reclaimed space: 0B\n"
     )
 
 
-def test_container_prune_spares_one_that_is_just_being_started(engine: Engine, sampan: Sampan) -> None:
+def test_container_prune_spares_one_that_is_just_being_started(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a", layers=(b"a",))
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60))
     put_container(engine, image, "new", created=now)
     Path(Containers(engine.database, engine.paths.containers).find("new").directory, "state.json").unlink()
-    assert sampan("container", "prune", "-f")[1] == "Total reclaimed space: 0B\n"
+    assert inside("container", "prune", "-f")[1] == "Total reclaimed space: 0B\n"
 
 
-def test_volumes(engine: Engine, sampan: Sampan) -> None:
-    assert sampan("volume", "create", "--label", "tier=db", "data") == (0, "data\n", "")
-    anonymous = sampan("volume", "create")[1].strip()
+def test_volumes(engine: Engine, inside: Inside) -> None:
+    assert inside("volume", "create", "--label", "tier=db", "data") == (0, "data\n", "")
+    anonymous = inside("volume", "create")[1].strip()
     assert len(anonymous) == 64
     put_container(engine, put_image(engine, "a"), "job", Options(mounts=(Mount("used", "/used"),)))
-    sampan("volume", "create", "used")
+    inside("volume", "create", "used")
     Path(engine.volumes.path("data"), "file").write_bytes(b"x" * 2000)
-    assert sampan("volume", "ls", "-q")[1].split() == sorted(["data", anonymous, "used"])
-    assert sampan("volume", "ls", "-q", "-f", "dangling=false")[1].split() == ["used"]
-    assert sampan("volume", "ls", "-q", "-f", "label=tier=db")[1].split() == ["data"]
-    assert sampan("volume", "ls", "--format", '{{.Name}} {{.Label "tier"}}', "-f", "name=dat")[1] == "data db\n"
-    assert json.loads(sampan("volume", "inspect", "data")[1])[0]["Labels"] == {"tier": "db"}
-    assert sampan("inspect", "-f", "{{.Mountpoint}} {{.Driver}}", "data")[1] == f"{engine.volumes.path('data')} local\n"
-    code, out, err = sampan("volume", "rm", "used", "nosuch")
+    assert inside("volume", "ls", "-q")[1].split() == sorted(["data", anonymous, "used"])
+    assert inside("volume", "ls", "-q", "-f", "dangling=false")[1].split() == ["used"]
+    assert inside("volume", "ls", "-q", "-f", "label=tier=db")[1].split() == ["data"]
+    assert inside("volume", "ls", "--format", '{{.Name}} {{.Label "tier"}}', "-f", "name=dat")[1] == "data db\n"
+    assert json.loads(inside("volume", "inspect", "data")[1])[0]["Labels"] == {"tier": "db"}
+    assert inside("inspect", "-f", "{{.Mountpoint}} {{.Driver}}", "data")[1] == f"{engine.volumes.path('data')} local\n"
+    code, out, err = inside("volume", "rm", "used", "nosuch")
     assert (code, out) == (1, "")
     assert "volume used is in use" in err
     assert "no such volume: nosuch" in err
-    assert sampan("volume", "rm", "-f", "nosuch") == (0, "nosuch\n", "")
-    assert sampan("volume", "prune", "-f")[1].splitlines()[:2] == ["Deleted Volumes:", anonymous]
-    assert sampan("volume", "prune", "-a", "-f")[1] == "Deleted Volumes:\ndata\n\nTotal reclaimed space: 2kB\n"
-    assert sampan("volume", "ls", "-q")[1] == "used\n"
+    assert inside("volume", "rm", "-f", "nosuch") == (0, "nosuch\n", "")
+    assert inside("volume", "prune", "-f")[1].splitlines()[:2] == ["Deleted Volumes:", anonymous]
+    assert inside("volume", "prune", "-a", "-f")[1] == "Deleted Volumes:\ndata\n\nTotal reclaimed space: 2kB\n"
+    assert inside("volume", "ls", "-q")[1] == "used\n"
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "../x", "/"])
-def test_names_of_volumes_do_not_leave_their_directory(engine: Engine, sampan: Sampan, name: str) -> None:
+def test_names_of_volumes_do_not_leave_their_directory(engine: Engine, inside: Inside, name: str) -> None:
     engine.volumes.create("data")
     for verb in ("rm", "inspect"):
-        assert sampan("volume", verb, name)[0] == 1
-    assert sampan("volume", "create", name)[0] == 1
+        assert inside("volume", verb, name)[0] == 1
+    assert inside("volume", "create", name)[0] == 1
     assert engine.volumes.all() == ["data"]
 
 
-def test_system_prune(engine: Engine, sampan: Sampan) -> None:
+def test_system_prune(engine: Engine, inside: Inside) -> None:
     image = put_image(engine, "a", layers=(b"a",))
     bare = put_image(engine, layers=(b"b",), created="2023-01-01T00:00:00Z")
     volume = anonymous_name()
     put_container(engine, image, "job", Options(mounts=(Mount(volume, "/data"),)))
     engine.volumes.create(volume)
     engine.volumes.create("named")
-    out = sampan("system", "prune", "-f", "--volumes")[1]
+    out = inside("system", "prune", "-f", "--volumes")[1]
     assert "Deleted Containers:\n" in out
     assert f"Deleted Volumes:\n{volume}\n" in out
     assert f"Deleted Images:\ndeleted: {bare.id}\n" in out
     assert names(engine) == ["a:latest"]
-    sampan("system", "prune", "-a", "-f")
+    inside("system", "prune", "-a", "-f")
     assert (names(engine), engine.volumes.all(), engine.blobs.all()) == ([], ["named"], [])
 
 
-def test_it_asks_first(engine: Engine, sampan: Sampan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_asks_first(engine: Engine, inside: Inside, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     put_image(engine, layers=(b"b",))
     for answer, left in (("", 1), ("n\n", 1), ("\n", 1), ("y\n", 0)):
         path = tmp_path / "answer"
         path.write_text(answer)
         with path.open() as file:
             monkeypatch.setattr("sys.stdin", file)
-            code, out, err = sampan("image", "prune")
+            code, out, err = inside("image", "prune")
         assert out.startswith(
             "WARNING! This will remove all dangling images.\nAre you sure you want to continue? [y/N] "
         )
@@ -180,19 +163,19 @@ def test_it_asks_first(engine: Engine, sampan: Sampan, monkeypatch: pytest.Monke
         assert len(engine.images.all()) == left
 
 
-def test_what_takes_the_disk(engine: Engine, sampan: Sampan) -> None:
+def test_what_takes_the_disk(engine: Engine, inside: Inside) -> None:
     base = b"b" * 1000
     used = put_image(engine, "used", layers=(base, b"1" * 100))
     put_image(engine, "other", layers=(base, b"2" * 10))
     (put_container(engine, used, "job") / "file").write_bytes(b"x" * 50)
     engine.volumes.create("data")
     Path(engine.volumes.path("data"), "file").write_bytes(b"x" * 70)
-    rows = [json.loads(line) for line in sampan("system", "df", "--format", "json")[1].splitlines()]
+    rows = [json.loads(line) for line in inside("system", "df", "--format", "json")[1].splitlines()]
     facts = {row["Type"]: (row["TotalCount"], row["Active"], row["Reclaimable"]) for row in rows}
     assert facts["Containers"] == ("1", "0", "50B (100%)")
     assert facts["Local Volumes"] == ("1", "0", "70B (100%)")
     assert facts["Images"][:2] == ("2", "1")
-    lines = sampan("system", "df", "-v")[1].splitlines()
+    lines = inside("system", "df", "-v")[1].splitlines()
     table = [line.split() for line in lines if line.startswith(("used", "other"))]
     by_name = {row[0]: row for row in table}
     assert by_name["used"][-1] == "1"
@@ -201,8 +184,8 @@ def test_what_takes_the_disk(engine: Engine, sampan: Sampan) -> None:
     assert by_name["used"][-3] == by_name["other"][-3] == "2kB"
 
 
-def test_system_df_of_nothing(sampan: Sampan) -> None:
-    assert sampan("system", "df")[1].splitlines() == [
+def test_system_df_of_nothing(inside: Inside) -> None:
+    assert inside("system", "df")[1].splitlines() == [
         "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE",
         "Images          0         0         0B        0B",
         "Containers      0         0         0B        0B",

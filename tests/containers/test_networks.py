@@ -5,7 +5,6 @@ import http.client
 import os
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 
@@ -14,26 +13,9 @@ import pytest
 import servers
 from commands import Sampan
 from machines import Beside, Machine, connect
-from residents import IMAGE, PATIENCE, assert_clean, await_
+from residents import IMAGE, PATIENCE, SEED, SERVE, assert_clean, await_
 
 pytestmark = [pytest.mark.system]
-
-SERVE = ("httpd", "-f", "-p", "80", "-h", "/data")
-SEED = "from the image\n"
-
-
-@pytest.fixture
-def harbour(root: Sampan) -> Iterator[Beside]:
-    """Root on a machine of the test's own, which has no other address than 10.9.9.1 on a cable."""
-    beside = Beside(root.root)
-    beside.machine = Machine("harbour")
-    try:
-        yield beside
-        root.remove_containers()
-        assert await_(lambda: beside.machine.run("ip -o link").count("veth") == 0), beside.machine.run("ip -o link")
-    finally:
-        root.remove_containers()
-        beside.machine.close()
 
 
 def fetch(address: str, port: int) -> str:

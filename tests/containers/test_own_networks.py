@@ -15,24 +15,9 @@ import pytest
 
 from commands import Sampan
 from machines import Beside, Machine, connect
-from residents import IMAGE, PATIENCE, await_
+from residents import IMAGE, PATIENCE, SEED, SERVE, await_
 
 pytestmark = [pytest.mark.system]
-SERVE = ("httpd", "-f", "-p", "80", "-h", "/data")
-SEED = "from the image\n"
-
-
-@pytest.fixture
-def harbour(root: Sampan) -> Iterator[Beside]:
-    """Root on a machine of the test's own, without a way out."""
-    beside = Beside(root.root)
-    beside.machine = Machine("harbour")
-    try:
-        yield beside
-    finally:
-        root.remove_containers()
-        beside("network", "prune", "-f")
-        beside.machine.close()
 
 
 def address(sampan: Sampan, container: str, interface: str = "eth0") -> str:

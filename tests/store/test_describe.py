@@ -1,11 +1,6 @@
 """Images as the Engine API describes them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from sampan.engine import Engine, open_engine
+from sampan.engine import Engine
 from sampan.oci.config import ContainerConfig
 from sampan.store import describe
 from shelf import put_image
@@ -15,12 +10,6 @@ HISTORY = (
     {"created": "2024-01-01T00:00:01Z", "created_by": "ENV X=1", "empty_layer": True},
     {"created": "2024-01-01T00:00:02Z", "created_by": "COPY b /"},
 )
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with open_engine(str(tmp_path / "root")) as engine:
-        yield engine
 
 
 def test_inspect(engine: Engine) -> None:

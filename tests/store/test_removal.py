@@ -1,11 +1,8 @@
 """What may be removed, and what goes with it."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from sampan.engine import Engine, open_engine
+from sampan.engine import Engine
 from sampan.errors import Conflict
 from sampan.oci.digest import Digest
 from sampan.store import removal
@@ -13,12 +10,6 @@ from sampan.store.removal import User
 from shelf import put_image
 
 STOPPED, RUNNING = User("old_ark", False), User("web", True)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    with open_engine(str(tmp_path / "root")) as engine:
-        yield engine
 
 
 def remove(engine: Engine, text: str, *users: User, force: bool = False) -> tuple[list[str], Digest | None]:
