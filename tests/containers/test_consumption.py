@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import commands
 from commands import Sampan
 from residents import IMAGE, assert_clean
 from sampan.containers import blocks, limits
@@ -118,6 +119,7 @@ def test_a_weight_that_no_scheduler_keeps_is_said_and_left_out(root: Sampan) -> 
 
 @pytest.mark.system
 @pytest.mark.root
+@pytest.mark.needs("chrt")
 def test_real_time(root: Sampan) -> None:
     budget = v1("cpu") / "cpu.rt_runtime_us"
     if not budget.exists() or budget.read_text().strip() in ("0", "-1"):
@@ -125,6 +127,12 @@ def test_real_time(root: Sampan) -> None:
     options = ("--cpu-rt-period", "100000", "--cpu-rt-runtime", "5000")
     script = "cat /sys/fs/cgroup/cpu/cpu.rt_period_us /sys/fs/cgroup/cpu/cpu.rt_runtime_us"
     assert root(*RUN, *options, IMAGE, "sh", "-c", script).stdout.split() == ["100000", "5000"]
+    # What the command line itself was started with is the container's as far as there is a budget for it.
+    policies = []
+    for more in ((), options):
+        words = root.command(*RUN, *more, IMAGE, "cut", "-d ", "-f41", "/proc/self/stat")
+        policies.append(commands.run(["chrt", "-f", "1", *words], check=True).stdout)
+    assert policies == [f"{os.SCHED_OTHER}\n", f"{os.SCHED_FIFO}\n"]
 
 
 @pytest.mark.system

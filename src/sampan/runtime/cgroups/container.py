@@ -92,9 +92,23 @@ def make(cgroup: Cgroup, resources: dict[str, Any], *, required: bool, missing: 
 
 
 def join(cgroup: Cgroup) -> None:
-    """Moves the calling process, which must have a single thread, into the container's cgroup."""
+    """Moves the calling process, which must have a single thread, into the container's cgroup.
+
+    If that has no real-time budget, and a new one has none, the process is scheduled as most are from then on.
+    """
     for membership in cgroup:
-        (v1 if membership.hierarchy.version == 1 else v2).join(membership.directory)
+        try:
+            _join(membership)
+        except OSError as error:
+            # What sampan itself was started with (chrt) is not asked for the container: Docker's know nothing of it.
+            if error.errno != errno.EINVAL or os.sched_getscheduler(0) not in (os.SCHED_FIFO, os.SCHED_RR):
+                raise
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            _join(membership)
+
+
+def _join(membership: Membership) -> None:
+    (v1 if membership.hierarchy.version == 1 else v2).join(membership.directory)
 
 
 def remove(cgroup: Cgroup) -> None:
