@@ -138,6 +138,20 @@ def test_files_of_a_step_with_a_user_are_his(builder: Builder, ordinary_user: co
     assert two == {"open": (0, 0), "open/g": app, "open/d": app, "open/d/h": app}
 
 
+def test_mounts_for_another_user_can_be_used(builder: Builder, ordinary_user: commands.Account) -> None:
+    secret = ordinary_user.home / "secret"
+    secret.write_text("opened")
+    secret.chmod(0o644)
+    done = builder.build(
+        "USER app\nRUN --mount=type=cache,target=/c,uid=1000,gid=1001,mode=0700 "
+        "--mount=type=secret,id=s,uid=1000,gid=1001,mode=0400 touch /c/f && cat /run/secrets/s && ls -ld /c",
+        "--network=host",
+        f"--secret=id=s,src={secret}",
+    )
+    assert " opened" in done.stderr
+    assert "drwx------" in done.stderr
+
+
 def test_a_file_that_takes_another_s_place_is_its_owner_s(builder: Builder, ordinary_user: commands.Account) -> None:
     builder.build(
         "RUN touch /f && chown 6:7 /f && mkdir /d && chown 8:9 /d\nRUN cp /f /g && mv /g /f && touch /d/new",

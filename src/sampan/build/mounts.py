@@ -21,7 +21,7 @@ from sampan.build.destination import Destination
 from sampan.build.graph import Context, Mount, Step
 from sampan.build.source import Selected
 from sampan.errors import Invalid, NotFound, SampanError
-from sampan.linux import locks
+from sampan.linux import ids, locks
 from sampan.runtime import defaults
 
 TYPE_CHECKING = False
@@ -316,11 +316,13 @@ def _agent(
 
 def _give(path: str, mount: Mount) -> None:
     """Sets the owner and mode that the mount asks for, of a file that only the builder has seen so far."""
-    try:
-        os.chown(path, mount.uid, mount.gid)
-    except OSError as error:
-        raise SampanError(
-            f"{mount.target} cannot belong to {mount.uid}:{mount.gid}: {error.strerror}",
-            hint="an ordinary user without subordinate ids has only one",
-        ) from None
+    count = ids.mapped_ids()
+    if count > 1:  # else the command is executed as the only user there is, whose it is already
+        try:
+            os.chown(path, mount.uid, mount.gid)
+        except OSError as error:
+            raise SampanError(
+                f"{mount.target} cannot belong to {mount.uid}:{mount.gid}: {error.strerror}",
+                hint=f"there are {count} user ids here",
+            ) from None
     os.chmod(path, mount.mode)
