@@ -139,7 +139,7 @@ def _script(mount: Mount, place: Place, number: int) -> dict[str, Any]:
 
 def _tmpfs(mount: Mount) -> dict[str, Any]:
     size = (f"size={mount.size}",) if mount.size else ()
-    options = ["nosuid", "nodev", "mode=1777", *size]
+    options = ["nosuid", "nodev", "mode=1777", *size, *(("ro",) if mount.readonly else ())]
     return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
 
 

@@ -347,5 +347,6 @@ def _graph(
         report=report,
         allowed=buildwords.allowed(arguments.texts("allow")),
         open_named=given.open_named,
+        is_explicit=bool(arguments.texts("platform")),
     )
     return graph, _stages(arguments.texts("no-cache-filter"), source.data)

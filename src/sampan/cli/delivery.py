@@ -68,7 +68,8 @@ def platforms_of(texts: list[str]) -> "tuple[Platform, ...]":
     """What ``--platform`` says; this machine's without. Raises Invalid."""
     from sampan.oci import platform as platforms
 
-    found = [platforms.parse(word.strip()) for text in texts for word in text.split(",") if word.strip()]
+    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    found = [platforms.host() if word == "local" else platforms.parse(word) for word in words]
     return tuple(dict.fromkeys(found)) or (platforms.host(),)
 
 

@@ -73,6 +73,7 @@ def outcome(folder: Path) -> tuple[str, str]:
             contexts={name: value.replace("DIR", str(folder)) for name, value in given.get("contexts", {}).items()},
             report=report,
             allowed=given.get("allowed", ()),
+            is_explicit="platform" in given,
         )
     except SampanError as error:
         return "error.txt", f"{type(error).__name__}\n{error.message}\n{error.hint or ''}".strip() + "\n"

@@ -1,5 +1,7 @@
 """RUN --mount: its words, what they mean, and what is refused."""
 
+from collections.abc import Callable
+
 import pytest
 
 from sampan.build.dockerfile.mounts import parse, resolve
@@ -9,9 +11,13 @@ from sampan.errors import Invalid
 STAGE = Scratch()
 
 
-def mount(text: str, number: int = 0) -> Mount:
+def expand(word: str) -> str:
+    return word.replace("$V", "v").replace("$ON", "true").replace("$KIND", "cache")
+
+
+def mount(text: str, number: int = 0, warn: Callable[[str], None] = pytest.fail) -> Mount:
     written = parse(text)
-    return resolve(written, lambda word: word.replace("$V", "v"), "/w", STAGE if written.needs_origin else None, number)
+    return resolve(written, expand, "/w", STAGE if written.needs_origin else None, number, warn)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +30,14 @@ def mount(text: str, number: int = 0) -> Mount:
         ('type=cache,target=c,"id=a,b",ro,sharing=locked,mode=0700,uid=1,gid=2',
          Mount("cache", "/w/c", ".", None, "a,b", True, "locked", mode=0o700, uid=1, gid=2)),
         ("type=cache,target=/c,from=x,source=s", Mount("cache", "/c", "s", STAGE, "/c", sharing="shared", mode=0o755)),
+        ("type=bind", Mount("bind", "/w", ".", STAGE, readonly=True)),
+        ("type=cache,id=i", Mount("cache", "/w", ".", None, "i", sharing="shared", mode=0o755)),
+        ("type=$KIND,target=/c,ro=$ON", Mount("cache", "/c", ".", None, "/c", True, "shared", mode=0o755)),
+        ("type=Cache,target=/c,sharing=LOCKED,mode=01777,uid=4294967294,rw=F",
+         Mount("cache", "/c", ".", None, "/c", True, "locked", mode=0o1777, uid=4294967294)),
+        ("target=/t,ro,rw", Mount("bind", "/t", ".", STAGE)),
         ("type=tmpfs,target=/t", Mount("tmpfs", "/t")),
+        ("type=tmpfs,target=/t,ro,size=1.5g", Mount("tmpfs", "/t", readonly=True, size=3 << 29)),
         ("type=tmpfs,target=/t,size=64m", Mount("tmpfs", "/t", size=64 << 20)),
         ("type=secret,id=a/b", Mount("secret", "/run/secrets/b", id="a/b", mode=0o400)),
         ("type=secret,target=/x/s,required", Mount("secret", "/x/s", id="s", required=True, mode=0o400)),
@@ -41,13 +54,23 @@ def test_meanings(text: str, expected: Mount) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "type=volume,target=/t", "type=bind", "type=bind,target=/", "type=bind,target=/t,bind-propagation=shared",
-        "type=tmpfs,target=/t,from=x", "type=cache,target=/t,sharing=all", "type=cache,target=/t,mode=9",
+        "type=volume,target=/t", "type=bind,target=/", "type=bind,target=/t,bind-propagation=shared",
+        "type=tmpfs,target=/t,uid=1", "type=cache,target=/t,sharing=all", "type=cache,target=/t,mode=9",
         "type=cache,target=/t,uid=-1", "type=cache,target=/t,size=1", "type=secret", "type=secret,id=a,env==",
-        "type=ssh,env=X", "type=tmpfs,target=/t,size=much", "type=bind,target=/t,rw=maybe", "target", "",
+        "type=ssh,source=x", "type=secret,id=a,source=b", "type=secret,id=a,from=b",
+        "type=cache,target=/t,uid=4294967295", "type=bind,target=/t,sharing=shared",
+        "type=tmpfs,target=/t,size=much", "type=bind,target=/t,rw=maybe", "target", "",
         'type=cache,"target=/t', "type=cache,target=/t,required",
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         mount(text)
+
+
+def test_what_changes_nothing_is_said() -> None:
+    said: list[str] = []
+    mount("type=tmpfs,target=/t,id=i,from=x", warn=said.append)
+    mount("target=/t,env=E", warn=said.append)
+    assert said == [f"--mount: {name} means nothing for type={kind}" for name, kind in
+                    (("id", "tmpfs"), ("from", "tmpfs"), ("env", "bind"))]  # fmt: skip

@@ -93,7 +93,6 @@ def test_parse_copy_and_add() -> None:
         ("ENV =x", "ENV names can not be blank", None),
         ("ENV a", "ENV must have two arguments", "ENV a=VALUE"),
         ("LABEL a=b c", "'c' is not of the form name=value", 'a value with spaces stands in quotes: a="A VALUE"'),
-        ("RUN", "RUN requires at least one argument", "RUN COMMAND"),
         ("RUN []", "RUN requires at least one argument", "RUN COMMAND"),
         ('RUN ["a", {}]', "the JSON array may hold only texts", "put double quotes"),
         ('CMD ["a\\u0000"]', "the JSON array holds a NUL character", None),

@@ -54,9 +54,11 @@ def apply_arg(state: StageState, arg: instructions.Arg) -> None:
         if value is None and default is not None:
             value = state.expand(arg.line, default)
         elif value is None:
+            # Without a value of its own it keeps the one of an ARG before it, maybe in the stage that this one is FROM.
             value = state.scope.globals.get(name)
-        state.args[name] = value
-        declared.append(name if value is None else f"{name}={value}")
+        shown = name if value is None else f"{name}={value}"
+        state.args[name] = state.args.get(name) if value is None else value
+        declared.append(shown)
     state.did(f"ARG {' '.join(declared)}")
 
 
@@ -135,7 +137,8 @@ def apply_transfer(state: StageState, transfer: Transfer, origin: Context | Step
         state.shown(line),
         line.number,
     )
-    flags = [f"--{flag}={value}" for flag, value in (("chown", chown), ("chmod", chmod)) if value]
+    flags = ["--parents"] if transfer.parents else []
+    flags += [f"--{flag}={value}" for flag, value in (("chown", chown), ("chmod", chmod)) if value]
     names = [f"<<{name}" for name, _ in inline]
     shown = [remote.redacted(source) for source in sources]
     state.did(f"{' '.join((keyword, *flags, *shown, *names, dest))} # buildkit", layer=True)
@@ -245,6 +248,8 @@ _APPLY: dict[type, Callable[[StageState, Any], None]] = {
 
 
 def _doubt(state: StageState, line: Line, command: Command) -> None:
+    if command.shell and not command.words:
+        state.scope.warn(line, f"{line.text.split()[0]} says nothing that could be run")
     if instructions.looks_like_exec_form(command):
         keyword = line.text.split()[0]
         state.scope.warn(line, f"{keyword} looks like a JSON array but is none, so a shell runs it as it is")
@@ -259,7 +264,14 @@ def _mounts(state: StageState, run: instructions.Run, origins: Sequence[Origin])
     for mount, origin in zip(run.mounts, origins, strict=True):
         with run.line.showing(mount.text):
             agents = sum(before.kind == "ssh" for before in found)
-            meaning = mounts.resolve(mount, lambda text: state.expand(run.line, text), state.directory, origin, agents)
+            meaning = mounts.resolve(
+                mount,
+                lambda text: state.expand(run.line, text),
+                state.directory,
+                origin,
+                agents,
+                lambda message: state.scope.warn(run.line, message),
+            )
         apart = state.scope.build_args.get(arguments.CACHE_MOUNT_ARG)
         found.append(meaning._replace(id=f"{apart}/{meaning.id}") if apart and meaning.kind == "cache" else meaning)
     return tuple(found)

@@ -80,7 +80,8 @@ def parse_label(statement: Statement) -> Label:
 
 def parse_run(statement: Statement) -> Run:
     command = _command(statement)
-    statement.some(list(command.words))
+    if not command.shell:
+        statement.some(list(command.words))
     for document in statement.line.heredocs:
         if not document.content.isprintable() and re.search("[\0\ud800-\udfff]", document.content):
             raise statement.fault("the here-document is not UTF-8 text", "<<")

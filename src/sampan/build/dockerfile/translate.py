@@ -55,12 +55,14 @@ def translate(
     report: Report,
     allowed: Collection[str] = (),
     open_named: Callable[[str], Context] = open_context,
+    is_explicit: bool = False,
 ) -> Graph:
     """The graph that builds stage ``target`` (a name or number; the last stage if None) of a Dockerfile.
 
     ``context`` is what COPY copies from. ``contexts`` have a name and stand in for images and stages of that name: each
     is ``docker-image://NAME`` or ``oci-layout://…`` (which ``resolve`` is asked for), ``target:STAGE``, or what
     ``open_named`` understands: the path of a directory, an address. ``allowed`` are the entitlements that were granted.
+    The image is for ``platform`` whatever its base is for if that ``is_explicit``, else for what its base is for.
     Raises Invalid, NotFound, Denied or Unsupported, showing the line, and what ``resolve`` and ``open_named`` raise.
     """
     dockerfile = stages.parse(text, filename)
@@ -73,7 +75,8 @@ def translate(
     used = arguments.declared(dockerfile.preamble) | build.declared | predefined.keys() | arguments.PROXY_ARGS
     for name in sorted(build_args.keys() - used - arguments.ANSWERED_ARGS):
         report(Warned(f"the build argument {name} is not used: no ARG declares it"))
-    config = ImageConfig(state.platform, state.final_config(), history=tuple(state.history), author=state.author)
+    built_for = _claimed(state.platform, platform) if is_explicit else state.platform
+    config = ImageConfig(built_for.normal(), state.final_config(), history=tuple(state.history), author=state.author)
     lines = (each.line for stage in dockerfile.stages for each in (stage.base, *stage.body))
     return Graph(state.step, config, {line.number: line for line in lines})
 
@@ -164,7 +167,8 @@ class _Build:
             return parent.child(label)
         if base == "scratch":
             step = Scratch(label, line=stage.base.line.number)
-            return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._stage_platform(stage))
+            self._stage_platform(stage)  # which has to be one, though nothing in it is for any
+            return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._platform)
         return self._from_context(stage, label, base, self._contexts.get(context_name(base), _IMAGE + base))
 
     def _from_context(self, stage: Stage, label: str, name: str, value: str) -> StageState:
@@ -292,6 +296,12 @@ class _Build:
             raise stage.base.line.fault(f"the platform {written} is empty", written)
         with stage.base.line.showing(written):
             return platforms.parse(expanded)
+
+
+def _claimed(base: Platform, asked: Platform) -> Platform:
+    """What an image says that it is for. Where that is what its base is for, the base may know the variant."""
+    is_same = (base.os, base.architecture) == (asked.os, asked.architecture)
+    return base if is_same and not asked.variant else asked
 
 
 def _not_a_stage(stage: Stage, line: Line, name: str, hint: str | None) -> str | None:

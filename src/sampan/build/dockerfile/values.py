@@ -14,13 +14,40 @@ from sampan.errors import Invalid
 
 
 def ports(text: str) -> list[str]:
-    """``first[-last][/protocol]`` as ``port/protocol`` for each port. Docker lets a host's part stand before."""
-    match = re.fullmatch(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp)?)?", text, re.ASCII | re.IGNORECASE)
-    first = int(match[1]) if match else 0
-    last = int(match[2] or first) if match else 0
-    if not match or not first <= last <= 65535:
+    """``first[-last][/protocol]`` as ``port/protocol`` for each port. A host's part, ``[address:]ports:``, may stand
+    before, and means nothing."""
+    place, _, inside = text.rpartition(":")
+    numbers, _, protocol = inside.partition("/")
+    found, protocol = _range(numbers), protocol.lower() or "tcp"
+    if not found or protocol not in ("tcp", "udp", "sctp") or not _is_published(place, found):
         raise Invalid(f"invalid port: {text}", hint="a number up to 65535, for example 8000 or 53/udp")
-    return [f"{port}/{(match[3] or 'tcp').lower()}" for port in range(first, last + 1)]
+    return [f"{port}/{protocol}" for port in found]
+
+
+def _range(text: str) -> range:
+    """``first[-last]``; nothing if it is no range of ports."""
+    match = re.fullmatch(r"0*(\d{1,5})(?:-0*(\d{1,5}))?", text, re.ASCII)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+    return range(first, last + 1) if last <= 65535 else range(0)
+
+
+def _is_published(place: str, inside: range) -> bool:
+    """Whether ``[address:]ports`` is where ports could be published: at one of the host's ports each, or at any."""
+    address, _, outside = place.rpartition(":")
+    published = _range(outside) if outside else inside
+    if not published or len(inside) not in (1, len(published)):
+        return False
+    return not address or _is_address(address.removeprefix("[").removesuffix("]"))
+
+
+def _is_address(text: str) -> bool:
+    from _socket import AF_INET, AF_INET6, inet_pton  # socket itself takes long to import
+
+    try:
+        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except OSError:
+        return False
+    return True
 
 
 def mode(text: str) -> str:
