@@ -22,6 +22,32 @@ BROKEN = "FROM scratch AS Upper\nMAINTAINER me\nENV a=${b:?}\n"
 LEVEL = {"enum": ["none", "note", "warning", "error"]}
 MESSAGE = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
 NUMBER = {"type": "integer", "minimum": 1}
+LOCATIONS = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "additionalProperties": False,
+        "properties": {
+            "physicalLocation": {
+                "additionalProperties": False,
+                "properties": {
+                    "artifactLocation": {"properties": {"uri": {"type": "string", "format": "uri-reference"}}},
+                    "region": {
+                        "additionalProperties": False,
+                        "required": ["startLine"],
+                        "properties": {
+                            "startLine": NUMBER,
+                            "startColumn": NUMBER,
+                            "endLine": NUMBER,
+                            "endColumn": NUMBER,
+                            "snippet": MESSAGE,
+                        },
+                    },
+                },
+            }
+        },
+    },
+}
 SARIF = {  # the properties that are used here, as SARIF 2.1.0 (OASIS) defines them in 3.13, 3.14, 3.27, 3.30, 3.49
     "type": "object",
     "required": ["version", "runs"],
@@ -50,11 +76,13 @@ SARIF = {  # the properties that are used here, as SARIF 2.1.0 (OASIS) defines t
                                         "type": "array",
                                         "uniqueItems": True,
                                         "items": {
-                                            "required": ["id"],
+                                            # GitHub's code scanning wants the texts, too.
+                                            "required": ["id", "shortDescription", "fullDescription", "help"],
                                             "additionalProperties": False,
                                             "properties": {
                                                 "id": {"type": "string"},
                                                 "shortDescription": MESSAGE,
+                                                "fullDescription": MESSAGE,
                                                 "help": MESSAGE,
                                                 "helpUri": {"type": "string", "format": "uri"},
                                                 "defaultConfiguration": {
@@ -79,7 +107,8 @@ SARIF = {  # the properties that are used here, as SARIF 2.1.0 (OASIS) defines t
                                     "type": "array",
                                     "items": {
                                         "required": ["message"],
-                                        "properties": {"level": LEVEL, "message": MESSAGE},
+                                        "additionalProperties": False,
+                                        "properties": {"level": LEVEL, "message": MESSAGE, "locations": LOCATIONS},
                                     },
                                 },
                             },
@@ -95,31 +124,7 @@ SARIF = {  # the properties that are used here, as SARIF 2.1.0 (OASIS) defines t
                                 "ruleIndex": {"type": "integer", "minimum": -1},
                                 "level": LEVEL,
                                 "message": MESSAGE,
-                                "locations": {
-                                    "type": "array",
-                                    "items": {
-                                        "additionalProperties": False,
-                                        "properties": {
-                                            "physicalLocation": {
-                                                "additionalProperties": False,
-                                                "properties": {
-                                                    "artifactLocation": {
-                                                        "properties": {"uri": {"type": "string"}},
-                                                    },
-                                                    "region": {
-                                                        "additionalProperties": False,
-                                                        "properties": {
-                                                            "startLine": NUMBER,
-                                                            "startColumn": NUMBER,
-                                                            "endColumn": NUMBER,
-                                                            "snippet": MESSAGE,
-                                                        },
-                                                    },
-                                                },
-                                            }
-                                        },
-                                    },
-                                },
+                                "locations": LOCATIONS,
                             },
                         },
                     },
@@ -210,7 +215,53 @@ def test_sarif(text: str, tmp_path: Path, root: list[str], capsys: pytest.Captur
     if text is BAD:
         region = run["results"][0]["locations"][0]["physicalLocation"]["region"]
         assert BAD.splitlines()[0][region["startColumn"] - 1 : region["endColumn"] - 1] == "Upper"
+        assert region["endLine"] == region["startLine"] == 1
     assert run["invocations"][0]["executionSuccessful"] == (text is not BROKEN)
+    if text is BROKEN:
+        (notification,) = run["invocations"][0]["toolExecutionNotifications"]
+        (place,) = notification["locations"]
+        assert place["physicalLocation"]["region"] == {"startLine": 3}
+        assert place["physicalLocation"]["artifactLocation"]["uri"] == f"file://{tmp_path}/Dockerfile"
+
+
+def test_several_files(
+    tmp_path: Path, root: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in {"a": GOOD, "b": BAD, "c": BROKEN}.items():
+        (tmp_path / name).mkdir()
+        directory(tmp_path / name, text)
+    monkeypatch.chdir(tmp_path)
+    assert main([*root, "lint", "a", "b/Dockerfile", "nowhere", "c"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.index("b/Dockerfile:1: warning: Stage") < captured.out.index("c/Dockerfile:2: warning: Maint")
+    assert captured.out.endswith("Check incomplete: the build would fail.\n")
+    assert "nowhere" in captured.err
+    assert "c/Dockerfile:3: b: is not allowed" in captured.err
+    assert main([*root, "lint", "a", "nowhere"]) == 1
+    capsys.readouterr()
+    value = printed([*root, "lint", "--format=json", "a", "b", "c"], capsys)
+    assert [source["filename"] for source in value["sources"]] == ["a/Dockerfile", "b/Dockerfile", "c/Dockerfile"]
+    assert {warning["location"]["sourceIndex"] for warning in value["warnings"]} == {1, 2}
+    assert value["buildError"]["location"]["sourceIndex"] == 2
+
+
+def test_findings_that_are_to_be_errors(tmp_path: Path, root: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    context = directory(tmp_path, "# check=error=true\n" + BAD)
+    value = printed([*root, "lint", "--format=json", context], capsys)
+    message = "lint violation found for rules: JSONArgsRecommended, StageNameCasing"
+    assert value["buildError"] == {"message": message, "location": {}}
+    assert main([*root, "lint", context]) == 1
+    assert capsys.readouterr().out.endswith(" found: check=error=true makes the build fail.\n")
+    assert main([*root, "build", context]) == 1
+    assert message in capsys.readouterr().err
+    notes = printed([*root, "lint", "--format=json", directory(tmp_path, "# check=error=true\n" + NOTED)], capsys)
+    assert "buildError" not in notes
+
+
+def test_the_checks_are_listed(root: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*root, "lint", "--rules"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert listed == [rule.name for rule in rules.ALL]
 
 
 def test_standard_input_and_a_named_file(

@@ -11,19 +11,17 @@ from sampan.build.dockerfile.lint import lint
 from sampan.cli import findings as formats
 from sampan.cli import output
 from sampan.cli.context import Context
+from sampan.cli.findings import Checked
 from sampan.cli.source import Source
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.oci import platform as platforms
 
-TYPE_CHECKING = False
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from sampan.oci.config import ImageConfig
     from sampan.oci.platform import Platform
-else:
-    pass
 
 FORMATS = ("text", "json", "sarif")
 _METHODS = ("build", "check", "lint", "outline", "targets")
@@ -64,29 +62,32 @@ def answer(name: str, form: str, source: Source, around: Surroundings, context: 
 
 def check(form: str, source: Source, around: Surroundings, context: Context) -> int:
     """Prints what lint finds; the exit code is 1 if there is more than notes."""
+    return told(form, [Checked(source, lint(source.data, source.filename, around))], context)
+
+
+def told(form: str, checked: list[Checked], context: Context) -> int:
+    """Prints what lint found in some files; the exit code is 1 if there is more than notes."""
     from sampan import __version__
 
-    report = lint(source.data, source.filename, around)
     if form == "json":
-        context.print(formats.docker_json(report, source.data, source.filename))
+        context.print(formats.docker_json(checked))
     elif form == "sarif":
-        context.print(formats.sarif(report, __version__))
+        context.print(formats.sarif(checked, __version__))
     else:
-        context.print(formats.text(report))
-    if report.error:
-        sys.stdout.flush()
-        return context.tell(report.error)
-    return int(any(finding.rule.level != rules.NOTE for finding in report.findings))
+        context.print(formats.text(checked))
+    sys.stdout.flush()
+    codes = [context.tell(each.report.error) for each in checked if each.report.error]
+    found = (finding for each in checked for finding in each.report.findings)
+    return max((*codes, int(any(finding.rule.level != rules.NOTE for finding in found))))
 
 
 def findings_of_a_build(source: Source, around: Surroundings) -> str:
     """What is told after a build, in lines. Raises Invalid if the file wants findings to be errors."""
     report = lint(source.data, source.filename, around, thorough=False)
-    if report.findings and report.fails:
-        names = ", ".join(sorted({finding.rule.name for finding in report.findings}))
-        told = formats.text(report).rpartition("\n\n")[0]
+    if report.violation:
+        paragraphs = formats.paragraphs(report)
         hint = "check=error=true, in the file or as a build argument, asks for that"
-        raise Invalid(f"lint violation found for rules: {names}\n{told}", hint=hint)
+        raise Invalid("\n".join((report.violation, *paragraphs)), hint=hint)
     return formats.short(report.findings)
 
 
@@ -102,10 +103,19 @@ def surroundings(
             known[name] = _config(name, contexts, context)
         return known[name]
 
+    from sampan.build.dockerfile.translate import context_name
     from sampan.build.dockerfile.values import inside
 
+    names = {context_name(name) for name in contexts}
     hides = source.files.surely_excludes if source.files else lambda path: False
-    return Surroundings(platforms.host(), build_args, config, lambda path: hides(inside(path)), target)
+    return Surroundings(
+        platforms.host(),
+        build_args,
+        config,
+        lambda path: hides(inside(path)),
+        target,
+        lambda name: context_name(name) in names,
+    )
 
 
 def _config(name: str, contexts: Mapping[str, str], context: Context) -> ImageConfig | None:

@@ -6,18 +6,34 @@ from sampan.build.dockerfile import rules
 from sampan.build.dockerfile.findings import Finding
 from sampan.build.dockerfile.lint import Report
 from sampan.cli import output
+from sampan.cli.source import Source
 from sampan.errors import SampanError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NamedTuple
+else:
+    from sampan.values import NamedTuple
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def text(report: Report) -> str:
+class Checked(NamedTuple):
+    """A Dockerfile and what was found in it."""
+
+    source: Source
+    report: Report
+
+
+def text(checked: list[Checked]) -> str:
     """A paragraph for each finding, and a line that counts them."""
-    return "\n\n".join([*(_paragraph(finding) for finding in report.findings), _total(report)])
+    reports = [each.report for each in checked]
+    return "\n\n".join([*(told for report in reports for told in paragraphs(report)), _total(reports)])
+
+
+def paragraphs(report: Report) -> list[str]:
+    """What is told of each finding."""
+    return [_paragraph(finding) for finding in report.findings]
 
 
 def short(findings: tuple[Finding, ...]) -> str:
@@ -30,35 +46,46 @@ def short(findings: tuple[Finding, ...]) -> str:
     return "\n".join([f"{count} (sampan build --check says more):", *lines])
 
 
-def docker_json(report: Report, data: bytes, filename: str) -> str:
+def docker_json(checked: list[Checked]) -> str:
     """The format of ``docker build --call=check,format=json`` (BuildKit, subrequests/lint), and level and fix."""
     import base64
     import json
 
     value: dict[str, Any] = {
-        "warnings": [_warning(finding) for finding in report.findings],
-        "sources": [{"filename": filename, "language": "Dockerfile", "data": base64.b64encode(data).decode()}],
+        "warnings": [
+            _warning(finding, index) for index, each in enumerate(checked) for finding in each.report.findings
+        ],
+        "sources": [
+            {
+                "filename": each.source.filename,
+                "language": "Dockerfile",
+                "data": base64.b64encode(each.source.data).decode(),
+            }
+            for each in checked
+        ],
     }
-    if report.error:
-        value["buildError"] = {"message": _first_line(report.error), "location": _location(_line_of(report.error))}
+    errors = (_build_error(each.report, index) for index, each in enumerate(checked))
+    if first := next(filter(None, errors), None):
+        value["buildError"] = first
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def sarif(report: Report, version: str) -> str:
-    """SARIF 2.1.0 (OASIS); paths are relative to where lint was called."""
+def sarif(checked: list[Checked], version: str) -> str:
+    """SARIF 2.1.0 (OASIS) with what GitHub's code scanning asks for; paths are relative to where lint was called."""
     import json
 
+    errors = [each.report.error for each in checked if each.report.error]
+    invocation: dict[str, Any] = {"executionSuccessful": not errors}
+    if errors:
+        invocation["toolExecutionNotifications"] = [_notification(error) for error in errors]
     run: dict[str, Any] = {
         "tool": {
             "driver": {"name": "sampan lint", "version": version, "rules": [_sarif_rule(rule) for rule in rules.ALL]}
         },
         "columnKind": "unicodeCodePoints",
-        "results": [_sarif_result(finding) for finding in report.findings],
-        "invocations": [{"executionSuccessful": report.error is None}],
+        "results": [_sarif_result(finding) for each in checked for finding in each.report.findings],
+        "invocations": [invocation],
     }
-    if report.error:
-        notification = {"level": "error", "message": {"text": report.error.message}}
-        run["invocations"][0]["toolExecutionNotifications"] = [notification]
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False)
 
 
@@ -68,34 +95,43 @@ def _paragraph(finding: Finding) -> str:
     return "\n".join(filter(None, (head, spot.excerpt(), f"fix: {rule.fix}", rule.url)))
 
 
-def _total(report: Report) -> str:
-    if report.error:
+def _total(reports: list[Report]) -> str:
+    if any(report.error for report in reports):
         return "Check incomplete: the build would fail."
     counts = []
     for level in (rules.ERROR, rules.WARNING, rules.NOTE):
-        count = sum(finding.rule.level == level for finding in report.findings)
+        count = sum(finding.rule.level == level for report in reports for finding in report.findings)
         if count:
             counts.append(f"{count} {level}{'' if count == 1 else 's'}")
-    return f"Check complete, {', '.join(counts) or 'no warnings'} found."
+    fails = ": check=error=true makes the build fail" if any(report.violation for report in reports) else ""
+    return f"Check complete, {', '.join(counts) or 'no warnings'} found{fails}."
 
 
-def _warning(finding: Finding) -> dict[str, Any]:
+def _warning(finding: Finding, index: int) -> dict[str, Any]:
     rule = finding.rule
     value = {"ruleName": rule.name, "description": rule.sentence, "url": rule.url, "detail": finding.message}
     known = {key: item for key, item in value.items() if item}
-    return {
-        **known, "level": rule.level, "fix": rule.fix, "location": _location(finding.line.spot(finding.at).number)
-    }  # fmt: skip
+    place = _location(finding.line.spot(finding.at).number, index)
+    return {**known, "level": rule.level, "fix": rule.fix, "location": place}
 
 
-def _location(number: int) -> dict[str, Any]:
-    return {"ranges": [{"start": {"line": number}, "end": {"line": number}}]}
+def _build_error(report: Report, index: int) -> dict[str, Any] | None:
+    if report.error:
+        return {"message": _first_line(report.error), "location": _location(_line_of(report.error), index)}
+    return {"message": report.violation, "location": {}} if report.violation else None
+
+
+def _location(number: int, index: int) -> dict[str, Any]:
+    """``index`` is that of the source; Docker leaves out the first one's."""
+    ranges = {"ranges": [{"start": {"line": number}, "end": {"line": number}}]}
+    return {"sourceIndex": index, **ranges} if index else ranges
 
 
 def _sarif_rule(rule: rules.Rule) -> dict[str, Any]:
     value: dict[str, Any] = {
         "id": rule.name,
         "shortDescription": {"text": rule.sentence},
+        "fullDescription": {"text": f"{rule.sentence}. Fix: {rule.fix}"},
         "help": {"text": rule.fix},
         "defaultConfiguration": {"level": rule.level, "enabled": not rule.experimental},
     }
@@ -103,21 +139,38 @@ def _sarif_rule(rule: rules.Rule) -> dict[str, Any]:
 
 
 def _sarif_result(finding: Finding) -> dict[str, Any]:
-    from urllib.parse import quote
-
     spot = finding.line.spot(finding.at)
-    region = {"startLine": spot.number, "startColumn": spot.begin + 1, "endColumn": max(spot.begin, spot.end) + 1}
-    place = {
-        "artifactLocation": {"uri": quote(finding.line.filename)},
-        "region": {**region, "snippet": {"text": spot.source}},
+    region = {
+        "startLine": spot.number,
+        "startColumn": spot.begin + 1,
+        "endLine": spot.number,
+        "endColumn": max(spot.begin, spot.end) + 1,
+        "snippet": {"text": spot.source},
     }
     return {
         "ruleId": finding.rule.name,
         "ruleIndex": rules.ALL.index(finding.rule),
         "level": finding.rule.level,
         "message": {"text": f"{finding.message} (fix: {finding.rule.fix})"},
-        "locations": [{"physicalLocation": place}],
+        "locations": [_sarif_location(finding.line.filename, region)],
     }
+
+
+def _notification(error: SampanError) -> dict[str, Any]:
+    """What keeps a file from being built; it is where its message says."""
+    first = _first_line(error)
+    filename, _, rest = first.partition(":")
+    value: dict[str, Any] = {"level": "error", "message": {"text": f"{first} ({error.hint})" if error.hint else first}}
+    if rest.partition(":")[0].isdecimal():
+        value["locations"] = [_sarif_location(filename, {"startLine": _line_of(error)})]
+    return value
+
+
+def _sarif_location(filename: str, region: dict[str, Any]) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    uri = f"file://{quote(filename)}" if filename.startswith("/") else quote(filename)
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
 
 
 def _first_line(error: SampanError) -> str:

@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     from sampan.cli.source import Source
 
 COMMAND = Command(
-    "[OPTIONS] [PATH | -]",
+    "[OPTIONS] [PATH | -]...",
     (
         Flag("--build-arg list", "Set build-time variables"),
         Flag("-f, --file string", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - is standard input'),
         Flag("--format string", "Format the output: text, json or sarif", "text"),
+        Flag("--rules", "List the checks"),
         Flag("--target string", "Look at this build stage and what it needs only"),
     ),
-    most=1,
-    details="Docker's checks by their names, and more for people who put Python into images; docs/lint.md lists them. "
-    "A comment # check=skip=NAME at the top of the file, or right above an instruction, leaves a check out. The exit "
-    "code is 1 if there are warnings or errors; notes alone are no failure.",
+    most=None,
+    details="A PATH is a Dockerfile or a directory with one. Docker's checks by their names, and more for people who "
+    "put Python into images; --rules lists them. A comment # check=skip=NAME at the top of the file, or right above an "
+    "instruction, leaves a check out. The exit code is 1 if there are warnings or errors; notes alone are no failure.",
     examples=(
         ("sampan lint", "Look at the Dockerfile in this directory"),
         ("sampan lint --format sarif > dockerfile.sarif", "For programs that show findings where the code is reviewed"),
@@ -31,15 +32,34 @@ COMMAND = Command(
 
 
 def main(arguments: Parsed, context: Context) -> int:
+    from sampan.build.dockerfile.lint import lint
     from sampan.cli import buildargs, calls
+    from sampan.cli.findings import Checked
 
+    if arguments.on("rules"):
+        return _rules(context)
     form = arguments.text("format") or "text"
     if form not in calls.FORMATS:
         raise Invalid(f"invalid --format {form!r}", hint="text, json or sarif")
-    source = _source(arguments.positionals[0] if arguments.positionals else ".", arguments.text("file"))
     build_args = buildargs.parse(arguments.texts("build-arg"))
-    around = calls.surroundings(source, build_args, {}, arguments.text("target"), context)
-    return calls.check(form, source, around, context)
+    checked: list[Checked] = []
+
+    def look(path: str) -> None:
+        source = _source(path, arguments.text("file"))
+        around = calls.surroundings(source, build_args, {}, arguments.text("target"), context)
+        checked.append(Checked(source, lint(source.data, source.filename, around)))
+
+    code = context.each(arguments.positionals or ["."], look)
+    return max(code, calls.told(form, checked, context)) if checked else code
+
+
+def _rules(context: Context) -> int:
+    from sampan.build.dockerfile import rules
+    from sampan.cli import output
+
+    rows = [[rule.name, rule.level, rule.sentence] for rule in rules.ALL]
+    context.print(output.table(("CHECK", "LEVEL", "WHAT IT SAYS"), rows))
+    return 0
 
 
 def _source(path: str, file: str | None) -> "Source":

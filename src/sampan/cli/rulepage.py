@@ -10,6 +10,8 @@ The tables are made from the program's own rules by `python -m sampan.cli.rulepa
 
     sampan lint                            # the Dockerfile in this directory
     sampan lint -f docker/prod.Dockerfile .
+    sampan lint api worker/Dockerfile      # several; a path is a Dockerfile or a directory with one
+    sampan lint --rules                    # these tables in short
     sampan lint --format json              # as docker build --call=check,format=json, with "level" and "fix"
     sampan lint --format sarif             # SARIF 2.1.0, for code review and editors
     sampan build --check .                 # the same from build, with its --build-arg and --build-context

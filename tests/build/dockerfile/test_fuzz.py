@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sampan.build import ignore
 from sampan.build.context import Directory
-from sampan.build.dockerfile import lines, pythonic, stages, words
+from sampan.build.dockerfile import installs, lines, stages, words
 from sampan.build.dockerfile.findings import Surroundings
 from sampan.build.dockerfile.lint import lint
 from sampan.build.dockerfile.translate import translate
@@ -252,7 +252,7 @@ GROWING: dict[str, Callable[[int], Callable[[], object]]] = {
     "replacing": lambda n: lambda: words.expand("${a//x*y/z}", {"a": "x" * n}),
     "stars": lambda n: lambda: words.expand("${a##*x*x*x*x*y}", {"a": "x" * n}),
     "lint": lambda n: lambda: lint(b"FROM scratch\n" + b"RUN pip install x\n" * n, "Dockerfile", AROUND),
-    "commands": lambda n: lambda: pythonic.installs(_run("pip install x && " * n)),
+    "commands": lambda n: lambda: installs.installs(_run("pip install x && " * n)),
     "ignored lines": lambda n: lambda: ignore.parse(b"*.py\n!x\n" * n),
     "long pattern": lambda n: lambda: ignore.parse(b"a*/b/" * n),
 }

@@ -37,6 +37,7 @@ def linted(folder: Path) -> Report:
         config,
         lambda path: context.surely_excludes(values.inside(path)),
         given.get("target"),
+        lambda name: name in given.get("contexts", ()),
     )
     data = (folder / "Dockerfile").read_bytes()
     return lint(data, "Dockerfile", around, thorough=given.get("thorough", True))

@@ -42,6 +42,8 @@ class Surroundings(NamedTuple):
     hides: Callable[[str], bool]
     """Whether .dockerignore keeps a path, as COPY names it, from being seen."""
     target: str | None = None
+    is_context: Callable[[str], bool] = lambda name: False
+    """Whether ``--build-context`` stands in for an image."""
 
 
 class Options(NamedTuple):
@@ -112,7 +114,8 @@ def hiding(finding: Finding, secrets: list[str]) -> Finding:
     split = any(each in line.text and not any(each in piece.source for piece in line.pieces) for each in secrets)
     sources = (re.sub(r"\S", "*", piece.source) if split else hidden(piece.source) for piece in line.pieces)
     pieces = tuple(piece._replace(source=source) for piece, source in zip(line.pieces, sources, strict=True))
-    shown = line._replace(text=hidden(line.text), pieces=pieces)
+    documents = tuple(document._replace(content=hidden(document.content)) for document in line.heredocs)
+    shown = line._replace(text=hidden(line.text), pieces=pieces, heredocs=documents)
     return finding._replace(line=shown, at=hidden(finding.at), message=hidden(finding.message)) if secrets else finding
 
 

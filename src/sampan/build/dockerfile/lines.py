@@ -81,8 +81,10 @@ class Line(NamedTuple):
     """The number of the first blank line in a continuation, 0 if there is none."""
 
     def spot(self, at: str = "") -> Spot:
-        """Where ``at`` (a part of the text) stands; the first physical line if it is not there."""
+        """Where ``at`` (a part of the text or of a here-document) stands; the first physical line if nowhere."""
         start = _find(self.text, at)
+        if start < 0 and at and (spot := self._spot_below(at)):
+            return spot
         index = bisect_right(self.pieces, start, key=lambda piece: piece.start) - 1 if start >= 0 else 0
         piece = self.pieces[index]
         shown = piece.source.rstrip()
@@ -91,6 +93,17 @@ class Line(NamedTuple):
         following = self.pieces[index + 1].start if index + 1 < len(self.pieces) else len(self.text)
         column = piece.column - piece.start
         return Spot(piece.number, shown, column + start, column + min(start + len(at), following))
+
+    def _spot_below(self, at: str) -> Spot | None:
+        """Where ``at`` stands in a here-document."""
+        number = self.pieces[-1].number + 1
+        for document in self.heredocs:
+            sources = document.content.splitlines()
+            for offset, source in enumerate(sources):
+                if (begin := source.find(at)) >= 0:
+                    return Spot(number + offset, source, begin, begin + len(at))
+            number += len(sources) + 1
+        return None
 
     def fault(
         self, message: str, at: str = "", *, hint: str | None = None, kind: type[SampanError] = Invalid
@@ -276,4 +289,14 @@ def _excerpt(number: int, source: str, begin: int, end: int) -> str:
     visible = "".join(" " if c == "\t" else c if c.isprintable() else "�" for c in source)[cut : cut + _MAX_SHOWN]
     begin, end = begin - cut, min(end - cut, len(visible))
     margin = f"{number:5} | "
-    return f"{margin}{visible}\n{' ' * (len(margin) - 2)}| {' ' * begin}{'^' * max(1, end - begin)}"
+    indent, length = _columns(visible[:begin]), _columns(visible[begin:end])
+    return f"{margin}{visible}\n{' ' * (len(margin) - 2)}| {' ' * indent}{'^' * max(1, length)}"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from sampan.build.dockerfile import arguments, checks, findings, lines, parsers, pythonic, stages
+from sampan.build.dockerfile.credentials import credentials
 from sampan.build.dockerfile.findings import Finding, Surroundings
 from sampan.build.dockerfile.stages import Dockerfile
 from sampan.build.dockerfile.view import View, begun, needed
@@ -30,6 +31,12 @@ class Report(NamedTuple):
     error: SampanError | None = None
     fails: bool = False
     """The file wants findings to be errors (``check=error=true``)."""
+
+    @property
+    def violation(self) -> str:
+        """What a build is refused with for the sake of its findings, if the file wants that; else empty."""
+        names = sorted({finding.rule.name for finding in self.findings if not finding.rule.quiet})
+        return f"lint violation found for rules: {', '.join(names)}" if self.fails and names else ""
 
 
 def lint(text: bytes, filename: str, around: Surroundings, *, thorough: bool = True) -> Report:
@@ -79,7 +86,7 @@ def _findings(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -
 def _secrets(dockerfile: Dockerfile, numbers: set[int]) -> dict[int, list[str]]:
     """By line, of those that are shown: what must not be."""
     found = (*dockerfile.preamble, *(instruction for stage in dockerfile.stages for instruction in stage.body))
-    return {each.line.number: pythonic.credentials(each) for each in found if each.line.number in numbers}
+    return {each.line.number: credentials(each) for each in found if each.line.number in numbers}
 
 
 def _of_stages(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) -> Iterator[Finding]:
@@ -98,7 +105,9 @@ def _of_stages(dockerfile: Dockerfile, around: Surroundings, *, thorough: bool) 
         for instruction in stage.body:
             yield from checks.of_instruction(view, instruction)
             if thorough:
-                yield from pythonic.of_instruction(view, instruction)
+                yield from pythonic.of_instruction(view, instruction, dockerfile)
             view.take(instruction)
+        if thorough:
+            yield from pythonic.of_stage(view)
         if thorough and stage is target:
             yield from pythonic.of_image(view)

@@ -175,7 +175,7 @@ ExposeInvalidFormat = Rule(
 
 UnpinnedBase = Rule(
     "UnpinnedBase",
-    "A base image without a version is another image tomorrow",
+    "An image without a version is another image tomorrow",
     "name a version, for example python:3.13-slim, or a digest",
     quiet=True,
 )
@@ -188,7 +188,7 @@ UnpinnedInstall = Rule(
 SourceBeforeRequirements = Rule(
     "SourceBeforeRequirements",
     "Copying everything before the requirements are installed installs them again at every change of any file",
-    "copy requirements.txt alone, install, and copy the rest after that",
+    "copy requirements.txt (or pyproject.toml and the lock file) alone, install, and copy the rest after that",
     quiet=True,
 )
 ShellFormEntrypoint = Rule(
@@ -220,7 +220,8 @@ CacheLeftInLayer = Rule(
 )
 CacheDisabled = Rule(
     "CacheDisabled",
-    "--no-cache-dir keeps pip from using a cache that is shared by builds, so everything is downloaded again",
+    "--no-cache-dir and PIP_NO_CACHE_DIR keep pip from using a cache that is shared by builds, so everything is "
+    "downloaded again",
     "leave it out, and mount a cache: RUN --mount=type=cache,target=/root/.cache/pip",
     level=NOTE,
     quiet=True,

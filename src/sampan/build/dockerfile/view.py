@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from sampan.build.dockerfile import instructions, stages, words
-from sampan.build.dockerfile.findings import Surroundings
+from sampan.build.dockerfile.findings import Finding, Surroundings
 from sampan.build.dockerfile.instructions import Instruction, Run, Transfer
 from sampan.build.dockerfile.lines import Line
 from sampan.build.dockerfile.stages import Dockerfile, Stage
@@ -29,7 +29,7 @@ class View:
     """What is known of a stage. ``user`` is None where only the base image, which is not at hand, could tell."""
 
     __slots__ = ("args", "around", "base", "bases", "body", "entered", "env", "escape", "globals", "is_known",
-                 "own", "shell", "stage", "user")  # fmt: skip
+                 "of_layers", "own", "shell", "stage", "user")  # fmt: skip
 
     def __init__(
         self,
@@ -59,6 +59,8 @@ class View:
         """What was read, that of the stages below included."""
         self.own: list[Instruction] = []
         """What was read of this very stage."""
+        self.of_layers: list[Finding] = []
+        """What is to be said of its layers if they are part of the image."""
         if config:
             self.env |= dict(entry.split("=", 1) for entry in config.config.env if entry.find("=") > 0)
 
@@ -74,6 +76,7 @@ class View:
             setattr(view, name, getattr(self, name))
         view.bases = (*self.bases, stage.base.image)
         view.env, view.args, view.body = dict(self.env), dict(self.args), list(self.body)
+        view.of_layers = list(self.of_layers)
         return view
 
     def expand(self, line: Line, text: str) -> str:
