@@ -1,6 +1,7 @@
 """A COPY that finds most of its files where the last build left them: the same layer as without, for less work."""
 
 import gzip
+import io
 import json
 import os
 import random
@@ -12,6 +13,13 @@ import pytest
 
 import commands
 import trees
+from sampan.build import former
+from sampan.build.former import Former
+from sampan.layers.compression import COMPRESSOR, Deflate
+from sampan.layers.write import Index, Layer
+from sampan.oci import media
+from sampan.oci.descriptor import Descriptor
+from sampan.oci.digest import Digest, sha256
 
 pytestmark = pytest.mark.system
 EPOCH = 2_000_000_000
@@ -148,6 +156,65 @@ def test_a_damaged_blob_is_not_copied_on(project: Project) -> None:
     assert changed != first
     assert set(project.names().values()) == {1, 2}
     assert changed == project.digest("--no-cache")
+
+
+class Stored:
+    """Blobs of which there is one."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def open(self, _: Digest) -> io.BytesIO:
+        return io.BytesIO(self._data)
+
+
+def former_of(tmp_path: Path, pieces: list[bytes], index: Index, compressor: str | None = None) -> Former:
+    """What a layer made of ``pieces`` says of itself, with a note by ``index``."""
+    out: list[bytes] = []
+    deflate = Deflate(out.append, "gzip")
+    for piece in pieces:
+        deflate.add(piece)
+    deflate.finish()
+    index.pieces = index.pieces or deflate.pieces
+    blob, upper = b"".join(out), tmp_path / "fs"
+    upper.mkdir(exist_ok=True)
+    former.write_note(str(upper), None, {}, index)
+    annotations = {COMPRESSOR: compressor or deflate.implementation}
+    descriptor = Descriptor(media.OCI_LAYER_GZIP, sha256(blob), len(blob), annotations=annotations)
+    return Former(str(upper), Layer(sha256(b"".join(pieces)), descriptor, 0), Stored(blob))
+
+
+PIECES = [b"first" * 1000, b"second" * 2000, b"s" * 100]
+
+
+def test_a_piece_that_is_the_same_again_is_taken_over(tmp_path: Path) -> None:
+    with former_of(tmp_path, PIECES, Index()) as found:
+        found.members(None)
+        for piece in PIECES:
+            _, (packed, *_), implementation = packed_alone(piece)
+            assert found.packed(piece, implementation) == packed
+            assert found.packed(piece, "another") is None
+            assert found.packed(piece[:-1], implementation) is None
+            assert found.packed(piece[:-1] + b"!", implementation) is None
+            assert found.packed(piece + b"!", implementation) is None
+        assert found.packed(b"never seen", implementation) is None
+
+
+def test_notes_that_are_not_of_this_layer_are_of_no_use(tmp_path: Path) -> None:
+    for odd in ([(5000, 10)], [(5000, 10), (12000, 10), (100, 10)], [(17100, 1)]):
+        index = Index()
+        index.pieces = odd
+        with former_of(tmp_path, PIECES, index) as found:
+            found.members(None)
+            implementation = packed_alone(b"")[2]
+            assert [found.packed(piece, implementation) for piece in PIECES] == [None] * 3
+
+
+def packed_alone(piece: bytes) -> tuple[bytes, list[bytes], str]:
+    out: list[bytes] = []
+    deflate = Deflate(out.append, "gzip")
+    deflate.add(piece)
+    return piece, out[1:], deflate.implementation
 
 
 def test_hard_links_stay_and_go(project: Project) -> None:

@@ -61,9 +61,52 @@ def test_others_read_what_we_pack():
 def test_packing_is_deterministic():
     """No time and no name in the header, and nothing depends on how the input came."""
     for how in ("gzip", "zstd"):
-        assert len({packed(TEXT, how, step) for step in (len(TEXT), 99_999, 65_536)}) == 1
+        assert len({packed(TEXT * 4, how, step) for step in (4 * len(TEXT), 1_999_999, 99_999, 65_536)}) == 1
     assert packed(b"", "gzip")[4:8] == bytes(4)
     assert packed(b"", "gzip")[3] == 0
+
+
+@pytest.mark.parametrize("level", range(10))
+def test_gzip_of_every_level_is_one_member(level):
+    """Some programs read the first member and believe that it is all."""
+    out = []
+    deflate = Deflate(out.append, "gzip", level)
+    for piece in (TEXT, b"", TEXT[:1], TEXT * 3):
+        deflate.write(piece)
+    deflate.finish()
+    member = zlib.decompressobj(wbits=31)
+    assert member.decompress(b"".join(out)) == TEXT + TEXT[:1] + TEXT * 3
+    assert member.eof
+    assert not member.unused_data
+
+
+def deflated(pieces, known=None):
+    out = []
+    deflate = Deflate(out.append, "gzip", known=known)
+    for piece in pieces:
+        deflate.add(piece)
+    deflate.finish()
+    return out, deflate
+
+
+def test_what_a_piece_was_compressed_to_can_be_taken_anywhere():
+    pieces = [TEXT, TEXT[:5000], b"x", TEXT[7:]]
+    made = {}
+    for piece in pieces:
+        (_, packed, _), deflate = deflated([piece])
+        assert deflate.pieces == [(len(piece), len(packed))]
+        made[piece, deflate.implementation] = packed
+    anew, _ = deflated(pieces)
+    asked = []
+
+    def known(piece, implementation):
+        asked.append(piece)
+        return made[piece, implementation]
+
+    assert deflated(pieces, known)[0] == anew
+    assert asked == pieces
+    assert gzip.decompress(b"".join(anew)) == b"".join(pieces)
+    assert deflated(pieces, lambda piece, implementation: None)[0] == anew
 
 
 def test_members_and_frames_in_a_row():

@@ -1,9 +1,10 @@
 """What the same step made the last time: files that it would make again are linked from there, not copied.
 
 Between two builds of a project one file changes and thousands do not. Beside each snapshot of a COPY from a context
-lies a note, ``placed``: which content each file has that was placed, and where in the layer's tar its member stands.
-A file that is to have the same content, attributes and times gets another name (link(2)), and its member of the new
-layer is cut out of the old one. Committed snapshots never change, and overlayfs copies a file before it is written to;
+lies a note, ``placed``: which content each file has that was placed, where in the layer's tar its member stands, and
+how the tar was cut into pieces to be compressed. A file that is to have the same content, attributes and times gets
+another name (link(2)), its member of the new layer is cut out of the old one, and what a piece of equal members was
+compressed to is taken over. Committed snapshots never change, and overlayfs copies a file before it is written to;
 all that shows of it in a container is the number of links.
 """
 
@@ -14,18 +15,17 @@ from threading import Thread
 from types import TracebackType
 
 from sampan.errors import SampanError
-from sampan.layers.compression import Hashing, inflate_whole
+from sampan.layers.compression import COMPRESSOR, GZIP_HEADER, GZIP_TRAILER, Hashing, inflate_whole
 from sampan.layers.tarball import Member
 from sampan.linux import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import NamedTuple
 
     from sampan.build.cache import Cache
-    from sampan.layers.tarball import Places
-    from sampan.layers.write import Layer
+    from sampan.layers.write import Index, Layer
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
 else:
@@ -34,18 +34,20 @@ else:
 _MAX_TAR = 16 << 20
 """Bytes of a layer that is held in memory, of which several are at once; of a larger one the files are linked, and read
 for the new layer."""
+_BLOCK = 512  # of a tar: a piece mostly begins with the header of a file, which no other one does
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
 class Note(NamedTuple):
     """What is known of a snapshot: for which ``epoch`` it was made, and of each file what ``describe`` says, and behind
-    a line break where its member begins and ends in the layer's tar, and its size."""
+    a line break where its member begins and ends in the layer's tar, and its size; and ``Deflate.pieces``."""
 
     epoch: str
+    pieces: Sequence[tuple[int, int]]
     files: Mapping[bytes, bytes]
 
 
-NOTHING = Note("", {})
+NOTHING = Note("", (), {})
 
 
 def describe(digest: str, owner: tuple[int, int], mode: int, mtime: int) -> bytes:
@@ -53,12 +55,12 @@ def describe(digest: str, owner: tuple[int, int], mode: int, mtime: int) -> byte
     return b"%b %d:%d %o %d" % (digest.encode(), *owner, mode, mtime)
 
 
-def write_note(upper: str, epoch: int | None, placed: Mapping[bytes, bytes], places: Places) -> None:
+def write_note(upper: str, epoch: int | None, placed: Mapping[bytes, bytes], index: Index) -> None:
     """Notes what the snapshot in ``upper`` has: files that were ``placed``, described, by path."""
-    words = [str(epoch).encode()]
+    words = [str(epoch).encode(), b" ".join(b"%d %d" % piece for piece in index.pieces)]
     for path, described in placed.items():
-        if path in places:
-            words += (path, b"%b\n%d %d %d" % (described, *places[path]))
+        if path in index.files:
+            words += (path, b"%b\n%d %d %d" % (described, *index.files[path]))
     with open(_beside(upper), "wb") as file:
         file.write(b"\0".join(words))
 
@@ -67,8 +69,10 @@ def read_note(upper: str) -> Note:
     """What was noted of a snapshot; nothing if that cannot be read."""
     try:
         with open(_beside(upper), "rb") as file:
-            epoch, *words = file.read().split(b"\0")
-        return Note(epoch.decode(), dict(zip(words[::2], words[1::2], strict=True)))
+            epoch, pieces, *words = file.read().split(b"\0")
+        sizes = [int(size) for size in pieces.split()]
+        files = zip(words[::2], words[1::2], strict=True)
+        return Note(epoch.decode(), tuple(zip(sizes[::2], sizes[1::2], strict=True)), dict(files))
     except (OSError, ValueError):
         return NOTHING
 
@@ -89,7 +93,9 @@ class Former:
     ``linked`` are the paths of those files.
     """
 
-    __slots__ = ("_above", "_note", "_parent", "_root", "_tar", "_thread", "_upper", "linked")
+    __slots__ = (
+        "_above", "_blob", "_compressor", "_note", "_parent", "_pieces", "_root", "_tar", "_thread", "_upper", "linked",
+    )  # fmt: skip
 
     def __init__(self, upper: str, layer: Layer, blobs: Blobs) -> None:
         self.linked: set[bytes] = set()
@@ -97,7 +103,9 @@ class Former:
         self._note = NOTHING
         self._root = self._above = -1
         self._parent = b""
-        self._tar = b""
+        self._tar = self._blob = b""
+        self._pieces: dict[bytes, tuple[int, int, int, int]] = {}
+        self._compressor = layer.descriptor.annotations.get(COMPRESSOR)
         self._thread = Thread(target=self._inflate, args=(layer, blobs), daemon=True)
         self._thread.start()
 
@@ -136,6 +144,7 @@ class Former:
         self._thread.join()
         if not self._tar or self._note.epoch != str(epoch):
             return {}
+        self._find_pieces()
         tar, files = memoryview(self._tar), self._note.files
         found = {}
         for path in self.linked:
@@ -143,18 +152,34 @@ class Former:
             found[path] = Member(tar[int(begin) : int(end)], int(size))
         return found
 
+    def packed(self, piece: bytes, compressor: str) -> bytes | None:
+        """What the layer has for a piece that its tar has, too (``compression.Known``)."""
+        begin, end, at, after = self._pieces.get(piece[:_BLOCK], (0, 0, 0, 0))
+        is_same = end - begin == len(piece) and self._tar.startswith(piece, begin) and compressor == self._compressor
+        return self._blob[at:after] if is_same else None
+
+    def _find_pieces(self) -> None:
+        """By how they begin, where the pieces are in the tar and in the blob, if it was made of these."""
+        pieces, begin, at = {}, 0, len(GZIP_HEADER)
+        for size, packed in self._note.pieces:
+            pieces[self._tar[begin : begin + _BLOCK]] = begin, begin + size, at, at + packed
+            begin, at = begin + size, at + packed
+        if begin == len(self._tar) and at + GZIP_TRAILER == len(self._blob):
+            self._pieces = pieces
+
     def _inflate(self, layer: Layer, blobs: Blobs) -> None:
         if layer.size > _MAX_TAR:
             return
         hashing = Hashing()
         try:
             with blobs.open(layer.descriptor.digest) as blob:
-                tar = inflate_whole(blob.read(), _MAX_TAR)
+                packed = blob.read()
+            tar = inflate_whole(packed, _MAX_TAR)
         except (SampanError, OSError):
             return  # the files themselves can be read
         hashing.update(tar)
         if hashing.digest() == layer.diff_id:
-            self._tar = tar
+            self._tar, self._blob = tar, packed
 
 
 def _beside(upper: str) -> str:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from sampan.build.reasons import Reasons
     from sampan.build.solve import Output
     from sampan.layers.changes import Contents, Nodes
-    from sampan.layers.tarball import Places
-    from sampan.layers.write import Layer
+    from sampan.layers.compression import Known
+    from sampan.layers.write import Index, Layer
     from sampan.snapshots.lookup import View
     from sampan.store.images import Image
 else:
@@ -47,13 +47,14 @@ else:
 
 class Result(NamedTuple):
     """What a step did in its snapshot: whether that is what its key stands for, what is known of some of its files, and
-    who its links and devices belong to."""
+    who its links and devices belong to; and what a layer of it may have in common with an earlier one."""
 
     settled: bool
     contents: Contents
     nodes: Nodes
     placed: Mapping[bytes, bytes]
     """What is known of files that were copied (``destination.Destination``)."""
+    known: Known | None = None
 
 
 class Build:
@@ -134,6 +135,8 @@ class Build:
 
     def perform(self, step: Step, inputs: Sequence[State], output: Output) -> State:
         """See ``solve.Work``: a new snapshot on the parent's, the step's doing in it, and a layer of what changed."""
+        from sampan.layers.write import Index
+
         parent, snapshots = inputs[0], self._stores.snapshots
         self._cancellation.check()
         remote = [source for source in step.sources if not isinstance(source, str)] if isinstance(step, Copy) else []
@@ -147,17 +150,17 @@ class Build:
         upper = snapshots.prepare(key, parent.chain)
         try:
             result = self._act(step, inputs, key, upper, output)
-            places: Places = {}
+            index = Index()
 
             def meanwhile() -> None:
                 if self._reasons and result.settled and id(step) in self.keys.seen:
                     self._reasons.prepare(step, self.keys.describe(step, parent.chain))
 
-            layer = self._pack(upper, result, places, meanwhile)
+            layer = self._pack(upper, result, index, meanwhile)
             if result.placed and result.settled:
                 from sampan.build.former import write_note
 
-                write_note(upper, self._epoch, result.placed, places)
+                write_note(upper, self._epoch, result.placed, index)
             chain = chain_ids((parent.chain, layer.diff_id))[-1] if parent.chain else layer.diff_id
             snapshots.commit(key, chain, layer.size)
         except BaseException:
@@ -216,7 +219,8 @@ class Build:
             ) as to:
                 self._copy(step, inputs, to, stack)
             members = former.members(self._epoch) if former else {}
-        return Result(to.settled, {**to.contents, **members}, to.nodes, to.placed)
+        known = former.packed if former else None
+        return Result(to.settled, {**to.contents, **members}, to.nodes, to.placed, known)
 
     def _former(self, step: Copy) -> Former | None:
         """What the step made in the project's last build."""
@@ -279,7 +283,7 @@ class Build:
 
         return unpack(view, match, dest, to, attributes)
 
-    def _pack(self, upper: str, result: Result, places: Places, meanwhile: Callable[[], object]) -> Layer:
+    def _pack(self, upper: str, result: Result, index: Index, meanwhile: Callable[[], object]) -> Layer:
         from sampan.layers.write import pack
 
         fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -288,8 +292,8 @@ class Build:
             userxattr = self._stores.snapshots.userxattr
             contents, nodes = result.contents, result.nodes
             return pack(
-                fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes, places=places,
-                meanwhile=meanwhile,
+                fd, blobs, userxattr=userxattr, epoch=self._epoch, contents=contents, nodes=nodes, index=index,
+                known=result.known, meanwhile=meanwhile,
             )  # fmt: skip
         finally:
             os.close(fd)

@@ -6,11 +6,13 @@ out in pieces of at most ``n`` bytes, however small the input was.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 from isal import ISAL_VERSION, isal_zlib
 
 from sampan.errors import Corrupt, Invalid
+from sampan.layers.pieces import Cutter
 from sampan.layers.window import Source
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 CHUNK = 1 << 18
+GZIP_HEADER = b"\x1f\x8b\x08" + bytes(6) + b"\xff"  # no name, no time, no operating system
+_GZIP_END = b"\x03\0"  # a last block without anything in it
+GZIP_TRAILER = len(_GZIP_END) + 8
 MAX_SIZE = 1 << 40
 """Bytes that a layer may inflate to."""
 
@@ -39,6 +44,10 @@ _ZSTD_LEVEL = 3
 _LEVELS = {"none": range(0), "gzip": range(10), "zstd": range(1, 23)}
 _ZSTD_WINDOW = 1 << 27  # what zstd's own command line takes without being asked
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
+
+
+Known = Callable[[bytes, str], "bytes | None"]
+"""Gives what an implementation (of ``Deflate``) made of a piece, or None."""
 
 
 class Prefixed:
@@ -207,19 +216,30 @@ class Deflate:
     was written is complete only after ``finish()``. Raises Invalid for another method or level.
 
     ``implementation`` says which library compresses, in which version, at which level: another may make other bytes of
-    the same input. It is empty for "none".
+    the same input. It is empty for "none". ``known`` is asked for what it made of a piece before. ``pieces`` are the
+    sizes of each, before and after.
     """
 
-    def __init__(self, write: Callable[[bytes], object], how: str, level: int | None = None) -> None:
-        self._write = write
-        self._compressor: Any = None
-        self.implementation = ""
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        how: str,
+        level: int | None = None,
+        known: Known | None = None,
+    ) -> None:
         if how not in _LEVELS:
             raise _unknown(how)
         if level is not None and level not in _LEVELS[how]:
             raise Invalid(f"{how} has no level {level}", hint="gzip has 0 to 9, zstd 1 to 22")
+        self._write = write
+        self._cutter = Cutter(self.add)
+        self._compressor: Any = None
+        self.implementation = ""
+        self.pieces: list[tuple[int, int]] = []
         if how == "gzip":
-            self._compressor, self.implementation = _gzip(_GZIP_LEVEL if level is None else level)
+            self._compressor = _Gzip(_GZIP_LEVEL if level is None else level, known)
+            self.implementation = self._compressor.implementation
+            write(GZIP_HEADER)
         elif how == "zstd":
             import zstandard
 
@@ -228,22 +248,51 @@ class Deflate:
             self.implementation = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} level {level}"
 
     def write(self, data: bytes) -> None:
-        packed = self._compressor.compress(data) if self._compressor else data
+        """Takes data that comes in any amounts."""
+        self._cutter.write(data)
+
+    def add(self, piece: bytes) -> None:
+        """Takes a piece that stands for itself (``pieces.Cutter``)."""
+        packed = self._compressor.compress(piece) if self._compressor else piece
+        self.pieces.append((len(piece), len(packed)))
         if packed:
             self._write(packed)
 
     def finish(self) -> None:
+        self._cutter.cut()
         if self._compressor:
             self._write(self._compressor.flush())
 
 
-def _gzip(level: int) -> tuple[Any, str]:
-    """A compressor whose header has no name and no time, and which one it is; isal has the lowest levels only."""
-    if level <= _ISAL_LEVELS:
-        return isal_zlib.compressobj(level, wbits=31), f"isa-l {ISAL_VERSION} gzip level {level}"
-    import zlib
+class _Gzip:
+    """The pieces of one gzip member (RFC 1952), each compressed by itself and padded to whole bytes with an empty block
+    (RFC 1951 section 3.2.4). isal has the lowest levels only."""
 
-    return zlib.compressobj(level, wbits=31), f"zlib {zlib.ZLIB_RUNTIME_VERSION} gzip level {level}"
+    __slots__ = ("_crc", "_known", "_make", "_size", "implementation")
+
+    def __init__(self, level: int, known: Known | None) -> None:
+        self._known = known
+        self._crc = self._size = 0
+        library: Any = isal_zlib
+        made_by = f"isa-l {ISAL_VERSION}"
+        if level > _ISAL_LEVELS:
+            import zlib
+
+            library, made_by = zlib, f"zlib {zlib.ZLIB_RUNTIME_VERSION}"
+        self._make: Callable[[], Any] = lambda: library.compressobj(level, wbits=-15)
+        self.implementation = f"{made_by} gzip level {level} in pieces"
+
+    def compress(self, piece: bytes) -> bytes:
+        self._crc = isal_zlib.crc32(piece, self._crc)
+        self._size += len(piece)
+        packed: bytes | None = self._known(piece, self.implementation) if self._known else None
+        if packed is None:
+            compressor = self._make()
+            packed = compressor.compress(piece) + compressor.flush(isal_zlib.Z_SYNC_FLUSH)
+        return packed
+
+    def flush(self) -> bytes:
+        return _GZIP_END + struct.pack("<II", self._crc, self._size & 0xFFFF_FFFF)
 
 
 class Hashing:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from zlib import adler32
 
 from sampan.errors import Conflict, Invalid
-from sampan.layers import pax, sparse
+from sampan.layers import pax, pieces, sparse
+from sampan.layers.pieces import Cutter
 from sampan.layers.window import Source, Window, truncated
 
 TYPE_CHECKING = False
@@ -28,7 +29,6 @@ FILE, HARD_LINK, SYMLINK, CHAR, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3",
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
-_BUFFER = 1 << 20
 _SECOND = 1_000_000_000
 _ID_MAX = 0xFFFF_FFFE  # 0xFFFFFFFF means "leave as it is" to chown(2)
 _DEVICE_MAX = (1 << 20) - 1  # what Linux has for a minor number
@@ -72,9 +72,6 @@ class Member(NamedTuple):
 
 Content = int | bytes | Member | None
 """Of a regular file: a descriptor, the content itself, or all that an archive has of the file."""
-
-Places = dict[bytes, tuple[int, int, int]]
-"""Where the member of a regular file begins in an archive, where it ends, and how large the file is; by name."""
 
 
 class Entry:
@@ -338,29 +335,27 @@ def _check(entry: Entry, stored: int, limits: Limits) -> None:
 
 
 class Writer:
-    """Writes an archive through ``write``, which gets bytes that are its own to keep, 1 MiB at a time: what compresses
-    them may make other bytes of the same archive if they come in other pieces.
+    """Writes an archive through ``write``, which gets it in pieces that are its own to keep (``pieces.Cutter``).
 
     Times are written in whole seconds, as Docker does: a pax header for every file's nanoseconds would add a kilobyte
     to each, and would make layers differ that are equal to everyone else.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-        self._parts: list[bytes | memoryview] = []
-        self._size = 0
-        self._written = 0
+        self._cutter = Cutter(write)
+        self._put = self._cutter.write
 
     @property
     def offset(self) -> int:
         """How many bytes the archive has so far."""
-        return self._written + self._size
+        return self._cutter.offset
 
     def add(self, entry: Entry, source: Content = None) -> None:
         """Adds ``entry``; a regular file's ``entry.size`` bytes come from ``source``.
 
         Raises Conflict when the source has fewer bytes than that, Invalid when the format cannot hold the entry.
         """
+        self._cutter.may_cut(entry.name)
         if isinstance(source, Member):
             self._put(source.data)
             return
@@ -369,7 +364,7 @@ class Writer:
             return
         left = entry.size
         while left:
-            data = os.read(source, min(left, _BUFFER)) if isinstance(source, int) else source
+            data = os.read(source, min(left, pieces.SIZE)) if isinstance(source, int) else source
             if not data or len(data) > left:
                 raise Conflict(f"{os.fsdecode(entry.name)} became shorter while it was read")
             self._put(data)
@@ -380,23 +375,7 @@ class Writer:
     def finish(self) -> None:
         """Ends the archive and hands over what is left."""
         self._put(_ZEROS * 2)
-        self._write(b"".join(self._parts))
-
-    def _put(self, data: bytes | memoryview) -> None:
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size >= _BUFFER:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Passes on as many whole pieces as there are."""
-        joined = b"".join(self._parts)
-        end = len(joined) - len(joined) % _BUFFER
-        for begin in range(0, end, _BUFFER):
-            self._write(joined[begin : begin + _BUFFER])
-        rest = joined[end:]
-        self._written += end
-        self._parts, self._size = [rest], len(rest)
+        self._cutter.cut()
 
 
 def encode(entry: Entry) -> bytes:

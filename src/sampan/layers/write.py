@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from sampan.layers.changes import AS_FOUND, NOTHING, Changes, Contents, Nodes, changes
-from sampan.layers.compression import COMPRESSOR, Deflate, Hashing
+from sampan.layers.compression import COMPRESSOR, Deflate, Hashing, Known
 from sampan.layers.pipeline import Behind
-from sampan.layers.tarball import FILE, Places, Writer
+from sampan.layers.tarball import FILE, Writer
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -45,9 +45,20 @@ class Layer(NamedTuple):
     size: int
 
 
-def write(entries: Changes, sink: Callable[[bytes], object], places: Places | None = None) -> int:
-    """Writes ``entries`` as an uncompressed tar; returns the bytes of file contents. ``places`` receives where the
-    members of regular files are.
+class Index:
+    """Where things are in a layer: ``files`` says where the member of a regular file begins in the tar, where it ends,
+    and how large the file is, by name; ``pieces`` are ``Deflate.pieces``."""
+
+    __slots__ = ("files", "pieces")
+
+    def __init__(self) -> None:
+        self.files: dict[bytes, tuple[int, int, int]] = {}
+        self.pieces: list[tuple[int, int]] = []
+
+
+def write(entries: Changes, sink: Callable[[bytes], object], index: Index | None = None) -> int:
+    """Writes ``entries`` as an uncompressed tar; returns the bytes of file contents. ``index`` receives where the
+    files are.
 
     ``sink`` gets bytes that are its own to keep. Equal entries give equal bytes. Raises what they raise, and Conflict
     when a file shrinks while it is read.
@@ -58,8 +69,8 @@ def write(entries: Changes, sink: Callable[[bytes], object], places: Places | No
         begin = writer.offset
         writer.add(entry, content)
         size += entry.size
-        if places is not None and entry.kind == FILE:
-            places[entry.name] = begin, writer.offset, entry.size
+        if index is not None and entry.kind == FILE:
+            index.files[entry.name] = begin, writer.offset, entry.size
     writer.finish()
     return size
 
@@ -73,30 +84,32 @@ def pack(
     compression: str = "gzip",
     contents: Contents = NOTHING,
     nodes: Nodes = AS_FOUND,
-    places: Places | None = None,
+    index: Index | None = None,
+    known: Known | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Layer:
     """Stores the changes that the upper directory behind ``root_fd`` stands for as a layer blob.
 
     With ``epoch`` (seconds) no time in it is later than that; ``contents`` and ``nodes`` are as for ``changes``,
-    ``places`` as for ``write``. Raises what ``changes`` and ``pack_entries`` raise.
+    ``known`` as for ``Deflate``; ``index`` receives where things come to be. Raises what ``changes`` and
+    ``pack_entries`` raise.
     """
     entries = changes(root_fd, userxattr=userxattr, epoch=epoch, contents=contents, nodes=nodes)
-    return pack_entries(entries, blobs, compression, places, meanwhile)
+    return pack_entries(entries, blobs, compression, index, known, meanwhile)
 
 
 def pack_entries(
     entries: Changes,
     blobs: BlobStore,
     compression: str = "gzip",
-    places: Places | None = None,
+    index: Index | None = None,
+    known: Known | None = None,
     meanwhile: Callable[[], object] = lambda: None,
 ) -> Layer:
     """Stores ``entries`` as a layer blob, in bounded memory.
 
     Reading and hashing go on in this thread, compressing in another, which takes a little longer: then ``meanwhile`` is
-    called. Raises what
-    ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
+    called. Raises what ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
     """
     plain, stored = Hashing(), 0
     with blobs.writer() as blob:
@@ -106,18 +119,20 @@ def pack_entries(
             stored += len(data)
             blob.write(data)
 
-        deflate = Deflate(keep, compression)
+        deflate = Deflate(keep, compression, known=known)
 
-        with Behind(deflate.write) as behind:
+        with Behind(deflate.add) as behind:
 
             def pass_on(data: bytes) -> None:
                 plain.update(data)
                 behind.put(data)
 
-            size = write(entries, pass_on, places)
+            size = write(entries, pass_on, index)
             meanwhile()
         deflate.finish()
         digest = blob.commit()
+    if index is not None:
+        index.pieces = deflate.pieces
     annotations = {COMPRESSOR: deflate.implementation} if deflate.implementation else {}
     descriptor = Descriptor(_MEDIA_TYPES[compression], digest, stored, annotations=annotations)
     return Layer(plain.digest(), descriptor, size)
