@@ -199,6 +199,15 @@ def test_copy_between_all_places(engine: Engine, run: Inside, tmp_path: Path) ->
     assert engine.images.find("foreign:1").id == foreign.id
 
 
+def test_copy_takes_one_image_of_a_repository_with_several(engine: Engine, run: Inside, tmp_path: Path) -> None:
+    latest = put(engine, "a:latest")
+    put(engine, "a:old", tars=(OTHER,))
+    for text in ("a", latest.id.short):
+        assert run(engine, "copy", "-q", text, f"oci:{tmp_path}/l:t") == (0, f"{latest.manifest.digest}\n", "")
+    put(engine, "b:old")
+    assert "no such image: b:latest" in run(engine, "copy", "-q", "b", f"oci:{tmp_path}/l:t")[2]
+
+
 def test_what_only_passed_through_is_not_kept(engine: Engine, other: Engine, run: Inside, tmp_path: Path) -> None:
     put(engine, "a:1")
     run(engine, "copy", "a:1", f"dir:{tmp_path}/d")

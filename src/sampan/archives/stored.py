@@ -27,6 +27,18 @@ def offers(texts: Iterable[str], images: Images, blobs: Blobs, platform: Platfor
     return tuple(found.values())
 
 
+def offer(text: str, images: Images, blobs: Blobs, platform: Platform | None = None) -> Offer:
+    """What ``text`` means as one image: a name, ``latest`` where it has no tag, or an id. Raises as ``offers``."""
+    image = images.find(text)
+    try:
+        exact = images.lookup(references.parse(text).tagged())
+    except Invalid:
+        exact = None
+    if exact is None or exact.image_id != image.id:
+        return Offer(target(image, image.manifest, blobs, platform))
+    return Offer(target(image, exact.target, blobs, platform), (exact.reference.canonical(),))
+
+
 def _meant(
     text: str, images: Images, blobs: Blobs, platform: Platform | None
 ) -> list[tuple[Descriptor, tuple[str, ...]]]:

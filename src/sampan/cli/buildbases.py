@@ -81,4 +81,4 @@ def fetched(name: str, platform: Platform, context: Context) -> Image:
     except (NotFound, Unavailable) as error:
         other = f"--build-context {reference.familiar()}=docker-image://localhost/python:host"
         way_out = f"without a registry: sampan base host, then build with {other}"
-        raise type(error)(error.message, hint=f"{error.hint}; {way_out}" if error.hint else way_out) from error
+        raise type(error)(error.message, hint=f"{error.hint} – {way_out}" if error.hint else way_out) from error

@@ -85,8 +85,7 @@ def _opened(
         from sampan.archives import layout, skopeo, stored
 
         if where.kind == "store":
-            (offer,) = stored.offers((where.name,), engine.images, engine.blobs, platform)
-            yield _Here(engine.blobs), offer
+            yield _Here(engine.blobs), stored.offer(where.name, engine.images, engine.blobs, platform)
         elif where.kind == "docker":
             with _registry(where.name, engine, report) as found:
                 yield found
