@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 _CONSTANTS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 _SPACE = " \t\n\r"
@@ -25,6 +25,14 @@ class _Context:
     memo: dict[str, str] = {}  # noqa: RUF012  (the scanner's own, as in the standard library)
 
 
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is Python's, not JSON's")
+
+
+class _Strict(_Context):
+    parse_constant = staticmethod(_no_constant)
+
+
 def _refuse(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
@@ -33,9 +41,10 @@ try:
     from _json import encode_basestring, make_encoder, make_scanner
 
     _scan: Any = make_scanner(_Context())  # type: ignore[arg-type]
+    _scan_strictly: Any = make_scanner(_Strict())  # type: ignore[arg-type]
     _encode: Any = make_encoder({}, _refuse, encode_basestring, None, ":", ",", False, False, True)
 except (ImportError, TypeError):  # another interpreter, or another version's private parts
-    _scan = _encode = None
+    _scan = _scan_strictly = _encode = None
 
 
 def quote(text: str) -> str:
@@ -47,16 +56,16 @@ def quote(text: str) -> str:
     return encode_basestring(text)
 
 
-def loads(data: str | bytes) -> Any:
-    """The value in ``data``. Raises ValueError."""
+def loads(data: str | bytes, *, constants: bool = True) -> Any:
+    """The value in ``data``; NaN and infinities, which only Python has, with ``constants``. Raises ValueError."""
     text = data if isinstance(data, str) else data.decode()
     if _scan is None:
         import json
 
-        return json.loads(text)
+        return json.loads(text, parse_constant=None if constants else _no_constant)
     stripped = text.strip(_SPACE)
     try:
-        value, end = _scan(stripped, 0)
+        value, end = (_scan if constants else _scan_strictly)(stripped, 0)
     except StopIteration:
         raise ValueError("not JSON") from None
     if end != len(stripped):

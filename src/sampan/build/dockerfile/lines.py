@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from sampan import plainjson
 from sampan.build.dockerfile import words
 from sampan.build.dockerfile.words import Rules
 from sampan.build.remote import redacted
@@ -234,19 +235,13 @@ def _announced(line: Line, escape: str) -> list[Heredoc]:
 
 def is_exec_form(text: str) -> bool:
     """Whether the arguments of an instruction are a JSON array."""
-    import json
-
     if not text.lstrip().startswith("["):
         return False
     try:
-        json.loads(text, parse_constant=_refuse)
+        plainjson.loads(text, constants=False)
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is Python's, not JSON's")
 
 
 def _contents(line: Line, announced: list[Heredoc], physical: list[str], at: int) -> tuple[tuple[Heredoc, ...], int]:

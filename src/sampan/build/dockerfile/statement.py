@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
+from sampan import plainjson
 from sampan.build.dockerfile import lines, words
 from sampan.build.dockerfile.lines import Line
 from sampan.errors import SampanError
@@ -93,7 +93,7 @@ class Statement(NamedTuple):
         """The rest as a JSON array of texts, or None if it is no JSON array. Raises Invalid for other arrays."""
         if not lines.is_exec_form(self.rest):
             return None
-        found = json.loads(self.rest)
+        found = plainjson.loads(self.rest)
         if not all(isinstance(word, str) for word in found):
             raise self.fault("the JSON array may hold only texts", "[", "put double quotes around each of them")
         if any("\0" in word for word in found):

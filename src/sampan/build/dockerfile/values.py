@@ -3,11 +3,11 @@
 Errors are Invalid or Unsupported without a place; who knows the line adds it (``Line.showing``).
 """
 
-import json
 import posixpath
 import re
 from collections.abc import Sequence
 
+from sampan import plainjson
 from sampan.build import modes
 from sampan.build.dockerfile.statement import did_you_mean
 from sampan.errors import Invalid
@@ -97,7 +97,7 @@ def inside(source: str) -> str:
 
 def quoted(argv: Sequence[str]) -> str:
     """As Go prints a list of quoted texts."""
-    return f"[{' '.join(json.dumps(word, ensure_ascii=False) for word in argv)}]"
+    return f"[{' '.join(map(plainjson.quote, argv))}]"
 
 
 def go_duration(span: int) -> str:
