@@ -183,38 +183,44 @@ class FileDigests:
     is not remembered at all: a further change might leave the same times.
     """
 
-    __slots__ = ("_asked", "_db", "_fetched", "_new", "_root")
+    __slots__ = ("_asked", "_db", "_known", "_new", "_root")
 
     def __init__(self, db: sqlite3.Connection, root: str) -> None:
         self._db = db
         self._root = os.fsencode(root.rstrip("/")) + b"/"
         self._new: list[tuple[bytes, int, int, int, int, str]] = []
         self._asked = 0
-        self._fetched: dict[bytes, _Facts] | None = None
+        self._known: Callable[[bytes], _Facts | None] = self._ask
 
     def __call__(self, view: View, path: bytes, status: os.stat_result) -> str:
         """The digest of the regular file ``path`` (a Digester)."""
-        from sampan.build.source import read_digest
-
-        name, facts = self._root + path, _facts(status)
+        name = self._root + path
+        facts = status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
         row = self._known(name)
         if row and row[:4] == facts:
-            digest: str = row[4]
-            return digest
+            return row[4]
+        from sampan.build.source import read_digest
+
         digest = read_digest(view, path, status)
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED:
             self._new.append((name, *facts, digest))
         return digest
 
-    def _known(self, name: bytes) -> _Facts | None:
+    def _ask(self, name: bytes) -> _Facts | None:
         self._asked += 1
-        if self._asked >= _ONE_BY_ONE and self._fetched is None:
+        if self._asked == _ONE_BY_ONE:
             # Paths below the root are those from "root/" to "root0", the character after the slash.
             bounds = (self._root, self._root[:-1] + b"0", _AT_ONCE)
             rows = self._db.execute(f"SELECT path, {_FACTS} FROM file_digest WHERE path>? AND path<? LIMIT ?", bounds)
-            self._fetched = {row[0]: row[1:] for row in rows}
-        if self._fetched is not None and (name in self._fetched or len(self._fetched) < _AT_ONCE):
-            return self._fetched.get(name)
+            fetched: dict[bytes, _Facts] = {row[0]: row[1:] for row in rows}
+            if len(fetched) < _AT_ONCE:
+                self._known = fetched.get
+            else:
+                self._known = lambda name: fetched.get(name) or self._row(name)
+            return self._known(name)
+        return self._row(name)
+
+    def _row(self, name: bytes) -> _Facts | None:
         row: _Facts | None = self._db.execute(f"SELECT {_FACTS} FROM file_digest WHERE path=?", (name,)).fetchone()
         return row
 
@@ -224,10 +230,6 @@ class FileDigests:
             with transaction(self._db):
                 self._db.executemany("INSERT OR REPLACE INTO file_digest VALUES (?,?,?,?,?,?)", self._new)
             self._new = []
-
-
-def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
 _COLUMNS = "key, diff_id, digest, media_type, blob_size, size, chain, created, step, compressor"

@@ -39,14 +39,6 @@ class Selected(NamedTuple):
         return stat.S_ISDIR(self.status.st_mode)
 
 
-class Entry(NamedTuple):
-    """A file below a selected directory: ``inner`` is relative to that directory, ``path`` to the view's root."""
-
-    inner: bytes
-    path: bytes
-    status: os.stat_result
-
-
 Digester = Callable[[View, bytes, os.stat_result], str]
 """Gives the digest of a regular file's content: view, path in it, its lstat(2)."""
 
@@ -126,17 +118,18 @@ def find(view: View, path: str) -> Selected:
         raise Invalid(f"{path} cannot be read: {error.strerror}") from None
 
 
-def below(view: View, directory: bytes) -> Iterator[Entry]:
-    """Everything below ``directory``, parents before children; what is directly in one directory stands together."""
+def below(view: View, directory: bytes) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
+    """Everything below ``directory``: paths from there and from the view's root. Parents come before children, and what
+    is directly in one directory stands together."""
     pending = [(directory, b"")]
     while pending:
         above, within = pending.pop()
         directories = []
         for name, status in view.children(above).items():
-            entry = Entry(join(within, name), join(above, name), status)
-            yield entry
+            path, inner = join(above, name), join(within, name)
+            yield inner, path, status
             if stat.S_ISDIR(status.st_mode):
-                directories.append((entry.path, entry.inner))
+                directories.append((path, inner))
         pending += reversed(directories)
 
 
@@ -171,8 +164,8 @@ def content_key(
     for match in selected:
         add(b"" if match.is_directory else match.name, match.path, match.status)
         if match.is_directory:
-            for entry in below(view, match.path):
-                add(entry.inner, entry.path, entry.status)
+            for inner, path, status in below(view, match.path):
+                add(inner, path, status)
         hashed.update(b";")
     return hashed.hexdigest()
 
