@@ -1,17 +1,18 @@
 """Archives of images, written as a stream: equal images give equal bytes."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sampan.archives import docker, layout
 from sampan.archives.places import Offer, closure
 from sampan.layers.tarball import DIRECTORY, Entry, Writer
+from sampan.layers.window import Sink
 from sampan.store.blobs import Blobs
 
 _DIRECTORIES = (b"blobs", b"blobs/sha256")
 
 
-def write(offered: Sequence[Offer], blobs: Blobs, sink: Callable[[bytes], object], *, for_docker: bool = True) -> None:
+def write(offered: Sequence[Offer], blobs: Blobs, sink: Sink, *, for_docker: bool = True) -> None:
     """Writes an OCI image layout as a tar, with docker's ``manifest.json`` in it unless ``for_docker`` is false.
 
     What says what is in the archive stands in front, so that a reader need not wait for its end. Raises NotFound if

@@ -8,7 +8,7 @@ from sampan.bases.contents import Contents, Entry
 from sampan.layers import tarball
 from sampan.layers.compression import CHUNK, Deflate, Hashing
 from sampan.layers.pipeline import Behind
-from sampan.layers.window import Source
+from sampan.layers.window import Data, Sink, Source
 from sampan.layers.write import Layer
 from sampan.oci import media, platform
 from sampan.oci.config import ContainerConfig, ImageConfig
@@ -35,7 +35,7 @@ def write(contents: Contents, blobs: Blobs) -> Layer:
     """
     newest = stamp(contents)
 
-    def produce(sink: Callable[[bytes], object]) -> None:
+    def produce(sink: Sink) -> None:
         archive = tarball.Writer(sink)
         for entry in contents:
             _add(archive, entry, newest)
@@ -60,7 +60,7 @@ def source_date() -> int | None:
 def import_archive(source: Source, blobs: Blobs) -> Layer:
     """Stores an uncompressed tar archive, as it is, as a layer."""
 
-    def produce(sink: Callable[[bytes], object]) -> None:
+    def produce(sink: Sink) -> None:
         while data := source.read(CHUNK):
             sink(data)
 
@@ -81,13 +81,13 @@ def image(layer: Layer, config: ContainerConfig, created: int, command: str, blo
     return Built(manifest, whole, Descriptor(media.OCI_MANIFEST, blobs.put(data), len(data)))
 
 
-def _store(produce: Callable[[Callable[[bytes], object]], None], blobs: Blobs) -> Layer:
+def _store(produce: Callable[[Sink], None], blobs: Blobs) -> Layer:
     """Stores the archive that ``produce`` gives to its sink; hashing and compressing go on in another thread."""
     plain = Hashing()
     with blobs.writer() as blob:
         deflate = Deflate(blob.write, "gzip")
 
-        def squeeze(data: bytes) -> None:
+        def squeeze(data: Data) -> None:
             plain.update(data)
             deflate.write(data)
 

@@ -9,6 +9,7 @@ from sampan.errors import SampanError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.layers.window import Data
     from sampan.oci.digest import Digest
     from sampan.store.blobs import Blobs
     from sampan.store.writer import Writer
@@ -61,7 +62,7 @@ class _CheckedWriter:
         self._writer = writer
         self._cancellation = cancellation
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Data) -> int:
         self._cancellation.check()
         return self._writer.write(data)
 

@@ -17,11 +17,12 @@ from sampan.store.conversions import Conversions
 from sampan.store.images import Image
 
 if TYPE_CHECKING:
+    from sampan.layers.window import Sink
     from sampan.oci.platform import Platform
     from sampan.oci.reference import Reference
     from sampan.store.images import Images
 
-Sink = Callable[[str], "AbstractContextManager[Callable[[bytes], object]]"]
+Opener = Callable[[str], "AbstractContextManager[Sink]"]
 """Opens a file (``-``: standard output) to write an archive to."""
 
 
@@ -87,7 +88,7 @@ class Delivery:
                 images.name(name, main, target)
         return Delivered(target, main)
 
-    def archive(self, output: Output, sink: Sink) -> Delivered:
+    def archive(self, output: Output, opener: Opener) -> Delivered:
         """Writes the image as an archive or, with ``tar`` off, into the image layout in a directory."""
         from sampan.archives import layout
         from sampan.archives.places import Offer
@@ -96,7 +97,7 @@ class Delivery:
         target, made = self.image(output)
         offer = Offer(target, tuple(name.canonical() for name in self.names(output)))
         if output.tar:
-            with sink(output.dest or "-") as write_to:
+            with opener(output.dest or "-") as write_to:
                 write([offer], self._stores.blobs, write_to, for_docker=output.kind == "docker")
         else:
             os.makedirs(output.dest, exist_ok=True)
@@ -107,7 +108,7 @@ class Delivery:
                 os.close(root)
         return Delivered(target, here(made))
 
-    def files(self, output: Output, sink: Sink) -> Delivered:
+    def files(self, output: Output, opener: Opener) -> Delivered:
         """Writes the files of the result, as a tar or into a directory."""
         from sampan.build import files
 
@@ -119,7 +120,7 @@ class Delivery:
         if len(trees) > 1 and not split:
             raise Invalid("files for several platforms need a directory each", hint="leave out platform-split=false")
         if output.kind == "tar":
-            with sink(output.dest) as write_to:
+            with opener(output.dest) as write_to:
                 files.write_tar(trees, self._stores.snapshots, write_to, self._epoch)
         else:
             files.write_directory(trees, self._stores.snapshots, output.dest)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry
@@ -12,6 +12,7 @@ from sampan.snapshots.flatten import Entries, entries
 from sampan.snapshots.lookup import Tree
 
 if TYPE_CHECKING:
+    from sampan.layers.window import Sink
     from sampan.oci.digest import Digest
     from sampan.snapshots.overlay import Overlay
 
@@ -21,7 +22,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_tar(trees: Trees, snapshots: "Overlay", sink: Callable[[bytes], object], epoch: int | None) -> None:
+def write_tar(trees: Trees, snapshots: "Overlay", sink: "Sink", epoch: int | None) -> None:
     """Writes all files, with owners and modes."""
 
     def all_entries() -> Iterator[tuple[Entry, int | None]]:

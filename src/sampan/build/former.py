@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from sampan.build.cache import Cache
+    from sampan.layers.window import Data
     from sampan.layers.write import Index, Layer
     from sampan.snapshots.overlay import Overlay
     from sampan.store.blobs import Blobs
@@ -145,16 +146,13 @@ class Former:
         if not self._tar or self._note.epoch != str(epoch):
             return {}
         self._find_pieces()
-        tar, files = memoryview(self._tar), self._note.files
-        found = {}
-        for path in self.linked:
-            begin, end, size = files[path].partition(b"\n")[2].split()
-            found[path] = Member(tar[int(begin) : int(end)], int(size))
-        return found
+        tar, files = self._tar, self._note.files
+        places = ((path, files[path].partition(b"\n")[2].split()) for path in self.linked)
+        return {path: Member(tar, *map(int, place)) for path, place in places}
 
-    def packed(self, piece: bytes, compressor: str) -> bytes | None:
+    def packed(self, piece: Data, compressor: str) -> bytes | None:
         """What the layer has for a piece that its tar has, too (``compression.Known``)."""
-        begin, end, at, after = self._pieces.get(piece[:_BLOCK], (0, 0, 0, 0))
+        begin, end, at, after = self._pieces.get(bytes(piece[:_BLOCK]), (0, 0, 0, 0))
         is_same = end - begin == len(piece) and self._tar.startswith(piece, begin) and compressor == self._compressor
         return self._blob[at:after] if is_same else None
 

@@ -9,8 +9,10 @@ from sampan.errors import Invalid, unwritten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+    from sampan.layers.window import Data, Sink
 
 COMMAND = Command(
     "[OPTIONS] IMAGE [IMAGE...]",
@@ -44,7 +46,7 @@ def main(arguments: Parsed, context: Context) -> int:
     return 0
 
 
-def output(path: str | None) -> "AbstractContextManager[Callable[[bytes], object]]":
+def output(path: str | None) -> "AbstractContextManager[Sink]":
     """Where an archive is written to: a file, which is there only when it is complete, or standard output (None, -).
 
     Raises Invalid when that is a terminal.
@@ -52,7 +54,7 @@ def output(path: str | None) -> "AbstractContextManager[Callable[[bytes], object
     from contextlib import contextmanager
 
     @contextmanager
-    def opened() -> "Iterator[Callable[[bytes], object]]":
+    def opened() -> "Iterator[Sink]":
         if path is None or path == "-":
             if os.isatty(sys.stdout.fileno()):
                 raise Invalid("an archive is not written to a terminal", hint="use -o FILE, or redirect the output")
@@ -79,8 +81,8 @@ def output(path: str | None) -> "AbstractContextManager[Callable[[bytes], object
     return opened()
 
 
-def _writer(fd: int) -> "Callable[[bytes], object]":
-    def write(data: bytes) -> None:
+def _writer(fd: int) -> "Sink":
+    def write(data: "Data") -> None:
         left = memoryview(data)
         while left:
             try:

@@ -20,8 +20,10 @@ from sampan.linux import beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from typing import NamedTuple
+
+    from sampan.layers.window import Sink
 
     Entries = Iterable[tuple[Entry, int | bytes | None]]
 else:
@@ -122,7 +124,7 @@ def unpack(archive: Iterable[Entry], target: Place) -> None:
         os.close(directory)
 
 
-def archive(entries: Entries, source: Place, sink: Callable[[bytes], object]) -> None:
+def archive(entries: Entries, source: Place, sink: Sink) -> None:
     """Writes what ``read`` gave as a tar archive, with the name that the source has."""
     writer = tarball.Writer(sink)
     top = b"" if source.means_contents else source.name

@@ -13,7 +13,7 @@ from isal import ISAL_VERSION, isal_zlib
 
 from sampan.errors import Corrupt, Invalid
 from sampan.layers.pieces import Cutter
-from sampan.layers.window import Source
+from sampan.layers.window import Data, Sink, Source
 from sampan.oci import digest as digests
 from sampan.oci.digest import Digest
 
@@ -46,7 +46,7 @@ _ZSTD_WINDOW = 1 << 27  # what zstd's own command line takes without being asked
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
 
-Known = Callable[[bytes, str], "bytes | None"]
+Known = Callable[[Data, str], "bytes | None"]
 """Gives what an implementation (of ``Deflate``) made of a piece, or None."""
 
 
@@ -222,7 +222,7 @@ class Deflate:
 
     def __init__(
         self,
-        write: Callable[[bytes], object],
+        write: Sink,
         how: str,
         level: int | None = None,
         known: Known | None = None,
@@ -247,11 +247,11 @@ class Deflate:
             self._compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, threads=2).compressobj()
             self.implementation = f"zstd {'.'.join(map(str, zstandard.ZSTD_VERSION))} level {level}"
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Data) -> None:
         """Takes data that comes in any amounts."""
         self._cutter.write(data)
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: Data) -> None:
         """Takes a piece that stands for itself (``pieces.Cutter``)."""
         packed = self._compressor.compress(piece) if self._compressor else piece
         self.pieces.append((len(piece), len(packed)))
@@ -282,7 +282,7 @@ class _Gzip:
         self._make: Callable[[], Any] = lambda: library.compressobj(level, wbits=-15)
         self.implementation = f"{made_by} gzip level {level} in pieces"
 
-    def compress(self, piece: bytes) -> bytes:
+    def compress(self, piece: Data) -> bytes:
         self._crc = isal_zlib.crc32(piece, self._crc)
         self._size += len(piece)
         packed: bytes | None = self._known(piece, self.implementation) if self._known else None
@@ -311,7 +311,7 @@ class Hashing:
         self.update(data)
         return data
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: Data) -> None:
         self._hash.update(data)
         self.size += len(data)
 

@@ -1,9 +1,8 @@
 """Two threads for one stream: what inflates, compresses or hashes releases the interpreter's lock, so it overlaps."""
 
-from collections.abc import Callable
 from contextlib import suppress
 
-from sampan.layers.window import Source
+from sampan.layers.window import Data, Sink, Source
 
 CHUNK = 1 << 18
 _AHEAD = 32
@@ -68,12 +67,12 @@ class Behind:
     gives up what still waits.
     """
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Sink) -> None:
         import queue
         import threading
 
         self._write = write
-        self._queue: queue.Queue[bytes | None] = queue.Queue(_BEHIND)
+        self._queue: queue.Queue[Data | None] = queue.Queue(_BEHIND)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="layer-behind", daemon=True)
         self._thread.start()
@@ -86,7 +85,7 @@ class Behind:
                 except BaseException as error:
                     self._error = error
 
-    def put(self, data: bytes) -> None:
+    def put(self, data: Data) -> None:
         if self._error is not None:
             raise self._error
         self._queue.put(data)

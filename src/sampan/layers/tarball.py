@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from zlib import adler32
 
 from sampan.errors import Conflict, Invalid
 from sampan.layers import pax, pieces, sparse
 from sampan.layers.pieces import Cutter
-from sampan.layers.window import Source, Window, truncated
+from sampan.layers.window import Sink, Source, Window, truncated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ LIMITS = Limits()
 
 
 class Member(NamedTuple):
-    """A regular file as an archive has it: ``data`` is its header, its content of ``size`` bytes, and padding."""
+    """A regular file as ``archive`` has it: its header, its content of ``size`` bytes, and padding."""
 
-    data: memoryview
+    archive: bytes
+    begin: int
+    end: int
     size: int
 
 
@@ -341,7 +343,7 @@ class Writer:
     to each, and would make layers differ that are equal to everyone else.
     """
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Sink) -> None:
         self._cutter = Cutter(write)
         self._put = self._cutter.write
 
@@ -357,7 +359,7 @@ class Writer:
         """
         self._cutter.may_cut(entry.name)
         if isinstance(source, Member):
-            self._put(source.data)
+            self._cutter.copy(source.archive, source.begin, source.end)
             return
         self._put(encode(entry))
         if entry.kind != FILE or not entry.size:

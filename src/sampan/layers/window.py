@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sampan.errors import Invalid
 
@@ -20,6 +20,11 @@ class Source(Protocol):
     """Bytes to be read; at the end, and only there, the answer is empty."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+Data = bytes | memoryview
+Sink = Callable[[Data], object]
+"""Takes a stream, in pieces that are its own to keep."""
 
 
 class Window:

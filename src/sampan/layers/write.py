@@ -9,6 +9,7 @@ from sampan.layers.changes import AS_FOUND, NOTHING, Changes, Contents, Nodes, c
 from sampan.layers.compression import COMPRESSOR, Deflate, Hashing, Known
 from sampan.layers.pipeline import Behind
 from sampan.layers.tarball import FILE, Writer
+from sampan.layers.window import Data, Sink
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
 from sampan.oci.digest import Digest
@@ -27,7 +28,7 @@ _MEDIA_TYPES = {"none": media.OCI_LAYER, "gzip": media.OCI_LAYER_GZIP, "zstd": m
 class BlobWriter(Protocol):
     """Where the bytes of a blob go; ``commit`` publishes it and returns its digest."""
 
-    def write(self, data: bytes, /) -> int: ...
+    def write(self, data: Data, /) -> int: ...
     def commit(self) -> Digest: ...
 
 
@@ -56,7 +57,7 @@ class Index:
         self.pieces: list[tuple[int, int]] = []
 
 
-def write(entries: Changes, sink: Callable[[bytes], object], index: Index | None = None) -> int:
+def write(entries: Changes, sink: Sink, index: Index | None = None) -> int:
     """Writes ``entries`` as an uncompressed tar; returns the bytes of file contents. ``index`` receives where the
     files are.
 
@@ -114,7 +115,7 @@ def pack_entries(
     plain, stored = Hashing(), 0
     with blobs.writer() as blob:
 
-        def keep(data: bytes) -> None:
+        def keep(data: Data) -> None:
             nonlocal stored
             stored += len(data)
             blob.write(data)
@@ -123,7 +124,7 @@ def pack_entries(
 
         with Behind(deflate.add) as behind:
 
-            def pass_on(data: bytes) -> None:
+            def pass_on(data: Data) -> None:
                 plain.update(data)
                 behind.put(data)
 
