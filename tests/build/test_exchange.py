@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,26 @@ def test_a_build_takes_from_another_what_it_has_not(
     assert steps(done.stderr).count("DONE") == (1 if mode == "min" else 0)
     assert other.image()["Id"] == builder.image()["Id"]
     assert set(steps(other.build(lines).stderr)) == {"CACHED"}
+
+
+@as_system
+def test_a_working_directory_of_one_s_own_parts_no_caches(builder: Builder, other: Builder, tmp_path: Path) -> None:
+    """Otherwise nothing above it is found: in a cache of another machine's, or after --no-cache in another project."""
+    builder.build("RUN true")
+    builder.sampan("tag", "built", "under")
+    builder.sampan("save", "-o", tmp_path / "under.tar", "under")
+    other.sampan("load", "-i", tmp_path / "under.tar")
+    other.build("WORKDIR /w/d", base="FROM under\n")
+    began = int(time.time())
+    while int(time.time()) == began:
+        time.sleep(0.05)
+    lines = "WORKDIR /w/d\nRUN echo made > f\nWORKDIR e\nRUN echo made > g"
+    builder.build(lines, base="FROM under\n")
+    builder.sampan("cache", "export", tmp_path / "out")
+    other.sampan("cache", "import", tmp_path / "out")
+    assert other.build(lines, base="FROM under\n").stderr.count(" CACHED\n") == 5
+    other.build("WORKDIR /w/d\nRUN echo other > f", "--no-cache", base="FROM under\n")
+    assert other.build(lines, base="FROM under\n").stderr.count(" CACHED\n") == 5
 
 
 @as_system

@@ -204,7 +204,8 @@ class Build:
         now = time.time() if self._epoch is None else self._epoch
         rootless, check = self._host.rootless, self._cancellation.check
         if isinstance(step, MakeDirectory):
-            with Destination(upper, stack, rootless=rootless, now=now) as to:
+            at = _made(step.parent, inputs[0], now) if self._epoch is None else now
+            with Destination(upper, stack, rootless=rootless, now=at) as to:
                 _make_directory(step, to)
             return Result(True, {}, to.nodes, {})
         assert isinstance(step, Copy)
@@ -324,6 +325,19 @@ def _attributes(step: Copy, stack: tuple[str, ...], rootless: bool) -> Attribute
             owner = users.resolve_owner(step.chown, tree.read_file)
     mode = modes.parse(step.chmod) if step.chmod else None
     return Attributes(owner, mode, original=isinstance(step.origin, STEPS))
+
+
+def _made(step: Step, state: State, now: float) -> float:
+    """When what ``step`` led to was made, in whole seconds since 1970; ``now`` where nothing says so.
+
+    That is the time of what WORKDIR makes: equal on every machine, and with ``--no-cache``, so that what was built upon
+    it elsewhere, or before, is found in the cache.
+    """
+    from sampan.store import moments
+
+    created = step.image.created if isinstance(step, Source) else state.layers[-1].created if state.layers else ""
+    made = int(moments.of_record(created))
+    return made if 0 < made < now else now
 
 
 def _make_directory(step: MakeDirectory, to: Destination) -> None:
