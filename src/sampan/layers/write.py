@@ -122,13 +122,17 @@ def pack_entries(
 
         deflate = Deflate(keep, compression, known=known)
 
-        with Behind(deflate.add) as behind:
+        def digest_and_pass_on(piece: Data) -> None:
+            plain.update(piece)
+            behind.put(piece)
 
-            def pass_on(data: Data) -> None:
-                plain.update(data)
-                behind.put(data)
+        def digest_and_deflate(piece: Data) -> None:
+            plain.update(piece)
+            deflate.add(piece)
 
-            size = write(entries, pass_on, index)
+        # The digest is the business of whoever has less to do.
+        with Behind(digest_and_deflate if known else deflate.add) as behind:
+            size = write(entries, behind.put if known else digest_and_pass_on, index)
             meanwhile()
         deflate.finish()
         digest = blob.commit()
