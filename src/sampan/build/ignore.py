@@ -117,10 +117,7 @@ def _pattern(line: str) -> Pattern:
     return _compile(text, negated)
 
 
-_TOKEN = re.compile(
-    rf"(?P<any>\*\*/?)|(?P<star>\*)|(?P<one>\?)|{BRACKET}|\\(?P<escaped>.)|(?P<plain>[^\\\[])",
-    re.DOTALL,
-)
+_TOKEN = rf"(?s)(?P<any>\*\*/?)|(?P<star>\*)|(?P<one>\?)|{BRACKET}|\\(?P<escaped>.)|(?P<plain>[^\\\[])"
 
 
 _STAR, _ANY, _ANY_DIRECTORIES = "[^/]*", ".*", "(?:.*/)?"
@@ -160,7 +157,7 @@ def _compile(text: str, negated: bool) -> Pattern:
 def _tokens(text: str) -> Iterator[re.Match[str]]:
     position = 0
     while position < len(text):
-        token = _TOKEN.match(text, position)
+        token = re.compile(_TOKEN).match(text, position)
         if not token:
             raise Invalid(f"{text} is not a valid pattern", hint="a bracket itself is written \\[")
         position = token.end()

@@ -11,7 +11,7 @@ Mode = int | str
 """Permission bits, or a symbolic mode that ``check`` lets through."""
 
 _CLAUSE = r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+"
-_SYMBOLIC = re.compile(rf"{_CLAUSE}(?:,{_CLAUSE})*")
+_SYMBOLIC = rf"{_CLAUSE}(?:,{_CLAUSE})*"
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 _SPECIAL = {"u": 0o4000, "g": 0o2000, "o": 0}
 _STICKY = 0o1000
@@ -21,7 +21,7 @@ def parse(text: str) -> Mode:
     """Raises Invalid."""
     if re.fullmatch(r"0*[0-7]{1,4}", text):
         return int(text, 8)
-    if _SYMBOLIC.fullmatch(text):
+    if re.fullmatch(_SYMBOLIC, text):
         return text
     raise Invalid(f"--chmod is not a mode: {text}", hint="octal, between 0 and 07777, or symbolic like u=rwX,go=rX")
 

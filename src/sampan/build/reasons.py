@@ -79,9 +79,9 @@ class Reasons:
         self._told[id(step)] = self._tell(step, inputs, performed=True)
 
     def _tell(self, step: Step, inputs: Inputs, *, performed: bool) -> tuple[str, bytes]:
-        import zlib
+        from isal import isal_zlib
 
-        packed = zlib.compress(_SEPARATOR.join(chain.from_iterable(inputs.items())).encode(), 1)
+        packed = isal_zlib.compress(_SEPARATOR.join(chain.from_iterable(inputs.items())).encode(), 1)
         return self.explain(step, inputs) if performed else "", packed
 
     def save(self) -> None:

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 else:
     from sampan.values import NamedTuple
 
-_USERINFO = re.compile(r"(?i)(https?://)([^/?#\s\"']*)@")
-_SCP = re.compile(r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?!//)(?P<path>[^#?]+)")
+# Patterns are compiled where they are used: most builds need none of them, and each takes 0.1 ms.
+_USERINFO = r"(?i)(https?://)([^/?#\s\"']*)@"
+_SCP = r"(?P<user>[\w.-]+)@(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?!//)(?P<path>[^#?]+)"
 _SCHEMES = ("http", "https", "git", "ssh")
 _TRUE = ("", "1", "t", "T", "true", "True", "TRUE")
 _FALSE = ("0", "f", "F", "false", "False", "FALSE")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT = r"[0-9a-f]{40}|[0-9a-f]{64}"
 
 
 class Url(NamedTuple):
@@ -85,7 +86,7 @@ class Repository(NamedTuple):
         """With the port, if there is one; in lower case."""
         from urllib.parse import urlsplit
 
-        scp = _SCP.fullmatch(self.remote)
+        scp = re.fullmatch(_SCP, self.remote)
         return (scp["host"] if scp else urlsplit(self.remote).netloc.rpartition("@")[2]).lower()
 
     @property
@@ -105,7 +106,7 @@ def parse(text: str) -> Remote | None:
     if scheme in _SCHEMES:
         return _repository(_split(text))
     remote, number, fragment = text.partition("#")
-    if _SCP.match(text):
+    if "@" in text and re.match(_SCP, text):
         remote, _, query = remote.partition("?")
         return _located(Repository(remote), fragment if number else "", query)
     return None
@@ -121,12 +122,14 @@ def parse_context(text: str) -> Remote | None:
 
 def redacted(text: str, *, keep_length: bool = False) -> str:
     """``text`` with user names and passwords of http and https URLs made unreadable."""
-    return _USERINFO.sub(lambda match: f"{match[1]}{'x' * (len(match[2]) if keep_length else 5)}@", text)
+    if "@" not in text:
+        return text
+    return re.sub(_USERINFO, lambda match: f"{match[1]}{'x' * (len(match[2]) if keep_length else 5)}@", text)
 
 
 def is_commit(text: str) -> bool:
     """Whether it is a full commit id (SHA-1 or SHA-256)."""
-    return bool(_COMMIT.fullmatch(text))
+    return bool(re.fullmatch(_COMMIT, text))
 
 
 def _split(text: str) -> SplitResult:

@@ -271,14 +271,14 @@ def _matches(view: View, directory: bytes, patterns: list[re.Pattern[str]]) -> I
                 yield from _matches(view, path, patterns[1:])
 
 
-_TOKEN = re.compile(rf"(?P<star>\*+)|(?P<any>\?)|{BRACKET}|\\(?P<escaped>.)|(?P<plain>[^\\\[])", re.DOTALL)
+_TOKEN = rf"(?s)(?P<star>\*+)|(?P<any>\?)|{BRACKET}|\\(?P<escaped>.)|(?P<plain>[^\\\[])"
 
 
 def component(pattern: str, source: str) -> re.Pattern[str]:
     """One component of Go's path/filepath.Match as a regular expression. Raises Invalid."""
     parts, position = list[str](), 0
     while position < len(pattern):
-        token = _TOKEN.match(pattern, position)
+        token = re.compile(_TOKEN).match(pattern, position)
         if not token:
             raise Invalid(f"{source} is not a valid pattern", hint="a bracket itself is written [[]")
         position = token.end()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 _CHARACTER = r"(?:\\.|[^\\\]-])"
 BRACKET = rf"\[(?P<negated>\^?+)(?P<set>(?:{_CHARACTER}(?:-{_CHARACTER})?)+)\]"
 """A bracket expression; ``character_class`` takes its two groups."""
-_RANGE = re.compile(rf"({_CHARACTER})(?:-({_CHARACTER}))?", re.DOTALL)
+_RANGE = rf"(?s)({_CHARACTER})(?:-({_CHARACTER}))?"
 
 
 def held(parts: Sequence[str], star: str, *, ends: bool) -> str:
@@ -39,7 +39,7 @@ def _split(parts: Sequence[str], star: str) -> list[str]:
 
 def character_class(text: str, negated: bool) -> str:
     """The inside of a bracket expression as a regular expression."""
-    ranges = ((low[-1], (high or low)[-1]) for low, high in _RANGE.findall(text))
+    ranges = ((low[-1], (high or low)[-1]) for low, high in re.findall(_RANGE, text))
     inner = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
     if not inner:  # only ranges that end before they begin: no character is among them
         return "." if negated else "(?!)"

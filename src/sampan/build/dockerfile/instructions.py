@@ -175,4 +175,6 @@ Instruction = (
 def looks_like_exec_form(command: Command) -> bool:
     """Whether a shell command was probably meant as a JSON array; ``[ -f x ]`` and ``[ "$a" = b ]`` were not."""
     text = command.words[0].strip() if command.shell and command.words else ""
-    return bool(re.fullmatch(r"""\[(?:['"“].*|\s*['"“][^'"”]*['"”]\s*,.*)\]""", text, re.DOTALL))
+    return text.startswith("[") and bool(
+        re.fullmatch(r"""\[(?:['"“].*|\s*['"“][^'"”]*['"”]\s*,.*)\]""", text, re.DOTALL)
+    )
