@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 else:
     from sampan.values import NamedTuple
 
-_MAX_TAR = 16 << 20
+_MAX_TAR = 32 << 20
 """Bytes of a layer that is held in memory, of which several are at once; of a larger one the files are linked, and read
 for the new layer."""
 _BLOCK = 512  # of a tar: a piece mostly begins with the header of a file, which no other one does
