@@ -16,6 +16,7 @@ import trees
 from sampan.build import former
 from sampan.build.former import Former
 from sampan.layers.compression import COMPRESSOR, Deflate
+from sampan.layers.window import Data
 from sampan.layers.write import Index, Layer
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
@@ -170,7 +171,7 @@ class Stored:
 
 def former_of(tmp_path: Path, pieces: list[bytes], index: Index, compressor: str | None = None) -> Former:
     """What a layer made of ``pieces`` says of itself, with a note by ``index``."""
-    out: list[bytes] = []
+    out: list[Data] = []
     deflate = Deflate(out.append, "gzip")
     for piece in pieces:
         deflate.add(piece)
@@ -190,14 +191,14 @@ PIECES = [b"first" * 1000, b"second" * 2000, b"s" * 100]
 def test_a_piece_that_is_the_same_again_is_taken_over(tmp_path: Path) -> None:
     with former_of(tmp_path, PIECES, Index()) as found:
         found.members(None)
+        assert found.known
         for piece in PIECES:
-            _, (packed, *_), implementation = packed_alone(piece)
-            assert found.packed(piece, implementation) == packed
-            assert found.packed(piece, "another") is None
-            assert found.packed(piece[:-1], implementation) is None
-            assert found.packed(piece[:-1] + b"!", implementation) is None
-            assert found.packed(piece + b"!", implementation) is None
-        assert found.packed(b"never seen", implementation) is None
+            packed, implementation = packed_alone(piece)
+            assert found.known(piece, implementation) == packed
+            assert found.known(memoryview(piece), implementation) == packed
+            assert found.known(piece, "another") is None
+            for other in (piece[:-1], piece[:-1] + b"!", piece + b"!", b"never seen"):
+                assert found.known(other, implementation) is None
 
 
 def test_notes_that_are_not_of_this_layer_are_of_no_use(tmp_path: Path) -> None:
@@ -206,15 +207,14 @@ def test_notes_that_are_not_of_this_layer_are_of_no_use(tmp_path: Path) -> None:
         index.pieces = odd
         with former_of(tmp_path, PIECES, index) as found:
             found.members(None)
-            implementation = packed_alone(b"")[2]
-            assert [found.packed(piece, implementation) for piece in PIECES] == [None] * 3
+            assert found.known is None
 
 
-def packed_alone(piece: bytes) -> tuple[bytes, list[bytes], str]:
-    out: list[bytes] = []
+def packed_alone(piece: bytes) -> tuple[Data, str]:
+    out: list[Data] = []
     deflate = Deflate(out.append, "gzip")
     deflate.add(piece)
-    return piece, out[1:], deflate.implementation
+    return out[1], deflate.implementation
 
 
 def test_hard_links_stay_and_go(project: Project) -> None:

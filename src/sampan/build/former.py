@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from sampan.build.cache import Cache
+    from sampan.layers.compression import Known
     from sampan.layers.window import Data
     from sampan.layers.write import Index, Layer
     from sampan.snapshots.overlay import Overlay
@@ -150,8 +151,12 @@ class Former:
         places = ((path, files[path].partition(b"\n")[2].split()) for path in self.linked)
         return {path: Member(tar, *map(int, place)) for path, place in places}
 
-    def packed(self, piece: Data, compressor: str) -> bytes | None:
-        """What the layer has for a piece that its tar has, too (``compression.Known``)."""
+    @property
+    def known(self) -> Known | None:
+        """Gives what pieces of the layer's tar were compressed to; None if that is of no use."""
+        return self._packed if self._pieces else None
+
+    def _packed(self, piece: Data, compressor: str) -> bytes | None:
         begin, end, at, after = self._pieces.get(bytes(piece[:_BLOCK]), (0, 0, 0, 0))
         is_same = end - begin == len(piece) and self._tar.startswith(piece, begin) and compressor == self._compressor
         return self._blob[at:after] if is_same else None

@@ -220,7 +220,7 @@ class Build:
             ) as to:
                 self._copy(step, inputs, to, stack)
             members = former.members(self._epoch) if former else {}
-        known = former.packed if former else None
+        known = former.known if former else None
         return Result(to.settled, {**to.contents, **members}, to.nodes, to.placed, known)
 
     def _former(self, step: Copy) -> Former | None:
