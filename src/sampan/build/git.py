@@ -223,7 +223,7 @@ def _outcome(process: "Popen[bytes]") -> tuple[bytes, bytes]:
 
 def _failure(repository: Repository, said: str) -> SampanError:
     """What git complained of: the line that says it, and a way out where there is a likely one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.replace(":\n", ": ").splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith(("fatal: ", "error: ", "ERROR: "))]
     reason = (reasons or lines or ["it says nothing"])[0].partition(": ")
     message = f"the git repository {repository.shown} cannot be fetched: {(reason[2] or reason[0])[:_MAX_SHOWN]}"
