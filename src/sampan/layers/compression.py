@@ -217,7 +217,7 @@ class Deflate:
 
     ``implementation`` says which library compresses, in which version, at which level: another may make other bytes of
     the same input. It is empty for "none". ``known`` is asked for what it made of a piece before. ``pieces`` are the
-    sizes of each, before and after.
+    sizes of each, before and after; ``size`` is what was passed on so far.
     """
 
     def __init__(
@@ -231,15 +231,16 @@ class Deflate:
             raise _unknown(how)
         if level is not None and level not in _LEVELS[how]:
             raise Invalid(f"{how} has no level {level}", hint="gzip has 0 to 9, zstd 1 to 22")
-        self._write = write
+        self._sink = write
         self._cutter = Cutter(self.add)
         self._compressor: Any = None
+        self.size = 0
         self.implementation = ""
         self.pieces: list[tuple[int, int]] = []
         if how == "gzip":
             self._compressor = _Gzip(_GZIP_LEVEL if level is None else level, known)
             self.implementation = self._compressor.implementation
-            write(GZIP_HEADER)
+            self._put(GZIP_HEADER)
         elif how == "zstd":
             import zstandard
 
@@ -255,13 +256,17 @@ class Deflate:
         """Takes a piece that stands for itself (``pieces.Cutter``)."""
         packed = self._compressor.compress(piece) if self._compressor else piece
         self.pieces.append((len(piece), len(packed)))
-        if packed:
-            self._write(packed)
+        self._put(packed)
 
     def finish(self) -> None:
         self._cutter.cut()
         if self._compressor:
-            self._write(self._compressor.flush())
+            self._put(self._compressor.flush())
+
+    def _put(self, data: Data) -> None:
+        if data:
+            self._sink(data)
+            self.size += len(data)
 
 
 class _Gzip:

@@ -109,35 +109,28 @@ def pack_entries(
 ) -> Layer:
     """Stores ``entries`` as a layer blob, in bounded memory.
 
-    Reading and hashing go on in this thread, compressing in another, which takes a little longer: then ``meanwhile`` is
-    called. Raises what ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
+    Reading goes on in this thread, compressing in another, which takes a little longer: then ``meanwhile`` is called.
+    Raises what ``write`` raises, and Invalid for a ``compression`` other than "none", "gzip" and "zstd".
     """
-    plain, stored = Hashing(), 0
+    plain = Hashing()
+
+    def digested(then: Sink) -> Sink:
+        def pass_on(piece: Data) -> None:
+            plain.update(piece)
+            then(piece)
+
+        return pass_on
+
     with blobs.writer() as blob:
-
-        def keep(data: Data) -> None:
-            nonlocal stored
-            stored += len(data)
-            blob.write(data)
-
-        deflate = Deflate(keep, compression, known=known)
-
-        def digest_and_pass_on(piece: Data) -> None:
-            plain.update(piece)
-            behind.put(piece)
-
-        def digest_and_deflate(piece: Data) -> None:
-            plain.update(piece)
-            deflate.add(piece)
-
+        deflate = Deflate(blob.write, compression, known=known)
         # The digest is the business of whoever has less to do.
-        with Behind(digest_and_deflate if known else deflate.add) as behind:
-            size = write(entries, behind.put if known else digest_and_pass_on, index)
+        with Behind(digested(deflate.add) if known else deflate.add) as behind:
+            size = write(entries, behind.put if known else digested(behind.put), index)
             meanwhile()
         deflate.finish()
         digest = blob.commit()
     if index is not None:
         index.pieces = deflate.pieces
     annotations = {COMPRESSOR: deflate.implementation} if deflate.implementation else {}
-    descriptor = Descriptor(_MEDIA_TYPES[compression], digest, stored, annotations=annotations)
+    descriptor = Descriptor(_MEDIA_TYPES[compression], digest, deflate.size, annotations=annotations)
     return Layer(plain.digest(), descriptor, size)
