@@ -158,11 +158,8 @@ def _place_regular(
     view: View, origin: bytes, status: os.stat_result, path: bytes, above: int, to: Destination, attributes: Attributes
 ) -> None:
     owner, mode = _wanted(status, attributes)
-    described = None if attributes.original else to.known(origin, status, owner, mode)
-    if described:
-        to.placed[path] = described
-        if to.taken(path, above, described):
-            return
+    if not attributes.original and to.taken(origin, status, path, above, owner, mode):
+        return
     try:
         reading = view.open(origin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

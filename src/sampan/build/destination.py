@@ -225,13 +225,15 @@ class Destination:
             return status.st_atime_ns, status.st_mtime_ns
         return self.at * 1_000_000_000, self.at * 1_000_000_000
 
-    def known(self, origin: bytes, status: os.stat_result, owner: tuple[int, int], mode: int) -> bytes | None:
-        """What describes the file that ``origin`` is copied to, if it has one name only (``former.describe``)."""
+    def taken(
+        self, origin: bytes, status: os.stat_result, path: bytes, above: int, owner: tuple[int, int], mode: int
+    ) -> bool:
+        """Makes ``path`` a name of the file that ``origin`` was copied to in the last build, if it would be the same
+        again. Files that have several names in the context are copied."""
         digest = self._digests.get(origin)
-        return describe(digest, owner, mode, self.times(status)[1]) if digest and status.st_nlink == 1 else None
-
-    def taken(self, path: bytes, above: int, described: bytes) -> bool:
-        """Makes ``path`` a name of a file that is there already, if there is such a one."""
+        if digest is None or status.st_nlink != 1:
+            return False
+        self.placed[path] = described = describe(digest, owner, mode, self.times(status)[1])
         return self._former is not None and self._former.link(path, above, described)
 
     def linked(self, status: os.stat_result, path: bytes, above: int) -> bool:

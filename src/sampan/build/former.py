@@ -42,7 +42,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 class Note(NamedTuple):
     """What is known of a snapshot: for which ``epoch`` it was made, and of each file what ``describe`` says, and behind
-    a line break where its member begins and ends in the layer's tar, and its size; and ``Deflate.pieces``."""
+    that where its member begins and ends in the layer's tar, and its size; and ``Deflate.pieces``."""
 
     epoch: str
     pieces: Sequence[tuple[int, int]]
@@ -54,7 +54,7 @@ NOTHING = Note("", (), {})
 
 def describe(digest: str, owner: tuple[int, int], mode: int, mtime: int) -> bytes:
     """A regular file in one line: the digest of its content, owner, mode, and when it changed (nanoseconds)."""
-    return b"%b %d:%d %o %d" % (digest.encode(), *owner, mode, mtime)
+    return b"%b %d:%d %o %d\n" % (digest.encode(), *owner, mode, mtime)
 
 
 def write_note(upper: str, epoch: int | None, placed: Mapping[bytes, bytes], index: Index) -> None:
@@ -62,7 +62,7 @@ def write_note(upper: str, epoch: int | None, placed: Mapping[bytes, bytes], ind
     words = [str(epoch).encode(), b" ".join(b"%d %d" % piece for piece in index.pieces)]
     for path, described in placed.items():
         if path in index.files:
-            words += (path, b"%b\n%d %d %d" % (described, *index.files[path]))
+            words += (path, b"%b%d %d %d" % (described, *index.files[path]))
     with open(_beside(upper), "wb") as file:
         file.write(b"\0".join(words))
 
@@ -126,8 +126,7 @@ class Former:
 
     def link(self, path: bytes, above: int, described: bytes) -> bool:
         """Makes ``path``, in the directory that ``above`` is open for, if the snapshot has there what is described."""
-        noted = self._note.files.get(path, b"")
-        if noted.partition(b"\n")[0] != described:
+        if not self._note.files.get(path, b"").startswith(described):
             return False
         parent, _, name = path.rpartition(b"/")
         try:
