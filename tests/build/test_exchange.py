@@ -86,6 +86,33 @@ def test_a_build_takes_from_another_what_it_has_not(
     assert set(steps(other.build(lines).stderr)) == {"CACHED"}
 
 
+STAGES = (
+    "FROM base AS tools\nRUN cat /proc/sys/kernel/random/uuid > /tool{0}\nFROM base\n"
+    "RUN cat /proc/sys/kernel/random/uuid > /1\nCOPY --from=tools /tool* /\n"
+    "RUN --mount=from=tools,target=/t cat /proc/sys/kernel/random/uuid > /2{0}\n"
+)
+
+
+@as_system
+def test_the_cache_that_leads_further_goes_first(builder: Builder, other: Builder, tmp_path: Path) -> None:
+    """Both machines have performed the first RUN, each with another result."""
+    first, second, out = STAGES.format(""), STAGES.format("b"), f"type=local,src={tmp_path}/out"
+    builder.build(first)
+    other.build(first)
+    builder.build(second, "--cache-to", f"{out.replace('src', 'dest')},mode=max")
+    assert set(steps(other.build(second, "--cache-from", out).stderr)) == {"CACHED"}
+    assert other.image()["Id"] == builder.image()["Id"]
+    assert set(steps(other.build(second).stderr)) == {"CACHED"}
+    assert set(steps(other.build(first, "--no-cache").stderr)[3:]) == {"DONE"}
+    kept = other.image()["Id"]
+    assert set(steps(other.build(first, "--cache-from", out).stderr)) == {"CACHED"}
+    assert other.image()["Id"] == kept  # all of it is here: nothing older comes from elsewhere
+    assert "DONE" not in other.build(second, "--cache-from", out).stderr
+    done = other.build(f"{second}COPY nothing /", "--cache-from", out, check=False)
+    assert "nothing is not in the build context" in done.stderr
+    assert "^^^^^^^" in done.stderr
+
+
 @as_system
 def test_a_working_directory_of_one_s_own_parts_no_caches(builder: Builder, other: Builder, tmp_path: Path) -> None:
     """Otherwise nothing above it is found: in a cache of another machine's, or after --no-cache in another project."""

@@ -69,12 +69,15 @@ class Elsewhere(Protocol):
     def find(self, key: str) -> Entry | None:
         """What was made for ``key`` there, its blob in the store by then; None too if it cannot be had."""
 
+    def peek(self, key: str) -> Entry | None:
+        """The same, nothing fetched."""
+
 
 class Cache:
     """Results of steps. ``fresh`` finds nothing, and still remembers (--no-cache). ``warn`` is told of entries that
     turn out not to be what they claim."""
 
-    __slots__ = ("_blobs", "_db", "_elsewhere", "_fresh", "_snapshots", "_warn")
+    __slots__ = ("_blobs", "_db", "_elsewhere", "_fresh", "_snapshots", "_warn", "elsewhere_first")
 
     def __init__(
         self,
@@ -92,11 +95,15 @@ class Cache:
         self._fresh = fresh
         self._elsewhere = elsewhere
         self._warn = warn
+        self.elsewhere_first = False
+        """Whether what is elsewhere is taken also where this store has something for the key."""
 
     def get(self, key: str, below: Sequence[Layer] = ()) -> Built | None:
         """What was made for ``key``, if it is still there or can be had from elsewhere, unpacked upon ``below``."""
         if self._fresh:
             return None
+        if self.elsewhere_first and (fetched := self._fetched(key, below)):
+            return fetched
         row = self._db.execute(_SELECT, (key,)).fetchone()
         entry = _entry(row) if row else None
         if entry is None or not self._blobs.has(entry.built.layer.descriptor.digest):
@@ -107,6 +114,16 @@ class Cache:
         if float(row[-1]) < time.time() - _USE_COUNTS_AFTER:
             self._db.execute("UPDATE build_cache SET used=? WHERE key=?", (_now(), key))
         return entry.built
+
+    def peek(self, key: str, *, elsewhere: bool) -> Built | None:
+        """What ``get`` would find, as far as that shows without fetching and unpacking; what is ``elsewhere`` first?"""
+        row = self._db.execute(_SELECT, (key,)).fetchone()
+        here = _entry(row) if row else None
+        if here and not self._blobs.has(here.built.layer.descriptor.digest):
+            here = None
+        there = self._elsewhere.peek(key) if self._elsewhere else None
+        entry = (there or here) if elsewhere else (here or there)
+        return entry.built if entry else None
 
     def former(self, key: str) -> Built | None:
         """What was made for ``key``, if blob and snapshot are there, for the sake of some of its files."""

@@ -63,6 +63,10 @@ class Sources:
     def __exit__(self, *rest: object) -> None:
         self._opened.close()
 
+    def peek(self, key: str) -> Entry | None:
+        """See ``cache.Elsewhere``."""
+        return self._known[key][0] if key in self._known else None
+
     def find(self, key: str) -> Entry | None:
         """See ``cache.Elsewhere``."""
         entry, endpoint, place = self._known.get(key, (None, None, None))

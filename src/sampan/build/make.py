@@ -121,6 +121,10 @@ def _make(
                 reasons=Reasons(stores.database, wish.project, distinct(*targets)) if wish.project else None,
             )
         )
+        if elsewhere and not wish.fresh:
+            from sampan.build.outlook import is_better_elsewhere
+
+            work.cache.elsewhere_first = is_better_elsewhere(targets, work)
         states = _solved(graphs, work, report, wish, stores, images)
     inline = any(target.kind == "inline" for target in caches.targets)
     products = [

@@ -111,6 +111,13 @@ class Build:
     def cancel(self) -> None:
         self._cancellation.cancel()
 
+    def is_fresh(self, step: Step) -> bool:
+        """Whether the cache is not to be asked for the step (--no-cache-filter)."""
+        return step.stage in self._fresh_stages
+
+    def is_unpacked(self, state: State) -> bool:
+        return state.chain is None or self._stores.snapshots.has(state.chain)
+
     def recall(self, step: Step, inputs: Sequence[State]) -> State | None:
         """See ``solve.Work``. What a source holds needs no cache."""
         if isinstance(step, Scratch):
@@ -122,7 +129,7 @@ class Build:
             self._formers[id(step)] = self._former(step)
         below = [dated.layer for dated in inputs[0].layers]
         for key in self.keys.make(step, inputs):
-            built = None if step.stage in self._fresh_stages else self.cache.get(key, below)
+            built = None if self.is_fresh(step) else self.cache.get(key, below)
             if built:
                 for missed in tried:
                     self.cache.put(missed, built, step.text)
@@ -227,7 +234,7 @@ class Build:
         """What the step made in the project's last build."""
         from sampan.build import former
 
-        if self._reasons is None or step.stage in self._fresh_stages or isinstance(step.origin, STEPS):
+        if self._reasons is None or self.is_fresh(step) or isinstance(step.origin, STEPS):
             return None
         return former.find(self._reasons.last_key(step), self.cache, self._stores.snapshots, self._stores.blobs)
 

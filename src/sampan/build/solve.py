@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-    class Work(Protocol[Result]):
-        """How steps are looked up and performed. ``inputs`` are the results of ``step.inputs``, in that order."""
+    class Lookup(Protocol[Result]):
+        """How steps are looked up. ``inputs`` are the results of ``step.inputs``, in that order."""
 
         def recall(self, step: Step, inputs: Sequence[Result]) -> Result | None:
             """The result that the cache has; None if it has none."""
+
+    class Work(Lookup[Result], Protocol[Result]):
+        """How they are performed as well."""
 
         def perform(self, step: Step, inputs: Sequence[Result], output: Output) -> Result:
             """Does it, and lets the cache know. Called from several threads."""
@@ -74,7 +77,7 @@ def solve_all(
     return [solving.results[position] for position in solving.targets]
 
 
-def look(target: Step, work: Work[Result]) -> list[tuple[Step, Result | None, list[Result | None]]]:
+def look(target: Step, work: Lookup[Result]) -> list[tuple[Step, Result | None, list[Result | None]]]:
     """What the cache has of a build, which is not performed: each step with its result and those of its inputs."""
     solving = _Solving([target], work, lambda event: None, {})
     solving.recall()
@@ -130,7 +133,7 @@ def _origin(origin: object, positions: dict[int, int]) -> tuple[str, int]:
 class _Solving:
     """A graph being solved: what is done, and what is missing."""
 
-    def __init__(self, targets: Sequence[Step], work: Work[Any], report: Report, places: Mapping[int, Place]) -> None:
+    def __init__(self, targets: Sequence[Step], work: Any, report: Report, places: Mapping[int, Place]) -> None:
         self.steps, self.inputs, self.targets = _distinct(targets)
         self.results: dict[int, Any] = {}
         self._work = work
