@@ -1,6 +1,7 @@
 """What builds remember, and when it stops to count."""
 
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_times_alone_change_no_key(store: Store, tmp_path: Path, monkeypatch: py
         os.utime(context / name, (1, 1))
     assert reads.key() == key
     assert reads.paths == [b"a", b"d/b"]
+
+
+def test_sockets_come_and_go(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer can hold one; a server of a developer's may have one among the files."""
+    context = tmp_path / "context"
+    trees.make(context, {"d/a": "a"})
+    reads = Reads(store.db, context, monkeypatch)
+    key = reads.key()
+    monkeypatch.chdir(context)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("d/socket")
+        assert reads.key() == key
 
 
 def test_the_same_size_and_time_do_not_hide_a_change(

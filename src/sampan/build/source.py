@@ -155,6 +155,8 @@ def content_key(
     hashed = sha256()
 
     def add(name: bytes, path: bytes, status: os.stat_result) -> None:
+        if stat.S_ISSOCK(status.st_mode):
+            return  # it is not copied, so it may come and go
         facts = _facts(view, name, path, status, digest, attributes)
         # repr() of numbers, bytes and texts in a tuple is unambiguous: it has quotes and brackets.
         hashed.update(repr(facts).encode())
