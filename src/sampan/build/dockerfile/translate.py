@@ -75,7 +75,7 @@ def translate(
     used = arguments.declared(dockerfile.preamble) | build.declared | predefined.keys() | arguments.PROXY_ARGS
     for name in sorted(build_args.keys() - used - arguments.ANSWERED_ARGS):
         report(Warned(f"the build argument {name} is not used: no ARG declares it"))
-    built_for = _claimed(state.platform, platform) if is_explicit else state.platform
+    built_for = _claimed(state.platform, platform) if is_explicit or _is_from_scratch(state.step) else state.platform
     config = ImageConfig(built_for.normal(), state.final_config(), history=tuple(state.history), author=state.author)
     lines = (each.line for stage in dockerfile.stages for each in (stage.base, *stage.body))
     return Graph(state.step, config, {line.number: line for line in lines})
@@ -167,8 +167,7 @@ class _Build:
             return parent.child(label)
         if base == "scratch":
             step = Scratch(label, line=stage.base.line.number)
-            self._stage_platform(stage)  # which has to be one, though nothing in it is for any
-            return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._platform)
+            return StageState(self._scope, label, step, ContainerConfig(working_dir="/"), self._stage_platform(stage))
         return self._from_context(stage, label, base, self._contexts.get(context_name(base), _IMAGE + base))
 
     def _from_context(self, stage: Stage, label: str, name: str, value: str) -> StageState:
@@ -296,6 +295,13 @@ class _Build:
             raise stage.base.line.fault(f"the platform {written} is empty", written)
         with stage.base.line.showing(written):
             return platforms.parse(expanded)
+
+
+def _is_from_scratch(step: Step) -> bool:
+    """Whether no base says what an image is for: BuildKit takes what is asked for then, whatever FROM says."""
+    while not isinstance(step, Source | Scratch):
+        step = step.parent
+    return isinstance(step, Scratch)
 
 
 def _claimed(base: Platform, asked: Platform) -> Platform:
