@@ -18,6 +18,7 @@ else:
 
 Cgroup = tuple["Membership", ...]
 _HINT = "limits need root, or cgroups v2 and a session with systemd (loginctl enable-linger)"
+_REALTIME_PERIOD = 1_000_000  # microseconds, what a group is born with
 _SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 _WISHES = (
     "memory.swappiness", "memory.oom_control", "memory.soft_limit_in_bytes", "memory.low", "cpu.rt_period_us",
@@ -215,8 +216,10 @@ def _make_directory(membership: Membership) -> None:
 
 
 def _limit(membership: Membership, resources: dict[str, Any], missing: list[str] | None) -> None:
-    if "cpu" in membership.hierarchy.controllers and (resources.get("cpu") or {}).get("realtimeRuntime"):
-        v1.budget_realtime(membership.hierarchy.mount, os.path.dirname(membership.directory))
+    cpu = resources.get("cpu") or {}
+    if "cpu" in membership.hierarchy.controllers and cpu.get("realtimeRuntime"):
+        runtime, period = cpu["realtimeRuntime"], cpu.get("realtimePeriod") or _REALTIME_PERIOD
+        v1.budget_realtime(membership.hierarchy.mount, membership.directory, runtime, period)
     _write_limits(membership, resources, missing)
 
 

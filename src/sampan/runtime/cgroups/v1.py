@@ -141,20 +141,31 @@ def inherit_cpuset(mount: str, directory: str) -> None:
                     file.write(above.read())
 
 
-def budget_realtime(mount: str, directory: str) -> None:
-    """Gives ``directory`` and those above it all the real-time budget that ``mount`` has: a group is born with none,
-    and those below it share what it has (Documentation/scheduler/sched-rt-group.rst)."""
-    with open(f"{mount}/cpu.rt_runtime_us") as file:
-        most = file.read()
+def budget_realtime(mount: str, directory: str, runtime: int, period: int) -> None:
+    """Gives those above ``directory``, up to ``mount``, real-time budget for it to have ``runtime`` in each ``period``
+    (microseconds) beside its neighbours: a group is born with none, and those below share what it has
+    (Documentation/scheduler/sched-rt-group.rst).
+
+    No more than that: one that was just removed holds on to its own for a moment.
+    """
     path = mount
-    for part in os.path.relpath(directory, mount).split("/"):
+    for part in os.path.relpath(directory, mount).split("/")[:-1]:
         path = f"{path}/{part}"
         try:
-            with open(f"{path}/cpu.rt_runtime_us", "r+") as file:
-                if file.read().strip() == "0":
-                    file.write(most)
+            has, each = _realtime(path)
+            shared = [_realtime(child.path) for child in os.scandir(path) if child.is_dir()]
+            wanted = sum(-(-their * each // theirs) for their, theirs in (*shared, (runtime, period)))
+            if 0 <= has < wanted:
+                with open(f"{path}/cpu.rt_runtime_us", "w") as file:
+                    file.write(str(wanted))
         except OSError:
-            return  # it has a neighbour that got it all; what the container asks for tells
+            return  # what the container asks for tells
+
+
+def _realtime(directory: str) -> tuple[int, int]:
+    """Microseconds in each so many that a group's real-time processes may run."""
+    with open(f"{directory}/cpu.rt_runtime_us") as runtime, open(f"{directory}/cpu.rt_period_us") as period:
+        return int(runtime.read()), int(period.read())
 
 
 _MAKERS = {
