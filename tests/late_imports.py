@@ -195,16 +195,14 @@ class Traced(Sampan):
 
 def tracing(into: Path) -> list[str]:
     # -D: the command is not kept waiting for processes that it leaves behind.
-    words = ["strace", "-D", "-ff", "-q", "-s", "500", "--decode-pids=pidns", "-e", "signal=none", "-e", CALLS]
+    words = ["strace", "-D", "-ff", "-q", "-s", "500", "--decode-pids=pidns", "-e", CALLS]
     return [*words, "-o", f"{into}/p"]
 
 
 def opened_inside(into: Path) -> tuple[int, list[str]]:
     """How many processes went inside, and what these opened from then on until they became another program."""
-    assert await_(lambda: not any(os.path.exists(f"/proc/{path.suffix[1:]}/exe") for path in into.iterdir()))
-    events = {int(path.suffix[1:]): EVENT.findall(path.read_text()) for path in into.iterdir()}
-    calls = [call for each in events.values() for call in each]
-    children = {int(told or result) for name, _, result, told in calls if _forks(name, result)}
+    assert await_(lambda: _told(into) is not None), sorted(path.name for path in into.iterdir())
+    events, children = _told(into) or ({}, set())
     entered, found = 0, []
     pending = [(pid, False) for pid in events if pid not in children]
     while pending:
@@ -219,6 +217,18 @@ def opened_inside(into: Path) -> tuple[int, list[str]]:
             elif inside and name.startswith("open"):
                 found += re.findall(r'"([^"]*)"', arguments)[:1]
     return entered, found
+
+
+def _told(into: Path) -> tuple[dict[int, list[tuple[str, ...]]], set[int]] | None:
+    """What each process did, by its id, and which of them were forked; None unless strace has told of all their ends.
+
+    Whether an id is in use says nothing: on a busy machine it is somebody else's soon.
+    """
+    texts = {int(path.suffix[1:]): path.read_text() for path in into.iterdir()}
+    events = {pid: EVENT.findall(text) for pid, text in texts.items()}
+    forks = [(result, told) for each in events.values() for name, _, result, told in each if _forks(name, result)]
+    has_ended = all(text.endswith(" +++\n") for text in texts.values()) and len(texts) > len(forks)
+    return (events, {int(told or result) for result, told in forks}) if has_ended else None
 
 
 def _forks(name: str, result: str) -> bool:
