@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.errors import Conflict, Invalid
-from sampan.layers.tarball import Entry, Limits, Writer, read
+from sampan.layers.tarball import Entry, Limits, read
+from sampan.layers.tarwriter import Writer
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 

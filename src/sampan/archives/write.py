@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from sampan.archives import docker, layout
 from sampan.archives.places import Offer, closure
-from sampan.layers.tarball import DIRECTORY, Entry, Writer
+from sampan.layers.tarball import DIRECTORY, Entry
+from sampan.layers.tarwriter import Writer
 from sampan.layers.window import Sink
 from sampan.store.blobs import Blobs
 

@@ -8,6 +8,7 @@ from sampan.bases.contents import Contents, Entry
 from sampan.layers import tarball
 from sampan.layers.compression import CHUNK, Deflate, Hashing
 from sampan.layers.pipeline import Behind
+from sampan.layers.tarwriter import Writer
 from sampan.layers.window import Data, Sink, Source
 from sampan.layers.write import Layer
 from sampan.oci import media, platform
@@ -36,7 +37,7 @@ def write(contents: Contents, blobs: Blobs) -> Layer:
     newest = stamp(contents)
 
     def produce(sink: Sink) -> None:
-        archive = tarball.Writer(sink)
+        archive = Writer(sink)
         for entry in contents:
             _add(archive, entry, newest)
         archive.finish()
@@ -98,7 +99,7 @@ def _store(produce: Callable[[Sink], None], blobs: Blobs) -> Layer:
         return Layer(plain.digest(), Descriptor(media.OCI_LAYER_GZIP, blob.commit(), size), plain.size)
 
 
-def _add(archive: tarball.Writer, entry: Entry, newest: int) -> None:
+def _add(archive: Writer, entry: Entry, newest: int) -> None:
     name = os.fsencode(entry.name)
     mtime = (newest if entry.mtime is None else min(entry.mtime, newest)) * _SECOND
     if entry.source is not None:

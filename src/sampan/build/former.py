@@ -16,7 +16,7 @@ from types import TracebackType
 
 from sampan.errors import SampanError
 from sampan.layers.compression import COMPRESSOR, GZIP_HEADER, GZIP_TRAILER, Hashing, inflate_whole
-from sampan.layers.tarball import Member
+from sampan.layers.tarwriter import Member
 from sampan.linux import beneath
 
 TYPE_CHECKING = False

@@ -15,7 +15,8 @@ from contextlib import suppress
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.layers import tarball, xattrs
 from sampan.layers.changes import changes
-from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry, Member
+from sampan.layers.tarball import DIRECTORY, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.layers.tarwriter import Member, Writer
 from sampan.linux import beneath
 
 TYPE_CHECKING = False
@@ -126,7 +127,7 @@ def unpack(archive: Iterable[Entry], target: Place) -> None:
 
 def archive(entries: Entries, source: Place, sink: Sink) -> None:
     """Writes what ``read`` gave as a tar archive, with the name that the source has."""
-    writer = tarball.Writer(sink)
+    writer = Writer(sink)
     top = b"" if source.means_contents else source.name
     for entry, content in entries:
         entry.name = b"/".join(part for part in (top, entry.name) if part) or b"."

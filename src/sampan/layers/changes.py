@@ -15,7 +15,8 @@ from types import MappingProxyType
 
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.layers import whiteouts, xattrs
-from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Content, Entry, Member
+from sampan.layers.tarball import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Entry
+from sampan.layers.tarwriter import Content, Member
 from sampan.linux import beneath, ownership
 
 TYPE_CHECKING = False

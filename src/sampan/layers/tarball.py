@@ -1,8 +1,7 @@
-"""A reader and a writer of tar archives, made for layers: names are bytes, and an entry costs microseconds.
+"""A reader of tar archives, made for layers: names are bytes, and an entry costs microseconds (``tarwriter`` writes).
 
-Read are v7, ustar, pax, GNU and star headers, GNU's four sparse formats included; what the reader gives out is
-checked as far as an archive alone can be checked. Written is ustar, with a pax header in front of an entry only where
-ustar cannot say it; equal entries give equal bytes.
+Read are v7, ustar, pax, GNU and star headers, GNU's four sparse formats included; what is given out is checked as far
+as an archive alone can be checked.
 
 Formats: POSIX.1-2017 pax ("ustar Interchange Format", "pax Extended Header"); GNU tar manual, "Tar Internals".
 """
@@ -14,10 +13,9 @@ import struct
 from collections.abc import Iterator, Mapping
 from zlib import adler32
 
-from sampan.errors import Conflict, Invalid
-from sampan.layers import pax, pieces, sparse
-from sampan.layers.pieces import Cutter
-from sampan.layers.window import Sink, Source, Window, truncated
+from sampan.errors import Invalid
+from sampan.layers import pax, sparse
+from sampan.layers.window import Source, Window, truncated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +31,9 @@ _SECOND = 1_000_000_000
 _ID_MAX = 0xFFFF_FFFE  # 0xFFFFFFFF means "leave as it is" to chown(2)
 _DEVICE_MAX = (1 << 20) - 1  # what Linux has for a minor number
 _TIME_MAX = 1 << 92  # nanoseconds: what time_t holds
-_OCTAL_7 = 0o7777777
-_OCTAL_11 = 0o77777777777
 
 # name mode uid gid size mtime checksum kind link magic+version (uname gname) major minor prefix trailer
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
+HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12s")
 _USTAR = b"ustar\x00"
 _GNU = b"ustar "
 _KINDS = {
@@ -61,19 +57,6 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
-
-
-class Member(NamedTuple):
-    """A regular file as ``archive`` has it: its header, its content of ``size`` bytes, and padding."""
-
-    archive: bytes
-    begin: int
-    end: int
-    size: int
-
-
-Content = int | bytes | Member | None
-"""Of a regular file: a descriptor, the content itself, or all that an archive has of the file."""
 
 
 class Entry:
@@ -217,7 +200,7 @@ def read(stream: Source, limits: Limits = LIMITS) -> Iterator[Entry]:
 def _fields(header: bytes) -> tuple[bytes, ...]:
     if len(header) < _BLOCK:
         truncated()
-    fields = _HEADER.unpack(header)
+    fields = HEADER.unpack(header)
     # The low half of Adler-32 is 1 + the sum of the bytes, modulo 65521: the header's checksum at a tenth of the price
     # of sum(). The checksum's own bytes count as eight spaces.
     expected = _number(fields[6]) + sum(fields[6]) - 8 * 0x20
@@ -334,95 +317,3 @@ def _check(entry: Entry, stored: int, limits: Limits) -> None:
         raise Invalid(f"{entry.name!r} in the layer has an impossible device number")
     if not -_TIME_MAX < entry.mtime < _TIME_MAX:
         raise Invalid(f"{entry.name!r} in the layer has an impossible time")
-
-
-class Writer:
-    """Writes an archive through ``write``, which gets it in pieces that are its own to keep (``pieces.Cutter``).
-
-    Times are written in whole seconds, as Docker does: a pax header for every file's nanoseconds would add a kilobyte
-    to each, and would make layers differ that are equal to everyone else.
-    """
-
-    def __init__(self, write: Sink) -> None:
-        self._cutter = Cutter(write)
-        self._put = self._cutter.write
-
-    @property
-    def offset(self) -> int:
-        """How many bytes the archive has so far."""
-        return self._cutter.offset
-
-    def add(self, entry: Entry, source: Content = None) -> None:
-        """Adds ``entry``; a regular file's ``entry.size`` bytes come from ``source``.
-
-        Raises Conflict when the source has fewer bytes than that, Invalid when the format cannot hold the entry.
-        """
-        self._cutter.may_cut(entry.name)
-        if isinstance(source, Member):
-            self._cutter.copy(source.archive, source.begin, source.end)
-            return
-        self._put(encode(entry))
-        if entry.kind != FILE or not entry.size:
-            return
-        left = entry.size
-        while left:
-            data = os.read(source, min(left, pieces.SIZE)) if isinstance(source, int) else source
-            if not data or len(data) > left:
-                raise Conflict(f"{os.fsdecode(entry.name)} became shorter while it was read")
-            self._put(data)
-            left -= len(data)
-        if padding := -entry.size % _BLOCK:
-            self._put(_ZEROS[:padding])
-
-    def finish(self) -> None:
-        """Ends the archive and hands over what is left."""
-        self._put(_ZEROS * 2)
-        self._cutter.cut()
-
-
-def encode(entry: Entry) -> bytes:
-    """The header of ``entry``, after a pax header where ustar is too narrow for it. Raises Invalid."""
-    name, link, size, prefix = entry.name, entry.link, entry.size if entry.kind == FILE else 0, b""
-    uid, gid, seconds = entry.uid, entry.gid, entry.mtime // _SECOND
-    records = {pax.XATTR + key.replace(b"%", b"%25").replace(b"=", b"%3D"): entry.xattrs[key] for key in entry.xattrs}
-    if 0 in name or 0 in link or entry.major > _OCTAL_7 or entry.minor > _OCTAL_7:
-        raise Invalid(f"{name!r} cannot be stored in a layer")
-    if entry.kind == DIRECTORY:
-        name += b"/"
-    if len(name) > 100:
-        cut = name.find(b"/", len(name) - 101, len(name) - 1)
-        if 0 < cut <= 155:
-            name, prefix = name[cut + 1 :], name[:cut]
-        else:
-            records[b"path"] = name
-            name = name[:100]
-    if len(link) > 100:
-        records[b"linkpath"] = link
-    if size > _OCTAL_11:
-        records[b"size"], size = b"%d" % size, 0
-    if uid > _OCTAL_7:
-        records[b"uid"], uid = b"%d" % uid, 0
-    if gid > _OCTAL_7:
-        records[b"gid"], gid = b"%d" % gid, 0
-    if not 0 <= seconds <= _OCTAL_11:
-        records[b"mtime"], seconds = b"%d" % seconds, 0
-    header = _header(name, entry.kind, entry.mode, uid, gid, size, seconds, link, entry.major, entry.minor, prefix)
-    if not records:
-        return header
-    body = pax.compose(records)
-    above = b"PaxHeaders.0/" + name.rstrip(b"/").rpartition(b"/")[2][:80]
-    extended = _header(above, b"x", 0o644, 0, 0, len(body), 0, b"", 0, 0, b"")
-    return b"".join((extended, body, bytes(-len(body) % _BLOCK), header))
-
-
-def _header(
-    name: bytes, kind: bytes, mode: int, uid: int, gid: int, size: int, seconds: int,
-    link: bytes, major: int, minor: int, prefix: bytes,
-) -> bytes:  # fmt: skip
-    header = _HEADER.pack(
-        name, b"%07o" % mode, b"%07o" % uid, b"%07o" % gid, b"%011o" % size, b"%011o" % seconds, b" " * 8,
-        kind, link, b"ustar\x0000", b"%07o" % major, b"%07o" % minor, prefix, b"",
-    )  # fmt: skip
-    # Adler-32's low half is the sum plus one unless that reaches 65521, which half a block of zeros rules out.
-    total = (adler32(header) & 0xFFFF) - 1 if header.count(0) >= _BLOCK // 2 else sum(header)
-    return b"%b%06o\0 %b" % (header[:148], total, header[156:])

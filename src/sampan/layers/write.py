@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from sampan.layers.changes import AS_FOUND, NOTHING, Changes, Contents, Nodes, changes
 from sampan.layers.compression import COMPRESSOR, Deflate, Hashing, Known
 from sampan.layers.pipeline import Behind
-from sampan.layers.tarball import FILE, Writer
+from sampan.layers.tarball import FILE
+from sampan.layers.tarwriter import Writer
 from sampan.layers.window import Data, Sink
 from sampan.oci import media
 from sampan.oci.descriptor import Descriptor
