@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from machines import Machine
-from sampan.linux import netlink, nftables
+from sampan.linux import netlink, nftables, sockets
 from sampan.linux.netlink import Message
 
 little = pytest.mark.skipif(struct.pack("=H", 1) != b"\1\0", reason="the machine is big-endian, the bytes are not")
@@ -110,9 +110,9 @@ def test_inside_comes_back_also_after_an_error() -> None:
     own = os.readlink("/proc/thread-self/ns/net")
     namespace = os.open(f"/proc/{machine.pid}/ns/net", os.O_RDONLY)
     try:
-        with netlink.inside(namespace):
+        with sockets.inside(namespace):
             assert os.readlink("/proc/thread-self/ns/net") != own
-        with pytest.raises(KeyError), netlink.inside(namespace):
+        with pytest.raises(KeyError), sockets.inside(namespace):
             raise KeyError
         assert os.readlink("/proc/thread-self/ns/net") == own
     finally:

@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sampan.build.mounts import Prepared
+    from sampan.build.packages import Packages
     from sampan.snapshots.users import User
-else:
-    pass
 
 HOSTNAME = "buildkitsandbox"
 """What BuildKit calls the machine in which a step runs."""
@@ -77,44 +76,58 @@ def run(
     bundle = f"{host.temporary}/{key}"
     os.makedirs(bundle, mode=0o700)
     try:
-        with Tree(stack, host.rootless) as tree:
-            user = users.resolve(step.user, tree.read_file)
-            packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) and not alone else None
-            has_apt = tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
+        user, packages, has_apt = _look(step, stack, host, alone=alone)
         network = _network(step, host, warn)
         if host.rootless and user.uid >= ids.mapped_ids():
             warn(f"RUN is executed as the only user id there is here, not as {step.user}; its files are {step.user}'s")
         with prepare(bundle, (*step.mounts, packages.mount) if packages else step.mounts) as prepared:
             spec = compose(step, user, network, host, prepared.environment, packages.environment if packages else {})
-            if "pretence" in spec["process"] and ownership.is_pretended():
+            pretends = "pretence" in spec["process"]
+            if pretends and ownership.is_pretended():
                 warn("owners that RUN gives to files are lost here: this is a container of a single id itself")
-            files = [
-                defaults.bind(source, inside, "rbind", "rro")
-                for source, inside in _files(bundle, network, host, has_apt)
-            ]
-            spec["mounts"] += [*prepared.mounts, *files]
-            rootfs = snapshots.rootfs(key)
-            placed: set[bytes] = set()
-            if alone:
-                rootfs, placed = chroot.furnish(spec, bundle, stack, rootfs, rootless=host.rootless)
-            else:
-                if host.isolation == "chroot":
-                    chroot.share(spec)
-                rootfs = _furnished(spec["mounts"], bundle, stack, rootfs, host.rootless)
+            spec["mounts"] += [*prepared.mounts, *_files(bundle, network, host, has_apt)]
             passing = [f"{bundle}/config.json", *prepared.passing]
-            mounted = copies.assemble(rootfs) if snapshots.copies or alone else rootfs._replace(fused=snapshots.fused)
-            code = _execute(spec, bundle, mounted, network, host, cancellation, output, passing)
-            if snapshots.copies or alone:
-                copies.harvest(rootfs, placed)
-            elif snapshots.fused:
-                fused.settle(rootfs)
-            nodes = _noted(bundle, rootfs.upper, stack, user) if "pretence" in spec["process"] else {}
+            with _root(spec, bundle, key, stack, snapshots, host, alone=alone) as rootfs:
+                code = _execute(spec, bundle, rootfs, network, host, cancellation, output, passing)
+            nodes = _noted(bundle, snapshots.rootfs(key).upper, stack, user) if pretends else {}
     finally:
         _remove(bundle)
     cancellation.check()
     if code:
         raise CommandFailed(f"the command {shown(step)} failed with exit code {code}")
     return nodes
+
+
+def _look(step: Run, stack: Sequence[str], host: Host, *, alone: bool) -> tuple[User, Packages | None, bool]:
+    """What the image has to say: who the user is, which package cache is of use to him, and whether there is an apt."""
+    with Tree(stack, host.rootless) as tree:
+        user = users.resolve(step.user, tree.read_file)
+        packages = offered(step, user, tree.read_file) if _has_package_cache(host, user) and not alone else None
+        return user, packages, tree.resolve(os.path.dirname(os.fsencode(defaults.APT_SETTING[0]))).is_directory
+
+
+@contextmanager
+def _root(
+    spec: dict[str, Any], bundle: str, key: str, stack: Sequence[str], snapshots: Overlay, host: Host, *, alone: bool
+) -> Iterator[Rootfs]:
+    """The file system that the command gets; what has become of it is in the snapshot once the ``with`` block is left.
+
+    ``spec`` changes: its mounts get destinations that are there, or they are left out where nothing can be mounted.
+    """
+    rootfs = snapshots.rootfs(key)
+    placed: set[bytes] = set()
+    if alone:
+        rootfs, placed = chroot.furnish(spec, bundle, stack, rootfs, rootless=host.rootless)
+    else:
+        if host.isolation == "chroot":
+            chroot.share(spec)
+        rootfs = _furnished(spec["mounts"], bundle, stack, rootfs, host.rootless)
+    is_copied = snapshots.copies or alone
+    yield copies.assemble(rootfs) if is_copied else rootfs._replace(fused=snapshots.fused)
+    if is_copied:
+        copies.harvest(rootfs, placed)
+    elif snapshots.fused:
+        fused.settle(rootfs)
 
 
 def _noted(bundle: str, upper: str, stack: Sequence[str], user: User) -> Nodes:
@@ -193,8 +206,8 @@ def _lack_of_root() -> str | None:
     return None if ids.may(ids.CAP_NET_ADMIN) else "root has no CAP_NET_ADMIN"
 
 
-def _files(bundle: str, network: str, host: Host, has_apt: bool) -> Iterator[tuple[str, str]]:
-    """What is mounted into every step: paths of the host, and where."""
+def _files(bundle: str, network: str, host: Host, has_apt: bool) -> Iterator[dict[str, Any]]:
+    """Mounts of what every step sees of its machine."""
     own = (host.hostname or HOSTNAME, "127.0.0.1")
     is_own = network != "host"
     servers = dns.resolv_conf(own_network=is_own, forwarded=is_own and host.rootless)
@@ -206,9 +219,9 @@ def _files(bundle: str, network: str, host: Host, has_apt: bool) -> Iterator[tup
         with open(path, "w") as file:
             file.write(text)
         os.chmod(path, 0o644)
-        yield path, inside
-    if host.pip:
-        yield from host.pip.binds(bundle)
+        yield defaults.bind(path, inside, "rbind", "rro")
+    for path, inside in host.pip.binds(bundle) if host.pip else ():
+        yield defaults.bind(path, inside, "rbind", "rro")
 
 
 def _furnished(

@@ -12,8 +12,7 @@ import os
 import struct
 import sys
 
-from sampan.linux import sockets, syscalls
-from sampan.linux.syscalls import CLONE_NEWNET
+from sampan.linux import sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -351,60 +350,6 @@ def _integer(data: bytes) -> int:
     return int.from_bytes(data, sys.byteorder)
 
 
-# -- namespaces -----------------------------------------------------------------------------------------------------
-
-
-class inside:
-    """Lets the calling thread be in the network namespace behind a descriptor, for the length of a ``with`` block.
-
-    Sockets keep the namespace in which they were made, so making them is all that needs to happen inside. Coming back
-    takes root's rights over the own namespace; ``sockets_inside`` does without.
-    """
-
-    def __init__(self, namespace: int) -> None:
-        self._namespace = namespace
-
-    def __enter__(self) -> None:
-        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            syscalls.setns(self._namespace, CLONE_NEWNET)
-        except BaseException:
-            os.close(self._own)
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        try:
-            syscalls.setns(self._own, CLONE_NEWNET)
-        finally:
-            os.close(self._own)
-
-
-def sockets_inside(namespace: int, family: int, kind: int, protocol: int = 0, count: int = 1) -> list[socket.socket]:
-    """``count`` sockets (at most 253) that a child makes in the network namespace behind a descriptor, and passes on.
-
-    The caller must have a single thread. Raises OSError.
-    """
-    ours, theirs = sockets.pair()
-    with ours:
-        child = os.fork()
-        if child == 0:
-            try:
-                syscalls.setns(namespace, CLONE_NEWNET)
-                made = [socket.socket(family, kind, protocol) for _ in range(count)]
-                theirs.send_descriptors(b"0", tuple(each.fileno() for each in made))
-            except OSError as error:
-                theirs.send(b"%d" % (error.errno or errno.EIO))
-            finally:
-                os._exit(0)
-        theirs.close()
-        told, descriptors = ours.receive(16, count)
-        os.waitpid(child, 0)
-    if len(descriptors) != count:
-        code = int(told or errno.EIO)
-        raise OSError(code, f"socket in another network namespace: {os.strerror(code)}")
-    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
-
-
 def open_inside(namespace: int) -> Socket:
-    """A socket for links, addresses and routes of the network namespace behind a descriptor; as ``sockets_inside``."""
-    return Socket(made=sockets_inside(namespace, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)[0])
+    """A socket for links, addresses and routes of the network namespace behind a descriptor; see ``sockets``."""
+    return Socket(made=sockets.made_inside(namespace, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE)[0])

@@ -8,6 +8,7 @@ wait for.
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import sys
 
@@ -85,3 +86,63 @@ def pair() -> tuple[Connection, Connection]:
     """Two connected ends."""
     ours, theirs = _socket.socketpair(*_PACKETS)
     return Connection(ours.detach()), Connection(theirs.detach())
+
+
+# -- in other network namespaces ---------------------------------------------------------------------------------------
+
+
+class inside:
+    """Lets the calling thread be in the network namespace behind a descriptor, for the length of a ``with`` block.
+
+    Sockets keep the namespace in which they were made, so making them is all that needs to happen inside. Coming back
+    takes root's rights over the own namespace; ``made_inside`` does without.
+    """
+
+    def __init__(self, namespace: int) -> None:
+        self._namespace = namespace
+
+    def __enter__(self) -> None:
+        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _enter(self._namespace)
+        except BaseException:
+            os.close(self._own)
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            _enter(self._own)
+        finally:
+            os.close(self._own)
+
+
+def made_inside(namespace: int, family: int, kind: int, protocol: int = 0, count: int = 1) -> list[_socket.socket]:
+    """``count`` sockets (at most 253) that a child makes in the network namespace behind a descriptor, and passes on.
+
+    The caller must have a single thread. Raises OSError.
+    """
+    ours, theirs = pair()
+    with ours:
+        child = os.fork()
+        if child == 0:
+            try:
+                _enter(namespace)
+                made = [_socket.socket(family, kind, protocol) for _ in range(count)]
+                theirs.send_descriptors(b"0", tuple(each.fileno() for each in made))
+            except OSError as error:
+                theirs.send(b"%d" % (error.errno or errno.EIO))
+            finally:
+                os._exit(0)
+        theirs.close()
+        told, descriptors = ours.receive(16, count)
+        os.waitpid(child, 0)
+    if len(descriptors) != count:
+        code = int(told or errno.EIO)
+        raise OSError(code, f"socket in another network namespace: {os.strerror(code)}")
+    return [_socket.socket(fileno=descriptor) for descriptor in descriptors]
+
+
+def _enter(namespace: int) -> None:
+    from sampan.linux import syscalls  # which exec does without
+
+    syscalls.setns(namespace, syscalls.CLONE_NEWNET)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket as socket  # as in ``forward``
 
-from sampan.linux import netlink
+from sampan.linux import sockets
 from sampan.linux.poll import READ, Poll
 from sampan.networks.ports import Reservation
 
@@ -98,9 +98,7 @@ class Datagrams:
 
     def _take_socket(self) -> socket.socket:
         if not self._made:
-            self._made = netlink.sockets_inside(
-                self._namespace, socket.AF_INET, socket.SOCK_DGRAM, count=_SOCKETS_AHEAD
-            )
+            self._made = sockets.made_inside(self._namespace, socket.AF_INET, socket.SOCK_DGRAM, count=_SOCKETS_AHEAD)
         return self._made.pop()
 
     def _forget(self, client: Client) -> None:

@@ -13,7 +13,7 @@ import errno
 import os
 
 from sampan.errors import Unavailable
-from sampan.linux import netlink, nftables
+from sampan.linux import nftables, sockets
 from sampan.linux.netlink import Message, Socket
 from sampan.linux.nftables import Chain, Rule
 from sampan.networks.ports import Port
@@ -170,7 +170,7 @@ def remove(sock: Socket, device: str) -> None:
 def lead_inside(namespace: int, address: str, port: int, ports: dict[str, int]) -> None:
     """Leads what is sent to ``port`` of ``address``, one of the loopback's, inside a container's namespace to another
     port of it, by protocol. Raises Unavailable."""
-    with netlink.inside(namespace):
+    with sockets.inside(namespace):
         sock = nftables.open_socket()
     name, where = "published_at", socket.inet_aton(address)
     found = [

@@ -17,7 +17,7 @@ import resource
 import struct
 
 from sampan.errors import Unsupported
-from sampan.linux import netlink
+from sampan.linux import netlink, sockets
 from sampan.linux.poll import READ, WRITE, Poll
 from sampan.networks.ports import Reservation
 
@@ -124,7 +124,7 @@ class Forwarder:
     def _take_socket(self) -> socket.socket:
         """One made inside the container's namespace; they are made in advance, since it takes a process to do so."""
         if not self._sockets:
-            self._sockets = netlink.sockets_inside(
+            self._sockets = sockets.made_inside(
                 self._namespace, socket.AF_INET, socket.SOCK_STREAM, count=_SOCKETS_AHEAD
             )
         return self._sockets.pop()

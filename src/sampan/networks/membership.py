@@ -10,7 +10,7 @@ import errno
 import os
 
 from sampan.errors import Conflict, Unavailable
-from sampan.linux import locks, netlink
+from sampan.linux import locks, netlink, sockets
 from sampan.linux.netlink import Socket
 from sampan.networks import endpoints, firewall
 from sampan.networks.bridge import (
@@ -179,7 +179,7 @@ def _describe(bridge: Bridge, address: bytes, who: _Container, device: str, *, i
 
 def _enter(namespace: int) -> Socket:
     """A socket inside a container's namespace, which is prepared for interfaces without IPv6 (moby CVE-2024-32473)."""
-    with netlink.inside(namespace):
+    with sockets.inside(namespace):
         set_sysctl("net/ipv6/conf/default/disable_ipv6", "1")
         return Socket()
 

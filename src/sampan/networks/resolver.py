@@ -12,7 +12,7 @@ import errno
 import time
 
 from sampan.errors import Unavailable
-from sampan.linux import netlink
+from sampan.linux import sockets
 from sampan.linux.poll import READ, WRITE, Poll
 from sampan.networks import endpoints, wire
 from sampan.networks.dns import OWN as ADDRESS
@@ -307,8 +307,8 @@ def _listen(namespace: int) -> tuple[socket.socket, socket.socket]:
     """Sockets inside: at ports that no server of the container's wants, to which the usual one is led; else there."""
     from sampan.networks import firewall
 
-    (datagrams,) = netlink.sockets_inside(namespace, socket.AF_INET, socket.SOCK_DGRAM)
-    (listener,) = netlink.sockets_inside(namespace, socket.AF_INET, socket.SOCK_STREAM)
+    (datagrams,) = sockets.made_inside(namespace, socket.AF_INET, socket.SOCK_DGRAM)
+    (listener,) = sockets.made_inside(namespace, socket.AF_INET, socket.SOCK_STREAM)
     try:
         datagrams.bind((ADDRESS, 0))
         listener.bind((ADDRESS, 0))
@@ -317,8 +317,8 @@ def _listen(namespace: int) -> tuple[socket.socket, socket.socket]:
     except Unavailable:
         datagrams.close()
         listener.close()
-        (datagrams,) = netlink.sockets_inside(namespace, socket.AF_INET, socket.SOCK_DGRAM)
-        (listener,) = netlink.sockets_inside(namespace, socket.AF_INET, socket.SOCK_STREAM)
+        (datagrams,) = sockets.made_inside(namespace, socket.AF_INET, socket.SOCK_DGRAM)
+        (listener,) = sockets.made_inside(namespace, socket.AF_INET, socket.SOCK_STREAM)
         datagrams.bind((ADDRESS, PORT))
         listener.bind((ADDRESS, PORT))
     listener.listen(16)
