@@ -1,6 +1,7 @@
 """The plan of the house, held against the source: who may import whom, and a few things that nobody may do."""
 
 import ast
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -302,3 +303,11 @@ def test_a_joined_path_would_be_found(line: str) -> None:
 )
 def test_descriptors_are_fine(line: str) -> None:
     assert not by_path(ast.parse(f"def apply(fd: int, name: bytes) -> None:\n    {line}\n"))
+
+
+def test_the_plan_names_every_module() -> None:
+    plan = (SOURCE.parents[1] / "docs" / "design.md").read_text()
+    rooms = plan[plan.index("## 2. Rooms") : plan.index("### Who may import")]
+    named = set(re.findall(r"\w+", rooms))
+    modules = {name.split(".")[-1] for name in MODULES if name and not name.startswith("cli.")}
+    assert modules - named == set()

@@ -23,7 +23,7 @@ from sampan.oci.reference import Reference
 from sampan.registry.auth import Refused
 from sampan.registry.client import connect
 from sampan.registry.credentials import Credentials
-from sampan.registry.http import Patience
+from sampan.registry.outages import Patience
 from sampan.registry.push import push
 from sampan.settings import Registry, Settings
 

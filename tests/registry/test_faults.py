@@ -23,7 +23,7 @@ from sampan.oci.platform import host
 from sampan.oci.reference import Reference
 from sampan.registry.client import connect
 from sampan.registry.credentials import Credentials
-from sampan.registry.http import Patience
+from sampan.registry.outages import Patience
 from sampan.registry.pull import pull
 from sampan.registry.push import push
 from sampan.store.images import Image

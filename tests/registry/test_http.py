@@ -14,7 +14,8 @@ from sampan.registry import http, refusals
 from sampan.registry.certificates import tls_context
 from sampan.registry.client import connect
 from sampan.registry.credentials import Credentials
-from sampan.registry.http import Origin, Patience, is_loopback, origin
+from sampan.registry.http import Origin, is_loopback, origin
+from sampan.registry.outages import Patience
 from sampan.registry.push import push
 
 HASTY = Patience(connect=2, silence=2, attempts=2, first_pause=0.01)

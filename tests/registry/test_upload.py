@@ -13,7 +13,7 @@ from sampan.errors import Unavailable
 from sampan.oci.reference import Reference
 from sampan.registry import upload
 from sampan.registry.client import connect
-from sampan.registry.http import Patience
+from sampan.registry.outages import Patience
 from sampan.registry.push import push
 from sampan.store.images import Image
 

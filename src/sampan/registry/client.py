@@ -20,7 +20,8 @@ from sampan.oci.manifest import MAX_BYTES
 from sampan.oci.reference import DEFAULT_REGISTRY
 from sampan.registry.auth import Authenticator
 from sampan.registry.credentials import Credentials
-from sampan.registry.http import CHUNK, Busy, Cut, Origin, Patience, Request, Response, Transport, is_loopback, origin
+from sampan.registry.http import CHUNK, Busy, Origin, Request, Response, Transport, is_loopback, origin
+from sampan.registry.outages import Cut, Patience
 from sampan.registry.refusals import refusal
 from sampan.registry.upload import Body, Upload
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlencode
 
 from sampan.oci.digest import Digest
-from sampan.registry.http import Cut, Request, Response
+from sampan.registry.http import Request, Response
+from sampan.registry.outages import Cut
 
 CHUNK = 16 << 20
 """Bytes of one request when a blob goes in chunks; a registry may want more."""

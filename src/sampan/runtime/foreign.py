@@ -14,7 +14,7 @@ from contextlib import suppress
 from sampan import plainjson
 from sampan.errors import CommandMissing, NotExecutable, NotFound, SampanError
 from sampan.linux import fuse, mounts, syscalls
-from sampan.runtime import init, parent, translation
+from sampan.runtime import mounting, parent, translation
 from sampan.runtime.cgroups import choose, container
 
 TYPE_CHECKING = False
@@ -298,7 +298,7 @@ def _mount(target: str, layers: tuple[tuple[str, ...], str, str, bool, bool], fl
     if fused:
         runtime.shown.append(fuse.mount(lower, upper, work))
         lower, upper = (), runtime.shown[-1].path
-    init.mount_overlay(os.fsencode(target), lower, upper, work, userxattr, flags)
+    mounting.mount_overlay(os.fsencode(target), lower, upper, work, userxattr, flags)
     os.chdir("/")
 
 

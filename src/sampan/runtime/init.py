@@ -332,7 +332,7 @@ def _open_root(job: Job) -> int:
     if job.overlay and not _has_mounts(job):
         return beneath.open_root(job.overlay[1])
     if job.overlay:
-        mount_overlay(job.root, *job.overlay, flags=0 if job.own_nodes else mounts.MS_NODEV)
+        mounting.mount_overlay(job.root, *job.overlay, flags=0 if job.own_nodes else mounts.MS_NODEV)
         return beneath.open_root(job.root)
     root_fd = mounts.open_tree(b".", recursive=True)
     here = os.open(".", os.O_PATH | os.O_CLOEXEC)
@@ -344,25 +344,6 @@ def _open_root(job: Job) -> int:
 def _has_mounts(job: Job) -> bool:
     """Whether the container has a mount namespace, and not only a directory as its root (chroot(2))."""
     return bool(job.flags & syscalls.CLONE_NEWNS or any(flag == syscalls.CLONE_NEWNS for _, flag in job.joined))
-
-
-def mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool, flags: int) -> None:
-    """overlayfs takes one page of options, so directories are named relative to the one that holds them all."""
-    if not lower:  # a single directory needs no overlay, and overlayfs refuses it
-        mounts.mount(os.fsencode(upper), target, None, 0x1000)
-        return
-    base = os.path.dirname(os.path.dirname(upper))
-    os.chdir(base)
-    below = ":".join(os.path.relpath(path, base) for path in lower)
-    options = f"lowerdir={below},upperdir={os.path.relpath(upper, base)},workdir={os.path.relpath(work, base)}"
-    if userxattr:
-        options += ",userxattr"
-    try:
-        mounts.mount(b"overlay", target, b"overlay", flags, options.encode())
-    except OSError as error:
-        raise SampanError(
-            f"cannot mount the container's file system (overlayfs): {os.strerror(error.errno or 0)}"
-        ) from None
 
 
 def working_directory(root_fd: int, process: dict[str, Any], *, make: bool = True) -> int:

@@ -63,6 +63,28 @@ def perform(operations: list[Operation], root_fd: int, cgroup: Cgroup) -> None:
             raise SampanError(f"cannot set up {operation.target} in the container: {error}", hint=hint) from error
 
 
+def mount_overlay(target: bytes, lower: tuple[str, ...], upper: str, work: str, userxattr: bool, flags: int) -> None:
+    """Mounts a snapshot's directories. Raises SampanError.
+
+    overlayfs takes one page of options, so directories are named relative to the one that holds them all.
+    """
+    if not lower:  # a single directory needs no overlay, and overlayfs refuses it
+        mounts.mount(os.fsencode(upper), target, None, mounts.MS_BIND)
+        return
+    base = os.path.dirname(os.path.dirname(upper))
+    os.chdir(base)
+    below = ":".join(os.path.relpath(path, base) for path in lower)
+    options = f"lowerdir={below},upperdir={os.path.relpath(upper, base)},workdir={os.path.relpath(work, base)}"
+    if userxattr:
+        options += ",userxattr"
+    try:
+        mounts.mount(b"overlay", target, b"overlay", flags, options.encode())
+    except OSError as error:
+        raise SampanError(
+            f"cannot mount the container's file system (overlayfs): {os.strerror(error.errno or 0)}"
+        ) from None
+
+
 def _filesystem(operation: Filesystem, root_fd: int, cgroup: Cgroup) -> None:
     if operation.kind in _KERNEL:
         target = _real_directory(root_fd, operation.target)
