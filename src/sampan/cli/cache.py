@@ -180,7 +180,8 @@ def import_(arguments: Parsed, context: Context) -> int:
             cachemounts.put_back(each, engine.paths.caches, engine.blobs, rootless=engine.rootless) for each in kept
         )
     engine.collect()
-    context.say(f"imported {_count(contents)} from {place}, of which {adopted} steps and {back} cache mounts are new")
+    new = f"{_some(adopted, 'step')} and {_some(back, 'cache mount')} are new"
+    context.say(f"imported {_count(contents)} from {place}, of which {new}")
     return 0
 
 
@@ -238,8 +239,12 @@ def _bytes(text: str) -> int:
 
 
 def _count(contents: "Contents") -> str:
-    mounts = f" and {len(contents.kept)} cache mounts" if contents.kept else ""
-    return f"{len(contents.entries)} steps{mounts}"
+    steps = _some(len(contents.entries), "step")
+    return f"{steps} and {_some(len(contents.kept), 'cache mount')}" if contents.kept else steps
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 COMMANDS = {"ls": (LS, ls), "prune": (PRUNE, prune_), "export": (EXPORT, export), "import": (IMPORT, import_)}

@@ -68,7 +68,8 @@ def _past(reasons: "Reasons", step: "Step") -> str:
     last = reasons.last(step)
     if last is None or not last.made or last.step != step.text:
         return ""
-    return f"; performed {output.duration(max(0.0, time.time() - last.made))} ago: {last.reason}"
+    ago = output.duration(max(0.0, time.time() - last.made))
+    return f"; performed {ago[:1].lower()}{ago[1:]} ago: {last.reason}"
 
 
 def _numbers(wanted: str, called: "Sequence[str]") -> set[int]:
